@@ -1,0 +1,177 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "messaging/model/durability.h"
+#include "messaging/model/epoch.h"
+#include "messaging/model/message.h"
+#include "messaging/model/session_key.h"
+#include "runtime/task.h"
+
+namespace dunlin {
+
+// Where the answer of an append goes. Opaque to the store: the dispatcher made it and reads it back.
+struct ReplyAddress {
+  std::uint64_t connection = 0;  // packed net ConnectionHandle (worker, slot, generation)
+  std::uint64_t request = 0;     // index of the pending send in its session
+};
+
+struct AppendRequest {
+  MessagePtr message;  // without place; the store sets it when it stores the message
+  Durability durability = Durability::Fsync;
+  SessionKey session;               // the session that sends: one lane
+  std::optional<NumberedMsgId> id;  // when client_msg_id has the form <session>-<n>, of whichever session
+  bool abandon = false;             // lift a retry_in_order refusal of this session and conversation, then store this
+  ReplyAddress reply;
+};
+
+// How one append ended. Exactly one comes for every request that append() took.
+struct AppendOutcome {
+  ReplyAddress reply;
+  std::optional<ErrorCode> refused;  // StoreUnavailable, Overloaded, RetryInOrder, ClientMsgIdConflict; nothing was stored
+  bool duplicate = false;            // stored before: seq and time are the original's, message is the refused repeat
+  MessagePtr message;                // with its place when stored now
+  MessageSeq seq;
+  std::uint64_t time_ms = 0;
+  Durability durability = Durability::Fsync;  // the level that holds now, at least the one asked for
+};
+
+// Receives outcomes on a thread of the store: those of one conversation in commit order, each only when it is as durable as it
+// says. Must not block. `settled_through`: every stored record up to it has been handed to this listener (this call included).
+class CommitListener {
+ public:
+  virtual ~CommitListener() = default;
+  virtual void on_outcomes(std::span<AppendOutcome> outcomes, LogPosition settled_through) = 0;
+};
+
+struct ConversationHead {
+  std::uint64_t number = 0;  // the store's internal key
+  MessageSeq last_seq;       // 0: no message was ever stored
+  LogPosition last_position;
+  std::uint64_t first_user_count = 0;  // see MessagePlace
+  MessageSeq first_readable{1};        // lower seqs were trimmed by retention; last_seq + 1 when all were
+};
+
+// Seqs that cannot be read. Delivered to clients as `gap`.
+struct SeqGap {
+  enum class Reason : std::uint8_t { Truncated, Corrupt, NotVisible };
+  MessageSeq from;
+  MessageSeq to;
+  Reason reason = Reason::Truncated;
+};
+
+struct RangeQuery {
+  ConversationId conversation;
+  MessageSeq from;  // inclusive
+  MessageSeq to;    // inclusive; beyond the head is allowed and means the head
+  std::size_t max_messages = 100;
+  std::size_t max_bytes = 64 * 1024;  // of footprint; at least one message is returned all the same
+  bool newest_first = false;          // start at `to` and go down
+};
+
+// Messages and gaps together cover the asked interval without a hole, from the side where the read began up to where it was cut.
+struct RangePage {
+  ConversationHead head;
+  std::vector<MessagePtr> messages;  // in the asked direction
+  std::vector<SeqGap> gaps;
+  bool more = false;  // cut by a limit: ask on from behind the last seq that messages and gaps cover
+};
+
+// "This conversation of the user has something at this position": coalesced, so one entry may stand for many messages.
+struct ActivityEntry {
+  ConversationId conversation;
+  MessageSeq first_seq;  // the entry stands for first_seq..last_seq
+  MessageSeq last_seq;
+  LogPosition first_position;
+  LogPosition last_position;  // entries are ordered by it
+};
+
+struct ActivityPage {
+  std::vector<ActivityEntry> entries;
+  bool more = false;
+  LogPosition scanned_to;  // ascending: nothing of the user's at or below it is missing from what was returned so far
+  bool truncated = false;  // ascending: part of the asked span was trimmed; see trimmed_through()
+};
+
+struct ConversationsPage {
+  std::vector<ConversationId> conversations;  // in the store's own order
+  bool more = false;
+};
+
+struct FeedPage {
+  std::vector<MessagePtr> messages;  // in position order
+  LogPosition next;                  // ask on from here
+  bool reset = false;                // `after` is older than what the feed still has
+};
+
+struct StoreHealth {
+  bool writable = true;
+  bool readable = true;
+  std::string reason;  // for operators, when either is false
+};
+
+// The timeline of every conversation: the only copy of every message.
+//
+// Promises (each adapter runs messaging/ports/message_store_suite.h):
+//  - Store first: an outcome without `refused` is durable at its level; seqs are dense per conversation and never given twice in
+//    an epoch, whatever fails.
+//  - Idempotent: (conversation, sender, client_msg_id) is stored once within 24 h; a repeat gets the original seq and time,
+//    `duplicate`; a repeat with another content_type or body gets ClientMsgIdConflict.
+//  - Order: requests of one session to one conversation commit in the order of append() calls. After a temporary refusal of one
+//    (StoreUnavailable, Overloaded), later ones of that session and conversation are refused RetryInOrder until that
+//    client_msg_id comes again or one comes with `abandon`.
+//  - Reads, duplicates' answers, activity and settled_through show only what is durable at the message's level, and they see
+//    everything that an outcome has told (read-your-writes).
+//  - Bounded: what waits to be committed is bounded in bytes; beyond it append() refuses with Overloaded through the listener.
+// Thread: append() and the two *_in_memory calls from any thread, never blocking; tasks from a worker, resuming on it.
+class MessageStore {
+ public:
+  virtual ~MessageStore() = default;
+
+  virtual Epoch epoch() const = 0;
+  virtual Durability durability() const = 0;                // the strongest level it can give
+  virtual void set_listener(CommitListener* listener) = 0;  // once, before the first append
+
+  // A lane begins with its session. end_session() completes when every append of that session taken before is settled.
+  virtual void begin_session(SessionKey session) = 0;
+  virtual Task<void> end_session(SessionKey session) = 0;
+
+  // Takes the requests (moves from them). Every one is answered through the listener.
+  virtual void append(std::span<AppendRequest> requests) = 0;
+
+  // Highest position for which every record up to it was handed to the listener and is durable.
+  virtual LogPosition settled_position() const = 0;
+  // Everything at or below this position may have been trimmed by retention.
+  virtual LogPosition trimmed_through() const = 0;
+
+  virtual Task<Result<ConversationHead>> head(ConversationId conversation) = 0;
+  virtual Task<Result<RangePage>> range(RangeQuery query) = 0;
+  // The answer when memory alone can give it, without a wait.
+  virtual std::optional<RangePage> range_in_memory(const RangeQuery& query) = 0;
+  // Highest seq of the conversation whose position is at or below `position` (0 if none).
+  virtual Task<Result<MessageSeq>> seq_at(ConversationId conversation, LogPosition position) = 0;
+
+  // The user's conversations that have something newer than `after`, oldest entry first, each conversation possibly several times.
+  virtual Task<Result<ActivityPage>> activity_since(UserId user, LogPosition after, std::size_t limit) = 0;
+  // Newest entries first, at or below `from`; the caller skips conversations it has seen.
+  virtual Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) = 0;
+  // False: nothing of the user's is newer than `after`. Nothing: memory alone cannot tell.
+  virtual std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after) = 0;
+  // Every conversation the user was ever part of, trimmed ones included; `after` = last one of the page before, empty at first.
+  virtual Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) = 0;
+
+  // Records after a position in log order, for followers.
+  virtual Task<Result<FeedPage>> feed(LogPosition after, std::size_t max_messages) = 0;
+
+  virtual StoreHealth health() const = 0;
+};
+
+}  // namespace dunlin

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "messaging/model/epoch.h"
+#include "runtime/task.h"
+
+namespace dunlin {
+
+// What a device has. Everything of the user's up to `position` is acked, except that a conversation in `exceptions` is acked
+// exactly up to its seq there (lower: something below position is still unacked; higher: acked ahead of position).
+struct DeviceCursor {
+  Epoch epoch;
+  LogPosition position;
+  std::map<ConversationId, MessageSeq> exceptions;
+  WallTime last_seen{};
+};
+
+struct DeviceRow {
+  DeviceId device;
+  DeviceCursor cursor;
+};
+
+struct ReadKey {
+  UserId user;
+  ConversationId conversation;
+};
+
+struct ReadRaise {
+  UserId user;
+  ConversationId conversation;
+  MessageSeq seq;
+  LogPosition at;                // log position at the time, so that incremental syncs find the change
+  std::vector<UserId> watchers;  // who else learns of it by incremental sync (the peer); the user himself always does
+};
+
+struct ReadChange {
+  ConversationId conversation;
+  LogPosition at;
+};
+
+struct ReadChangePage {
+  std::vector<ReadChange> changes;  // by `at`, ascending; one for each conversation
+  bool more = false;
+};
+
+// Small rows about users, beside the timeline. Promises: read-your-writes; read positions only rise, whatever the order of
+// calls; a row that was confirmed survives kill -9 (power loss may take the last seconds: at-least-once covers cursors, and read
+// positions are told again by the client's next read). Thread: tasks from a worker, resuming on it; all waits have a deadline.
+class StateStore {
+ public:
+  virtual ~StateStore() = default;
+
+  virtual Task<Result<std::vector<DeviceRow>>> devices(UserId user) = 0;
+  struct CursorWrite {
+    UserId user;
+    DeviceId device;
+    DeviceCursor cursor;
+  };
+  // Last write wins for a device. One call for many devices: the periodic flush.
+  virtual Task<Status> save_cursors(std::vector<CursorWrite> writes) = 0;
+  virtual Task<Status> forget_device(UserId user, DeviceId device) = 0;
+
+  // New read position = max(old, seq); the returned value is what holds now.
+  virtual Task<Result<MessageSeq>> raise_read(ReadRaise raise) = 0;
+  virtual Task<Result<std::vector<MessageSeq>>> read_positions(std::vector<ReadKey> keys) = 0;
+  // Conversations in which the user's or a peer's read position rose at or after `since`.
+  virtual Task<Result<ReadChangePage>> read_changes_since(UserId user, LogPosition since, std::size_t limit) = 0;
+};
+
+}  // namespace dunlin

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "messaging/model/epoch.h"
+#include "messaging/ports/message_store.h"
+
+namespace dunlin::embedded {
+
+// What a dedup entry holds: enough to answer a repeat, and to tell a repeat from another message under the same id.
+struct DedupKey {
+  std::uint64_t high = 0;  // SipHash-128 of (conversation, sender, client_msg_id), keyed with the store's secret
+  std::uint64_t low = 0;
+  auto operator<=>(const DedupKey&) const = default;
+};
+struct DedupEntry {
+  DedupKey key;
+  std::uint64_t body_digest = 0;  // keyed digest of content type and body
+  MessageSeq seq;
+  std::uint64_t time_ms = 0;      // log time; kept 24 h from here
+};
+
+// A sealed part of the log, handed over by the log for good: all records between two positions, in commit order.
+struct SealedSegment {
+  std::uint64_t id = 0;  // ascending, never reused in an epoch
+  LogPosition first;
+  LogPosition last;
+  std::uint64_t first_time_ms = 0;
+  std::uint64_t last_time_ms = 0;
+  std::span<const MessagePtr> records;
+  std::span<const DedupEntry> dedup;  // one for each record, same order
+};
+
+struct HistoryOptions {
+  std::string path;                       // folder of its own inside the data folder
+  std::chrono::seconds volume_span{86400};  // a new volume begins when the newest is older or larger than this
+  std::uint64_t volume_bytes = 8ULL << 30;
+  std::chrono::seconds retention{0};      // 0 = keep for ever
+  std::uint64_t retention_bytes = 0;      // 0 = no bound
+  std::size_t block_cache_bytes = 64 << 20;
+  const Clock* clock = nullptr;
+  // Named points at which tests kill the process or inject errors; null in production.
+  std::function<void(std::string_view point)> fault_point;
+};
+
+// Everything of the log up to position(), in RocksDB: timeline, dedup, activity (a set of column families for each volume), heads and
+// conversation list (never trimmed). Written by the indexer alone, one atomic ingest of sorted files for each segment; no write-ahead
+// log. Reads block: offload pool only, any number of threads, beside one writer.
+class History {
+ public:
+  // Fails with Corrupt, naming the restore command, when RocksDB's own metadata is damaged.
+  static Result<std::unique_ptr<History>> open(HistoryOptions options);
+  virtual ~History() = default;
+
+  // Every record at or below it is in history; 0 when empty.
+  virtual LogPosition position() const = 0;
+  // Largest conversation number given so far.
+  virtual std::uint64_t last_conversation_number() const = 0;
+  // A segment that ends at or below position() is refused without effect (already there). Indexer thread.
+  virtual Status ingest(const SealedSegment& segment) = 0;
+
+  virtual Result<std::optional<ConversationHead>> head(const ConversationId& conversation) = 0;
+  virtual Result<std::optional<DedupEntry>> dedup(const DedupKey& key) = 0;
+  // Messages of one conversation with from <= seq <= to that are at or below position(), cut by the limits; corrupt and trimmed parts come as gaps.
+  virtual Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) = 0;
+  virtual Result<MessageSeq> seq_at(const ConversationHead& head, LogPosition position) = 0;
+  virtual Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) = 0;
+  virtual Result<ActivityPage> activity_newest(const UserId& user, LogPosition from, std::size_t limit) = 0;
+  virtual Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit) = 0;
+  virtual Result<FeedPage> feed(LogPosition after, std::size_t max_messages) = 0;
+
+  // Raises the trim watermark, then drops volumes that retention no longer keeps. Indexer thread, now and then.
+  virtual Status retain(WallTime now) = 0;
+  virtual LogPosition trimmed_through() const = 0;
+
+  // A consistent copy (hard links) into an empty folder; concurrent with everything.
+  virtual Status checkpoint(const std::string& folder) = 0;
+
+  struct Stats {
+    std::uint64_t bytes = 0;
+    std::uint64_t volumes = 0;
+    std::uint64_t corrupt_files = 0;
+    std::uint64_t rows_read = 0;  // dunlin_store_rows_read_total
+  };
+  virtual Stats stats() const = 0;
+};
+
+// Reads every row and checks it; calls `corrupt` for each damaged interval. For `dunlin verify`.
+struct CorruptInterval {
+  ConversationId conversation;
+  MessageSeq from;
+  MessageSeq to;
+};
+Result<std::uint64_t> verify_history(const std::string& path, const std::function<void(const CorruptInterval&)>& corrupt);
+
+}  // namespace dunlin::embedded
