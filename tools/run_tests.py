@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Runs unit test programs and end-to-end tests of one build, and closes with `N passed, N failed`.
+
+  run_tests.py --build DIR [--sanitizer asan|tsan] [unit | e2e | crash N | NAME]
+
+Unit test programs are DIR/*_test (GoogleTest); end-to-end tests are pytest files below tests/ that drive DIR/dunlin. A program that
+crashes, hangs or reports a leak counts as one failure besides the cases it reported. Skipped cases count as failures: nothing is skipped here.
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+UNIT_TIMEOUT_S = 600
+E2E_TIMEOUT_S = 3000
+# Debian's RocksDB is not instrumented, so what runs inside it cannot be judged by ThreadSanitizer.
+TSAN_FILTER = "-History*:*Rocks*:StateStore*:EmbeddedState*:Embedded*:*Embedded*:*/Embedded*"
+
+
+class Tally:
+    def __init__(self):
+        self.passed = 0
+        self.failures = []
+
+    def fail(self, name, text=""):
+        self.failures.append((name, text))
+
+
+def environment(arguments):
+    env = dict(os.environ)
+    env["DUNLIN_BINARY"] = str((arguments.build / "dunlin").resolve())
+    env["DUNLIN_ECHO_BINARY"] = str((arguments.build / "dunlin-echo").resolve())
+    env["DUNLIN_SANITIZER"] = arguments.sanitizer or ""
+    env["ASAN_OPTIONS"] = "abort_on_error=0:exitcode=99:detect_leaks=1:detect_stack_use_after_return=0"
+    env["UBSAN_OPTIONS"] = "print_stacktrace=1:exitcode=99"
+    env["TSAN_OPTIONS"] = f"exitcode=66:halt_on_error=0:second_deadlock_stack=1:suppressions={ROOT}/tools/tsan.supp"
+    return env
+
+
+def run_unit(program, arguments, env):
+    with tempfile.TemporaryDirectory(prefix="dunlin-unit-") as folder:
+        report = pathlib.Path(folder) / "report.json"
+        command = [str(program), f"--gtest_output=json:{report}", "--gtest_brief=1"]
+        if arguments.sanitizer == "tsan":
+            command.append(f"--gtest_filter={TSAN_FILTER}")
+        started = time.monotonic()
+        try:
+            done = subprocess.run(command, env={**env, "TMPDIR": folder}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  timeout=UNIT_TIMEOUT_S, cwd=folder)
+            code, output = done.returncode, done.stdout.decode(errors="replace")
+        except subprocess.TimeoutExpired as late:
+            code, output = -1, (late.stdout or b"").decode(errors="replace") + "\ntimed out"
+        cases = json.loads(report.read_text()) if report.exists() else {"testsuites": []}
+        return program.name, cases, code, output, time.monotonic() - started
+
+
+def tally_unit(tally, name, report, code, output):
+    failed = 0
+    for suite in report["testsuites"]:
+        for case in suite["testsuite"]:
+            if case.get("status") == "NOTRUN":
+                continue
+            title = f"{name}: {suite['name']}.{case['name']}"
+            if case.get("failures") or case.get("result") == "SKIPPED":
+                failed += 1
+                tally.fail(title, "\n".join(f["failure"] for f in case.get("failures", [])) or "skipped")
+            else:
+                tally.passed += 1
+    if code != 0 and failed == 0:
+        tally.fail(f"{name}: exit status {code}", output[-6000:])
+
+
+def unit_tests(tally, arguments, env, names):
+    programs = sorted(p for p in arguments.build.glob("*_test") if os.access(p, os.X_OK))
+    if names:
+        programs = [p for p in programs if any(n == p.name.removesuffix("_test") or n == p.name for n in names)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        for name, report, code, output, seconds in pool.map(lambda p: run_unit(p, arguments, env), programs):
+            tally_unit(tally, name, report, code, output)
+            print(f"  {name}: {seconds:.1f} s", flush=True)
+    return len(programs)
+
+
+def pytest_run(tally, env, paths, extra, workers):
+    with tempfile.TemporaryDirectory(prefix="dunlin-e2e-") as folder:
+        report = pathlib.Path(folder) / "report.xml"
+        command = ["/usr/bin/python3", "-m", "pytest", "-q", "-x" if extra.get("first") else "-q", f"--junitxml={report}", "-p", "no:cacheprovider",
+                   "--durations=8", *(["-n", str(workers), "--dist=loadfile"] if workers > 1 else []), *extra.get("args", []), *paths]
+        try:
+            done = subprocess.run(command, env=env, cwd=ROOT, timeout=E2E_TIMEOUT_S)
+            code = done.returncode
+        except subprocess.TimeoutExpired:
+            code = -1
+        failed = 0
+        if report.exists():
+            for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+                bad = [child for child in case if child.tag in ("failure", "error", "skipped")]
+                if bad:
+                    failed += 1
+                    tally.fail(f"{case.get('classname')}: {case.get('name')}", (bad[0].get("message") or "")[:2000])
+                else:
+                    tally.passed += 1
+        if code not in (0, 5) and failed == 0:
+            tally.fail(f"pytest {' '.join(paths)}: exit status {code}")
+        return code != 5
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--sanitizer", choices=["asan", "tsan"])
+    parser.add_argument("words", nargs="*")
+    arguments = parser.parse_args()
+    env = environment(arguments)
+    tally = Tally()
+    words = arguments.words
+    workers = 3 if shutil.which("python3") else 1
+    if words[:1] == ["crash"]:
+        env["DUNLIN_CRASH_RUNS"] = words[1] if len(words) > 1 else "30"
+        pytest_run(tally, env, ["tests/crash"], {"args": ["-s"]}, 1)
+    elif words == ["unit"]:
+        unit_tests(tally, arguments, env, [])
+    elif words == ["e2e"]:
+        pytest_run(tally, env, ["tests/e2e"], {}, workers)
+    elif words:
+        if unit_tests(tally, arguments, env, words) == 0:
+            if not pytest_run(tally, env, ["tests"], {"args": ["-k", " or ".join(words)]}, 1):
+                tally.fail(f"no test is called {' '.join(words)}")
+    else:
+        unit_tests(tally, arguments, env, [])
+        if arguments.sanitizer == "tsan":
+            env["DUNLIN_STORE_ENGINE"] = "memory"
+            pytest_run(tally, env, ["tests/e2e/test_smoke.py"], {}, 1)
+        else:
+            pytest_run(tally, env, ["tests/e2e"], {}, workers)
+            if (ROOT / "tests/crash").exists():
+                pytest_run(tally, env, ["tests/crash"], {"args": ["-s"]}, 1)
+    for name, text in tally.failures:
+        print(f"FAILED {name}\n{text}\n")
+    print(f"{tally.passed} passed, {len(tally.failures)} failed")
+    return 1 if tally.failures or tally.passed == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
