@@ -5,8 +5,8 @@
 
 namespace dunlin {
 
-// Appends `value` as one log field: bare when it is plain printable ASCII without spaces, else quoted with C escapes (n, r, t, quote, backslash)
-// and \xNN for every other byte outside printable ASCII that is not part of valid UTF-8, and for C1 controls. Cut at 512 bytes.
+// Appends `value` as one log field: bare when it is plain printable ASCII without spaces, else quoted with C escapes (n, r, t, quote,
+// backslash) and \xNN for every other byte outside printable ASCII that is not part of valid UTF-8, and for C1 controls. Cut at 512 bytes.
 void append_log_value(std::string& out, std::string_view value);
 
 // True if `bytes` are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF).
