@@ -21,6 +21,11 @@ class SharedBytes {
   explicit SharedBytes(std::string_view bytes) : block_(allocate(bytes.size())) {
     if (!bytes.empty()) std::memcpy(data_of(block_), bytes.data(), bytes.size());
   }
+  // Both parts one behind the other: a frame's header and its payload.
+  SharedBytes(std::string_view first, std::string_view second) : block_(allocate(first.size() + second.size())) {
+    if (!first.empty()) std::memcpy(data_of(block_), first.data(), first.size());
+    if (!second.empty()) std::memcpy(data_of(block_) + first.size(), second.data(), second.size());
+  }
   SharedBytes(const SharedBytes& other) : block_(other.block_) {
     if (block_) block_->count.fetch_add(1, std::memory_order_relaxed);
   }

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "codec/bytes.h"
+#include "net/connection.h"
+#include "net/counters.h"
+#include "net/listener_options.h"
+#include "net/write_queue.h"
+#include "runtime/worker.h"
+
+namespace dunlin {
+
+class Admission;
+class TlsContext;
+
+// A port's constant settings, shared by all its connections; lives as long as the NetServer.
+struct Listening {
+  ListenerOptions options;
+  WsLimits ws_limits;
+  std::vector<ConnectionHandler*> handlers;  // one for each worker
+};
+
+// What the connection sets of all workers have in common.
+struct NetShared {
+  NetOptions options;
+  std::atomic<std::uint64_t> incomplete_bytes{0};
+  std::atomic<std::uint64_t> live{0};
+  std::atomic<std::shared_ptr<TlsContext>> tls;
+  Admission* admission = nullptr;
+};
+
+// The connections of one worker, in slots that are reused (memory is kept at its highest mark), with what they share: the read buffer,
+// recycled write queues, the lists of those to flush and to end at the end of the turn. Worker-bound but for counters().
+class ConnectionSet final : public TurnHook {
+ public:
+  ConnectionSet(Worker& worker, NetShared& shared);
+  ~ConnectionSet();
+  ConnectionSet(const ConnectionSet&) = delete;
+  ConnectionSet& operator=(const ConnectionSet&) = delete;
+
+  // The connection if it is still open or closing, else null. Valid until the end of the turn.
+  Connection* find(ConnectionHandle handle);
+  // Takes a connected stream socket (an accepted one, or a test's end of a socketpair). False when the server is full; fd is closed then.
+  Connection* adopt(int fd, const Listening& listening, const Endpoint& peer);
+  // Calls fn(Connection&) for each open connection; fn may close it.
+  template <class F>
+  void for_each_open(F&& fn) {
+    for (std::uint32_t slot = 0; slot < slots_used_; ++slot) {
+      Connection& connection = at(slot);
+      if (connection.open()) fn(connection);
+    }
+  }
+  // Closes all open connections, at most `per_second` in a second (0 = at once).
+  void close_all(ErrorCode code, std::uint32_t per_second);
+
+  Worker& worker() { return worker_; }
+  NetCounters& counters() { return counters_; }
+  const NetCounters& counters() const { return counters_; }
+
+  void end_of_turn() override;
+
+ private:
+  friend class Connection;
+  friend class Opening;
+  static constexpr std::uint32_t kChunk = 256;
+
+  class PacedClose;
+
+  Connection& at(std::uint32_t slot);
+  void release(Connection& connection);
+  void add_dirty(Connection& connection) { dirty_.push_back(&connection); }
+  void add_ending(Connection& connection) { ending_.push_back(&connection); }
+  std::unique_ptr<WriteQueue> take_queue();
+  void give_queue(std::unique_ptr<WriteQueue> queue);
+  void end_connections();
+
+  Worker& worker_;
+  NetShared& shared_;
+  NetCounters counters_;
+  std::uint8_t timer_kind_ = 0;
+  std::vector<std::byte*> chunks_;
+  std::vector<std::uint32_t> free_slots_;
+  std::uint32_t slots_used_ = 0;
+  std::vector<Connection*> dirty_;
+  std::vector<Connection*> ending_;
+  std::vector<Connection*> dirty_batch_;
+  std::vector<std::unique_ptr<WriteQueue>> spare_queues_;
+  std::unique_ptr<char[]> read_buffer_;
+  std::unique_ptr<PacedClose> paced_close_;
+};
+
+}  // namespace dunlin

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "net/admission.h"
+#include "net/connection_set.h"
+#include "net/counters.h"
+#include "net/listener_options.h"
+#include "runtime/worker.h"
+
+namespace dunlin {
+
+class Listener;
+class TlsContext;
+
+// All ports and client connections of the process: for each worker a ConnectionSet and one listening socket a port (SO_REUSEPORT).
+//
+// Owner: the composition root. Construct before the workers start; destroy after they have stopped. listen() may be called while they run.
+// Methods are for the owner's thread unless they say otherwise. Stop order: stop_listening(), close_all(), wait for connection_count() == 0
+// with a deadline, stop the workers, destroy.
+class NetServer {
+ public:
+  NetServer(std::vector<Worker*> workers, NetOptions options);
+  ~NetServer();
+  NetServer(const NetServer&) = delete;
+  NetServer& operator=(const NetServer&) = delete;
+
+  // Binds first without SO_REUSEPORT, so that a port in use is an error that names it (Busy). `handlers` has one for each worker.
+  // Gives the address with the real port.
+  Result<Endpoint> listen(ListenerOptions options, std::vector<ConnectionHandler*> handlers);
+
+  // Loads (or reloads) the certificate chain and key for new TLS connections; live ones keep theirs. On error the old one stays.
+  Status load_certificate(const std::string& chain_file, const std::string& key_file);
+
+  void set_admission(AdmissionOptions options);  // any thread; live
+  void pause_accepting();                        // ports stay open, new connections wait in the backlog
+  void resume_accepting();
+  void stop_listening();
+  // Closes every connection with `code`, at most `per_second` in a second and worker (0 = at once). Returns at once.
+  void close_all(ErrorCode code, std::uint32_t per_second);
+
+  ConnectionSet& connections(std::uint16_t worker) { return *sets_[worker]; }  // use on that worker
+  Admission& admission() { return admission_; }
+  std::size_t connection_count() const;  // any thread
+  NetTotals totals() const;              // any thread; sums over the workers
+
+ private:
+  NetShared shared_;
+  Admission admission_;
+  std::vector<Worker*> workers_;
+  std::vector<std::unique_ptr<ConnectionSet>> sets_;
+  std::vector<std::unique_ptr<Listening>> listenings_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+};
+
+}  // namespace dunlin
