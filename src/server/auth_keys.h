@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "config/config.h"
+#include "session/auth/authenticator.h"
+#include "session/auth/key_set.h"
+
+namespace dunlin {
+
+struct AuthKeys {
+  std::vector<auth::KeySpec> specs;
+  std::string generated_file;  // not empty: no key is configured, and this file's secret (made now or earlier) is used
+  bool generated_now = false;
+};
+
+// Reads the key files of `auth.keys`. Without a configured key the secret in <store.path>/auth.secret is used; when that does not exist it is
+// made (32 random bytes as hex, mode 0600, the folder too). Config error that names key and file when one cannot be read.
+Result<AuthKeys> read_auth_keys(const Config& config);
+
+auth::AuthOptions auth_options(const Config& config);
+
+}  // namespace dunlin
