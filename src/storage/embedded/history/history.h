@@ -25,10 +25,20 @@ struct DedupEntry {
   DedupKey key;
   std::uint64_t body_digest = 0;  // keyed digest of content type and body
   MessageSeq seq;
-  std::uint64_t time_ms = 0;      // log time; kept 24 h from here
+  std::uint64_t time_ms = 0;  // log time; kept 24 h from here
 };
 
-// A sealed part of the log, handed over by the log for good: all records between two positions, in commit order.
+// A record whose bytes in the log are damaged: it has its place for ever, but no content.
+struct LostRecord {
+  ConversationId conversation;
+  std::uint64_t conversation_number = 0;
+  MessageSeq seq;
+  LogPosition position;
+};
+
+// A sealed part of the log, handed over by the log for good: all records between two positions, in commit order. Positions are dense
+// but for `lost`, and for records of types that this version skips. A lost record still raises its conversation's head, and
+// range() shows it as a Corrupt gap.
 struct SealedSegment {
   std::uint64_t id = 0;  // ascending, never reused in an epoch
   LogPosition first;
@@ -37,14 +47,15 @@ struct SealedSegment {
   std::uint64_t last_time_ms = 0;
   std::span<const MessagePtr> records;
   std::span<const DedupEntry> dedup;  // one for each record, same order
+  std::span<const LostRecord> lost;   // in log order; nearly always empty
 };
 
 struct HistoryOptions {
-  std::string path;                       // folder of its own inside the data folder
+  std::string path;                         // folder of its own inside the data folder
   std::chrono::seconds volume_span{86400};  // a new volume begins when the newest is older or larger than this
   std::uint64_t volume_bytes = 8ULL << 30;
-  std::chrono::seconds retention{0};      // 0 = keep for ever
-  std::uint64_t retention_bytes = 0;      // 0 = no bound
+  std::chrono::seconds retention{0};  // 0 = keep for ever
+  std::uint64_t retention_bytes = 0;  // 0 = no bound
   std::size_t block_cache_bytes = 64 << 20;
   const Clock* clock = nullptr;
   // Named points at which tests kill the process or inject errors; null in production.
@@ -69,11 +80,13 @@ class History {
 
   virtual Result<std::optional<ConversationHead>> head(const ConversationId& conversation) = 0;
   virtual Result<std::optional<DedupEntry>> dedup(const DedupKey& key) = 0;
-  // Messages of one conversation with from <= seq <= to that are at or below position(), cut by the limits; corrupt and trimmed parts come as gaps.
+  // Messages of one conversation with from <= seq <= to that are at or below position(), cut by the limits; corrupt and trimmed parts come
+  // as gaps.
   virtual Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) = 0;
   virtual Result<MessageSeq> seq_at(const ConversationHead& head, LogPosition position) = 0;
   virtual Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) = 0;
   virtual Result<ActivityPage> activity_newest(const UserId& user, LogPosition from, std::size_t limit) = 0;
+  // Ordered by the bytes of the conversation id (the window merges its own by that order).
   virtual Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit) = 0;
   virtual Result<FeedPage> feed(LogPosition after, std::size_t max_messages) = 0;
 
@@ -99,6 +112,10 @@ struct CorruptInterval {
   MessageSeq from;
   MessageSeq to;
 };
-Result<std::uint64_t> verify_history(const std::string& path, const std::function<void(const CorruptInterval&)>& corrupt);
+struct HistoryReport {
+  std::uint64_t records = 0;
+  LogPosition position;  // as History::position(): the log's records at or below it are counted here
+};
+Result<HistoryReport> verify_history(const std::string& path, const std::function<void(const CorruptInterval&)>& corrupt);
 
 }  // namespace dunlin::embedded

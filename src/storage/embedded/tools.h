@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace dunlin::embedded {
+
+struct VerifyReport {
+  struct Corrupt {
+    std::string conversation;  // "" when only its number is left; then `number` tells it
+    std::uint64_t number = 0;
+    std::uint64_t from_seq = 0;
+    std::uint64_t to_seq = 0;
+  };
+  std::uint64_t records = 0;     // readable ones, history and log together
+  std::vector<Corrupt> corrupt;  // merged into intervals
+  std::uint64_t cut_bytes = 0;   // torn tail that a start would cut
+};
+
+// Checks every record of a data folder, changing nothing. Meant for a folder that no server has open; on one that is being written
+// the end of the log may look torn.
+Result<VerifyReport> verify_data(const std::string& folder);
+
+// One line of JSON as docs and scripts know it: {"records":N,"corrupt":[{"conversation":…,"from_seq":…,"to_seq":…}],"cut_bytes":N}
+std::string to_json(const VerifyReport& report);
+
+// Copies a data folder that no server has open (Busy otherwise: ask the server, EmbeddedStore::backup_to). `target` must be empty or
+// missing.
+Status backup_offline(const std::string& folder, const std::string& target);
+
+// Makes `into` (empty or missing) a data folder with the content of `backup` and a new epoch, so that every client resets.
+Status restore(const std::string& backup, const std::string& into);
+
+}  // namespace dunlin::embedded
