@@ -11,7 +11,6 @@ namespace dunlin {
 
 // The frame of a detached coroutine, known to its worker so that stop can drain or destroy it.
 struct SpawnedFrame {
-  struct promise_type;
   SpawnedFrame* prev = nullptr;
   SpawnedFrame* next = nullptr;
   Worker* worker = nullptr;

@@ -109,7 +109,7 @@ class Worker {
   struct Loop;  // Asio's part
 
   void run();
-  void turn(bool may_block);
+  bool turn(bool may_block);
   bool poll_sockets();
   bool drain_inlets();
   void run_hooks();
@@ -128,7 +128,6 @@ class Worker {
   std::atomic<bool> wake_pending_{false};
   std::atomic<bool> refusing_{false};
   std::atomic<bool> ending_{false};
-  std::atomic<bool> idle_{false};
   std::atomic<std::int64_t> last_turn_{0};
   std::atomic<std::size_t> live_tasks_{0};
 

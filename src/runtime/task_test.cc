@@ -1,0 +1,182 @@
+#include <gtest/gtest.h>
+
+#include <future>
+#include <memory>
+#include <thread>
+
+#include "runtime/completion.h"
+#include "runtime/offload.h"
+#include "runtime/sleep.h"
+#include "runtime/spawn.h"
+
+namespace dunlin {
+namespace {
+
+Task<int> answer() {
+  co_return 42;
+}
+Task<Result<int>> fails() {
+  co_return Error(ErrorCode::NotFound, "no");
+}
+Task<Result<int>> passes_up() {
+  CO_TRY_ASSIGN(int value, co_await fails());
+  co_return value;
+}
+
+TEST(TaskTest, YieldsItsValueToTheAwaiter) {
+  EXPECT_EQ(block_on(answer()), 42);
+}
+
+TEST(TaskTest, PassesAnErrorUp) {
+  auto result = block_on(passes_up());
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), ErrorCode::NotFound);
+}
+
+TEST(TaskTest, IsLazy) {
+  bool ran = false;
+  {
+    auto task = [](bool& flag) -> Task<void> {
+      flag = true;
+      co_return;
+    }(ran);
+  }
+  EXPECT_FALSE(ran);
+}
+
+TEST(OffloadTest, RunsOnThePoolAndResumesOnTheAwaitingWorker) {
+  SystemClock clock;
+  OffloadPool pool({});
+  Worker worker(0, clock);
+  worker.start();
+  std::promise<bool> done;
+  ASSERT_TRUE(worker.post([&] {
+    spawn([](OffloadPool& p, std::promise<bool>& d) -> Task<void> {
+      Worker* const here = Worker::current();
+      auto result = co_await offload(p, [] { return Worker::current() == nullptr ? 7 : 0; });
+      d.set_value(result.ok() && *result == 7 && Worker::current() == here);
+    }(pool, done));
+  }));
+  EXPECT_TRUE(done.get_future().get());
+  EXPECT_TRUE(worker.drain(Milliseconds(5000)));
+  pool.stop();
+  worker.stop();
+  EXPECT_EQ(worker.live_tasks(), 0U);
+}
+
+TEST(OffloadTest, WorksWithoutAWorkerAndFlattensResults) {
+  OffloadPool pool({});
+  auto good = block_on(offload(pool, []() -> Result<int> { return 5; }));
+  ASSERT_TRUE(good.ok());
+  EXPECT_EQ(*good, 5);
+  auto bad = block_on(offload(pool, []() -> Result<int> { return Error(ErrorCode::Io, "x"); }));
+  EXPECT_FALSE(bad.ok());
+  EXPECT_TRUE(block_on(offload(pool, [] {})).ok());
+}
+
+TEST(OffloadTest, AFullQueueGivesOverloaded) {
+  OffloadPool pool({.threads = 1, .queue_jobs = 1});
+  std::promise<void> entered, release;
+  ASSERT_TRUE(pool.submit([&] {
+    entered.set_value();
+    release.get_future().wait();
+  }));
+  entered.get_future().wait();
+  ASSERT_TRUE(pool.submit([] {}));
+  auto result = block_on(offload(pool, [] { return 1; }));
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), ErrorCode::Overloaded);
+  release.set_value();
+}
+
+TEST(OffloadTest, AResultForAStoppedWorkerIsDroppedAndItsFrameDestroyed) {
+  SystemClock clock;
+  OffloadPool pool({.threads = 1});
+  auto worker = std::make_unique<Worker>(std::uint16_t{0}, clock);
+  std::promise<void> entered, release;
+  auto alive = std::make_shared<int>(1);
+  bool resumed = false;
+  ASSERT_TRUE(worker->post([&, alive]() mutable {
+    spawn([](OffloadPool& p, std::promise<void>& in, std::promise<void>& out, bool& r, std::shared_ptr<int>) -> Task<void> {
+      ignore(co_await offload(p, [&] {
+        in.set_value();
+        out.get_future().wait();
+        return 1;
+      }));
+      r = true;
+    }(pool, entered, release, resumed, std::move(alive)));
+  }));
+  worker->poll();
+  entered.get_future().wait();
+  EXPECT_EQ(worker->live_tasks(), 1U);
+  EXPECT_FALSE(worker->drain(Milliseconds(5)));
+  worker->stop();
+  EXPECT_EQ(worker->live_tasks(), 0U);
+  worker.reset();
+  release.set_value();
+  pool.stop();
+  EXPECT_FALSE(resumed);
+  EXPECT_EQ(alive.use_count(), 1);
+}
+
+TEST(CompletionTest, ADroppedCompleterCancels) {
+  auto [completer, completion] = make_completion<int>();
+  {
+    auto dropped = std::move(completer);
+  }
+  auto wait = [](Completion<int> c) -> Task<Result<int>> { co_return co_await std::move(c); };
+  auto result = block_on(wait(std::move(completion)));
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), ErrorCode::Cancelled);
+}
+
+TEST(CompletionTest, ManyCompletionsFromOtherThreadsAllArrive) {
+  SystemClock clock;
+  OffloadPool pool({.threads = 2, .queue_jobs = 100000});
+  Worker worker(0, clock);
+  worker.start();
+  std::promise<int> done;
+  ASSERT_TRUE(worker.post([&] {
+    auto left = std::make_shared<int>(1000);
+    for (int i = 0; i < 1000; ++i) {
+      spawn([](OffloadPool& p, std::shared_ptr<int> l, std::promise<int>& d) -> Task<void> {
+        auto result = co_await offload(p, [] { return 1; });
+        if (result.ok() && --*l == 0) d.set_value(0);
+      }(pool, left, done));
+    }
+  }));
+  EXPECT_EQ(done.get_future().wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  pool.stop();
+  worker.stop();
+}
+
+TEST(SleepTest, ResumesWhenTheClockHasPassed) {
+  ManualClock clock;
+  Worker worker(0, clock);
+  bool woke = false;
+  ASSERT_TRUE(worker.post([&] {
+    spawn([](bool& w) -> Task<void> {
+      co_await sleep_for(Milliseconds(1000));
+      w = true;
+    }(woke));
+  }));
+  worker.poll();
+  clock.advance(Milliseconds(990));
+  worker.poll();
+  EXPECT_FALSE(woke);
+  clock.advance(Milliseconds(20));
+  worker.poll();
+  EXPECT_TRUE(woke);
+}
+
+TEST(SleepTest, StopDestroysASleeper) {
+  ManualClock clock;
+  Worker worker(0, clock);
+  ASSERT_TRUE(worker.post([] { spawn([]() -> Task<void> { co_await sleep_for(Milliseconds(1000)); }()); }));
+  worker.poll();
+  worker.stop();
+  EXPECT_EQ(worker.timers().armed_count(), 0U);
+}
+
+}  // namespace
+}  // namespace dunlin
