@@ -44,8 +44,9 @@ struct AppendOutcome {
   Durability durability = Durability::Fsync;  // the level that holds now, at least the one asked for
 };
 
-// Receives outcomes on a thread of the store: those of one conversation in commit order, each only when it is as durable as it
-// says. Must not block. `settled_through`: every stored record up to it has been handed to this listener (this call included).
+// Receives outcomes on a thread of the store, one call at a time. Stored ones (neither refused nor duplicate) come in the order of their
+// positions, over all conversations and calls, each only when it is as durable as it says and reads already show it. Must not block.
+// `settled_through`: every stored record up to it has been handed to this listener (this call included).
 class CommitListener {
  public:
   virtual ~CommitListener() = default;
@@ -97,7 +98,10 @@ struct ActivityEntry {
 struct ActivityPage {
   std::vector<ActivityEntry> entries;
   bool more = false;
-  LogPosition scanned_to;  // ascending: nothing of the user's at or below it is missing from what was returned so far
+  // Ascending: each record of the user's in (after, scanned_to] belongs to an entry of this page, or to one whose last_position is at or
+  // below `after` (the page before). So an entry that is not returned yet and begins below it holds scanned_to back, while the next page
+  // is asked from the last entry's last_position. Without `more` it is at least the newest record that was readable when the read began.
+  LogPosition scanned_to;
   bool truncated = false;  // ascending: part of the asked span was trimmed; see trimmed_through()
 };
 
@@ -129,7 +133,7 @@ struct StoreHealth {
 //    (StoreUnavailable, Overloaded), later ones of that session and conversation are refused RetryInOrder until that
 //    client_msg_id comes again or one comes with `abandon`.
 //  - Reads, duplicates' answers, activity and settled_through show only what is durable at the message's level, and they see
-//    everything that an outcome has told (read-your-writes).
+//    everything that an outcome has told (read-your-writes), from before the listener is called with it.
 //  - Bounded: what waits to be committed is bounded in bytes; beyond it append() refuses with Overloaded through the listener.
 // Thread: append() and the two *_in_memory calls from any thread, never blocking; tasks from a worker, resuming on it.
 class MessageStore {
@@ -147,7 +151,8 @@ class MessageStore {
   // Takes the requests (moves from them). Every one is answered through the listener.
   virtual void append(std::span<AppendRequest> requests) = 0;
 
-  // Highest position for which every record up to it was handed to the listener and is durable.
+  // Highest position for which every record up to it is durable and was handed to the listener. It is raised after the listener has
+  // returned: who reads it first and then finds no trace of a record up to it knows that the listener has not passed one on.
   virtual LogPosition settled_position() const = 0;
   // Everything at or below this position may have been trimmed by retention.
   virtual LogPosition trimmed_through() const = 0;
@@ -156,10 +161,12 @@ class MessageStore {
   virtual Task<Result<RangePage>> range(RangeQuery query) = 0;
   // The answer when memory alone can give it, without a wait.
   virtual std::optional<RangePage> range_in_memory(const RangeQuery& query) = 0;
-  // Highest seq of the conversation whose position is at or below `position` (0 if none).
+  // Highest seq of the conversation whose position is at or below `position` (0 if none). Where retention has trimmed, a lower bound (0 at
+  // worst): exact only from the position of the record before the first readable one.
   virtual Task<Result<MessageSeq>> seq_at(ConversationId conversation, LogPosition position) = 0;
 
-  // The user's conversations that have something newer than `after`, oldest entry first, each conversation possibly several times.
+  // Entries with last_position > after, ascending by it: the user's conversations that have something newer, each possibly several times.
+  // Entries are made once and stay as they are or merge into later ones; the caller skips what it has.
   virtual Task<Result<ActivityPage>> activity_since(UserId user, LogPosition after, std::size_t limit) = 0;
   // Newest entries first, at or below `from`; the caller skips conversations it has seen.
   virtual Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) = 0;

@@ -47,8 +47,8 @@ struct ReadChange {
 };
 
 struct ReadChangePage {
-  std::vector<ReadChange> changes;  // by `at`, ascending; one for each conversation
-  bool more = false;
+  std::vector<ReadChange> changes;  // by `at`, ascending; one for each conversation, at its newest raise
+  bool more = false;                // ask again from the last `at`; when a page holds one `at` only, with a larger limit
 };
 
 // Small rows about users, beside the timeline. Promises: read-your-writes; read positions only rise, whatever the order of

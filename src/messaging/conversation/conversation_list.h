@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "messaging/ports/message_store.h"
+#include "messaging/ports/state_store.h"
+#include "runtime/task.h"
+
+namespace dunlin {
+
+// One line of a user's conversation list.
+struct ConversationSummary {
+  ConversationId conversation;
+  UserId peer;
+  MessageSeq last_seq;
+  MessagePtr last_message;  // null when it was trimmed or cannot be read
+  std::uint64_t unread = 0;
+  MessageSeq read_seq;
+  MessageSeq peer_read_seq;
+  MessageSeq peer_delivered_seq;
+  std::string next;  // page cursor behind this line, for a reply that is cut here
+};
+
+struct ConversationListPage {
+  std::vector<ConversationSummary> conversations;
+  bool more = false;
+  std::string next;      // page cursor; meaningful when more
+  LogPosition snapshot;  // an incremental list from here finds all that changed since the first page was begun
+};
+
+struct ConversationListQuery {
+  UserId user;
+  std::size_t limit = 20;
+  std::string page;                  // page cursor, empty at first; kept by the client as it is
+  std::optional<LogPosition> since;  // incremental: only what changed since. Of this epoch; the caller answers others with a full list
+};
+
+// The conversation list ("sync"). Costs store rows for the lines it returns (and stale activity rows between them), never for the account.
+// Stateless; any worker.
+//  - Full: newest first. Each conversation once; one that gets a message while pages are being read may come twice or move to the
+//    incremental list.
+//  - Incremental: conversations with new messages, oldest change first, then those where only a read position rose. Each once in a page
+//  run,
+//    unless it changes meanwhile.
+class ConversationList {
+ public:
+  ConversationList(MessageStore& store, StateStore& state) : store_(store), state_(state) {}
+
+  // BadRequest when the page cursor is not one of ours.
+  Task<Result<ConversationListPage>> list(ConversationListQuery query);
+
+ private:
+  struct PageCursor;
+  Task<Status> newest(const ConversationListQuery& query, PageCursor cursor, ConversationListPage& page);
+  Task<Status> changed(const ConversationListQuery& query, PageCursor cursor, ConversationListPage& page);
+  Task<Status> read_changed(const ConversationListQuery& query, PageCursor cursor, ConversationListPage& page);
+  Task<Result<ConversationSummary>> summary(UserId user, ConversationId conversation, ConversationHead head);
+
+  MessageStore& store_;
+  StateStore& state_;
+};
+
+// Messages of others behind `read`: a pure function of the timeline and the read position. Trimmed and unreadable messages do not count.
+Task<Result<std::uint64_t>> count_unread(MessageStore& store, UserId user, ConversationId conversation, ConversationHead head,
+                                         MessageSeq read);
+
+// How far the farthest of these devices has got in the conversation.
+Task<Result<MessageSeq>> delivered_to(MessageStore& store, const std::vector<DeviceRow>& devices, ConversationId conversation,
+                                      ConversationHead head);
+
+}  // namespace dunlin

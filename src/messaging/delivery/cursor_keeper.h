@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "messaging/delivery/session_registry.h"
+#include "messaging/delivery/sync_token.h"
+#include "messaging/ports/message_store.h"
+#include "messaging/ports/state_store.h"
+#include "runtime/task.h"
+
+namespace dunlin {
+
+enum class ResumeKind : std::uint8_t {
+  Complete,   // everything since the position is delivered
+  Truncated,  // so is everything since, but for the named parts, which retention has trimmed; they also come as gaps
+  Reset,      // the position means nothing (another epoch, a forgotten device): delivery begins now, the client syncs anew
+};
+
+struct TruncatedConversation {
+  ConversationId conversation;
+  MessageSeq from_seq;  // first seq that can still be read
+};
+
+struct Attachment {
+  DeviceCursor cursor;  // for SessionDelivery::start
+  ResumeKind resume = ResumeKind::Complete;
+  std::vector<TruncatedConversation> truncated;  // at most kMaxNamed
+  bool more_truncated = false;
+};
+
+struct AttachRequest {
+  UserId user;
+  DeviceId device;
+  std::optional<SyncToken> token;         // parsed with this user and device
+  bool token_given = false;               // there was one, valid or not: a device that thinks it is known
+  std::optional<DeviceCursor> inherited;  // from the session of the same device that this one replaces
+};
+
+// Where the devices of one worker are: reads cursors when a session begins, writes them while it lives and when it ends.
+//
+// Owner: the worker; single-threaded. Writes are batched: save_changed() is called every cursor-flush interval, save_last() when a session
+// ends; what fails is kept and tried again with the next batch (at most kMaxKept; beyond it the oldest are forgotten, which costs the
+// device a repeat, never a loss). Saves that cross can only put an older cursor behind a newer one, and an older cursor is still true.
+class CursorKeeper {
+ public:
+  static constexpr std::size_t kMaxDevices = 32;
+  static constexpr std::chrono::hours kForgetAfter{24 * 60};
+  static constexpr std::size_t kMaxNamed = 100;
+  static constexpr std::size_t kMaxKept = 10'000;
+
+  CursorKeeper(MessageStore& store, StateStore& state, const Clock& clock) : store_(store), state_(state), clock_(clock) {}
+
+  // Rules, in order: inherited cursor; token of this epoch (it wins over the stored cursor, above or below it, and needs no read);
+  // token of another epoch, or one given by a device that is no longer known: Reset; stored cursor (of another epoch: Reset);
+  // new device: where the user's farthest device is, 0 when he has none.
+  // Fails with DeviceLimit, or with what the state store failed with.
+  Task<Result<Attachment>> attach(AttachRequest request);
+
+  // A cursor to write with the next save (of a session that ends, or one of the periodic ones).
+  void keep(StateStore::CursorWrite write);
+  // Writes everything kept, in one call. Returns how many were written.
+  Task<Result<std::size_t>> save();
+  std::size_t kept() const { return kept_.size(); }
+
+ private:
+  Task<Result<DeviceCursor>> new_device(AttachRequest request, std::vector<DeviceRow> rows);
+  Task<Status> find_truncated(UserId user, Attachment& attachment);
+
+  MessageStore& store_;
+  StateStore& state_;
+  const Clock& clock_;
+  std::vector<StateStore::CursorWrite> kept_;
+};
+
+}  // namespace dunlin

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "messaging/delivery/session_registry.h"
+#include "messaging/delivery/signal.h"
+#include "messaging/model/message.h"
+#include "messaging/ports/message_store.h"
+
+namespace dunlin {
+
+// "This message concerns your session." A hint may be lost at any point; the session finds out from `previous`, or at its heartbeat.
+struct Hint {
+  ConnectionRef connection = 0;
+  MessagePtr message;
+  LogPosition previous;  // the newest record of this user that was told before this message
+  bool own = false;      // sent by this very connection
+};
+
+// Everything that one commit means for one worker, in one mailbox push.
+struct DeliveryBatch {
+  std::vector<AppendOutcome> acks;  // for senders on this worker; never dropped
+  std::vector<Hint> hints;          // in commit order
+  std::vector<SignalPush> signals;  // receipts, typing: lossy
+
+  bool empty() const { return acks.empty() && hints.empty() && signals.empty(); }
+  std::size_t cost_bytes() const {
+    return sizeof(DeliveryBatch) + acks.size() * sizeof(AppendOutcome) + hints.size() * sizeof(Hint) + signals.size() * sizeof(SignalPush);
+  }
+};
+
+// One worker's mailbox, as the session layer gives it over runtime/mailbox.h. Any thread; never blocks.
+class WorkerMailbox {
+ public:
+  virtual ~WorkerMailbox() = default;
+  // Acks always arrive (what was admitted bounds them). False: the mailbox is full, hints and signals of this batch were dropped, and the
+  // worker will call SessionDelivery::compare() for all its sessions (in slices), because the implementation has set its hints_lost flag.
+  virtual bool post(DeliveryBatch batch) = 0;
+};
+
+}  // namespace dunlin

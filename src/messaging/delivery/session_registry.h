@@ -1,0 +1,83 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/siphash.h"
+#include "base/thread_annotations.h"
+
+namespace dunlin {
+
+// A connection named by its packed handle; the top ten bits are its worker (the same layout as net/connection_handle.h).
+using ConnectionRef = std::uint64_t;
+constexpr std::uint16_t worker_of(ConnectionRef connection) {
+  return static_cast<std::uint16_t>(connection >> 54);
+}
+
+// Which users are online here, on which connections, and the position of the newest record that concerns each: the one thing that
+// workers share. Any thread.
+//
+// Layout: striped by user; a stripe is an open-addressing table of pointers to one block a user (activity, sessions, name): about
+// 80 bytes for a user with one session and a name of 16 bytes, table included.
+// Locks: one mutex a stripe, a leaf: nothing is called while it is held. Two stripes are never held together.
+//
+// Paths that meet here, and why none loses a message:
+//  - The dispatcher tells a commit (record()): under the stripe's lock it reads the sessions, notes the user's activity before this record
+//    and raises it. Whoever is in the block at that instant gets a hint; the hint carries the activity before it.
+//  - A session comes (add()) and reads the store afterwards. A record told before add() was readable before it was told, so that read
+//    finds it; a record told after add() comes as a hint. There is no third case.
+//  - A session hears nothing (hints dropped): its heartbeat compares activity() with what it has handled. A lost hint in the middle shows
+//    earlier, in the next hint: its `previous` is above what the session has handled.
+//  - A user's last session goes: the block goes too, and with it the activity. The next add() begins at 0, which is right since that
+//    session reads the store first.
+class SessionRegistry {
+ public:
+  SessionRegistry();
+  ~SessionRegistry();
+  SessionRegistry(const SessionRegistry&) = delete;
+  SessionRegistry& operator=(const SessionRegistry&) = delete;
+
+  // Registers a session. The answer is the older connection of the same device, which stays registered until it is removed.
+  std::optional<ConnectionRef> add(std::string_view user, std::string_view device, ConnectionRef connection);
+  // False: it was not there.
+  bool remove(std::string_view user, ConnectionRef connection);
+
+  // A record at `position` concerns the user: raises his activity, appends his sessions to `sessions` and gives the activity before.
+  // Nothing when he is not online.
+  std::optional<LogPosition> record(std::string_view user, LogPosition position, std::vector<ConnectionRef>& sessions);
+
+  // Position of the newest record told since the user came online (0: none, or not online).
+  LogPosition activity(std::string_view user) const;
+  // Appends the user's connections.
+  void sessions(std::string_view user, std::vector<ConnectionRef>& out) const;
+  bool online(std::string_view user) const;
+
+  std::size_t users() const;
+  std::size_t memory_bytes() const;  // as asked from the allocator
+
+ private:
+  struct User;
+  struct Stripe {
+    mutable Mutex mutex;
+    std::vector<User*> slots GUARDED_BY(mutex);
+    std::size_t used GUARDED_BY(mutex) = 0;
+    std::size_t bytes GUARDED_BY(mutex) = 0;
+  };
+  static constexpr std::size_t kStripes = 64;
+
+  std::uint64_t hash(std::string_view user) const { return siphash64(key_, user); }
+  Stripe& stripe(std::uint64_t hash) { return stripes_[hash >> 58]; }
+  const Stripe& stripe(std::uint64_t hash) const { return stripes_[hash >> 58]; }
+  static std::size_t locate(const Stripe& stripe, std::uint64_t hash, std::string_view user) REQUIRES(stripe.mutex);
+  void grow(Stripe& stripe) REQUIRES(stripe.mutex);
+  void erase(Stripe& stripe, std::size_t slot) REQUIRES(stripe.mutex);
+
+  const SipKey key_;
+  std::array<Stripe, kStripes> stripes_;
+};
+
+}  // namespace dunlin

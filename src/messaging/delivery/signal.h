@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "base/ids.h"
+#include "messaging/delivery/session_registry.h"
+
+namespace dunlin {
+
+// How far `user` has got in a conversation; 0 = not told. Receivers keep the maximum, so order and loss do not matter.
+struct ReceiptSignal {
+  ConversationId conversation;
+  UserId user;
+  MessageSeq delivered_seq;
+  MessageSeq read_seq;
+};
+
+struct TypingSignal {
+  ConversationId conversation;
+  UserId user;
+};
+
+// A transient message: never stored, no seq.
+struct TransientSignal {
+  ConversationId conversation;
+  UserId user;
+  std::string client_msg_id;
+  std::string content_type;
+  std::string body;
+};
+
+// What is told to sessions beside messages: never stored, shed first, repaired (receipts) by sync.
+using Signal = std::variant<ReceiptSignal, TypingSignal, TransientSignal>;
+using SignalPtr = std::shared_ptr<const Signal>;  // shared by the pushes to all sessions, on several workers
+
+struct SignalPush {
+  ConnectionRef connection = 0;
+  SignalPtr signal;
+};
+
+}  // namespace dunlin

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/siphash.h"
+#include "messaging/model/epoch.h"
+
+namespace dunlin {
+
+// What a client gives back at connect: "this device has acked everything at or below position". Trusted without a look-up, so it is
+// bound to user and device by a keyed hash; it is not secret.
+struct SyncToken {
+  Epoch epoch;
+  LogPosition position;
+  WallTime minted{};
+};
+
+// Makes and checks sync_tokens: 1 version byte, epoch, position, minute of minting, SipHash-2-4-128 over these and user and device;
+// 50 characters of base64url. Immutable; any thread.
+class SyncTokenMinter {
+ public:
+  explicit SyncTokenMinter(const SipKey& key) : key_(key) {}  // from the store's secret
+
+  std::string mint(const SyncToken& token, std::string_view user, std::string_view device) const;
+  // Nothing for what this key did not mint for this user and device.
+  std::optional<SyncToken> parse(std::string_view text, std::string_view user, std::string_view device) const;
+
+ private:
+  SipHash128 seal(std::string_view fields, std::string_view user, std::string_view device) const;
+  const SipKey key_;
+};
+
+}  // namespace dunlin
