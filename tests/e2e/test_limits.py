@@ -1,0 +1,253 @@
+"""Limits that are on by default: addresses, handshakes, failed logins, sends of a user, slow peers, proxies."""
+
+import asyncio
+import json
+import os
+import time
+
+import pytest
+import websockets
+
+from im_client import Refused, TcpClient, WsClient
+
+# Loopback is exempt unless a proxy that is trusted names another client: so the tests speak as that proxy.
+PROXY = {"trusted-proxies": ["127.0.0.1"]}
+
+
+async def login(server, user, device="d1", cls=WsClient, **options):
+    client = await cls.open(server, **options)
+    client.auto_ack = True
+    await client.connect(server.token(user), device)
+    return client
+
+
+async def status_of(server, forwarded=None):
+    """HTTP status of an upgrade; 101 when it works."""
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    try:
+        socket = await websockets.connect(server.ws_url, subprotocols=["dunlin.v1.json"], extra_headers=headers)
+    except websockets.InvalidStatusCode as refused:
+        return refused.status_code, refused.headers
+    except (ConnectionError, websockets.InvalidMessage, EOFError):
+        return 0, {}
+    await socket.close()
+    return 101, {}
+
+
+async def test_handshakes_of_one_address_are_limited_and_others_are_not(server_factory):
+    server = server_factory({"limits": {**PROXY, "ip": {"handshakes-per-s": 5}}})
+    results = [await status_of(server, "203.0.113.7") for _ in range(40)]
+    refused = [headers for status, headers in results if status != 101]
+    assert len(refused) >= 10
+    assert all(status in (101, 503, 429) for status, _ in results)
+    assert int(refused[0]["Retry-After"]) >= 1
+    assert (await status_of(server, "203.0.113.8"))[0] == 101
+    assert (await status_of(server))[0] == 101
+
+
+async def test_forged_forwarded_for_of_an_untrusted_peer_has_no_effect(server_factory):
+    server = server_factory({"limits": {"ip": {"handshakes-per-s": 1}}})
+    results = [(await status_of(server, "203.0.113.7"))[0] for _ in range(20)]
+    assert results == [101] * 20  # the peer is loopback, which is exempt; the header is not believed
+
+
+async def test_forwarded_for_is_walked_from_the_right(server_factory):
+    server = server_factory({"limits": {**PROXY, "ip": {"handshakes-per-s": 2}}})
+    results = [(await status_of(server, f"198.51.100.{i}, 203.0.113.9"))[0] for i in range(20)]
+    assert results.count(101) < 20  # what the client itself wrote in front does not matter
+
+
+async def test_connections_of_one_address_are_limited(server_factory):
+    server = server_factory({"limits": {**PROXY, "ip": {"connections": 3, "handshakes-per-s": 1000}}})
+    held = [await WsClient.open(server, extra_headers={"X-Forwarded-For": "203.0.113.7"}) for _ in range(3)]
+    assert (await status_of(server, "203.0.113.7"))[0] in (503, 429)
+    held[0].cut()
+    deadline = time.monotonic() + 10
+    while (await status_of(server, "203.0.113.7"))[0] != 101:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    for client in held:
+        client.cut()
+
+
+async def test_failed_logins_of_one_address_are_limited(server_factory):
+    server = server_factory({"limits": {**PROXY, "ip": {"handshakes-per-s": 1000, "auth-failures-per-minute": 5}}})
+    outcomes = []
+    for _ in range(15):
+        try:
+            client = await WsClient.open(server, extra_headers={"X-Forwarded-For": "203.0.113.66"})
+            outcomes.append((await (await client.raw("connect", {"token": "x", "device": "d"}))).get("error", {}).get("name"))
+            client.cut()
+        except websockets.InvalidStatusCode as refused:
+            outcomes.append(refused.status_code)
+    assert outcomes[0] == "unauthorized" and outcomes[-1] in (503, 429), outcomes
+    assert (await status_of(server, "203.0.113.67"))[0] == 101
+
+
+async def test_observe_mode_counts_and_lets_pass(server_factory):
+    server = server_factory({"limits": {**PROXY, "ip": {"mode": "observe", "handshakes-per-s": 1}}})
+    assert [(await status_of(server, "203.0.113.7"))[0] for _ in range(10)] == [101] * 10
+    assert "would_have" in server.get("/metrics")[1]
+
+
+async def test_five_connections_of_a_user_share_one_rate(server_factory):
+    server = server_factory({"limits": {"user": {"sends-per-s": 20, "sends-burst": 20}}})
+
+    async def flood(connections):
+        clients = [await login(server, f"user{connections}", f"d{i}") for i in range(connections)]
+        futures = [await c.raw("send", {"to": f"sink{connections}-{n}-{i}", "client_msg_id": f"m{i}-{n}", "body": 1}) for n in range(60 // connections) for i, c in enumerate(clients)]
+        replies = await asyncio.gather(*futures)
+        refused = [r["error"] for r in replies if "error" in r]
+        assert all(e["name"] == "rate_limited" and e["temporary"] and e["retry_after_ms"] > 0 for e in refused)
+        for client in clients:
+            await client.ping()  # heartbeats are never refused
+        return 60 - len(refused)
+
+    one, five = await flood(1), await flood(5)
+    assert 20 <= one <= 40 and 20 <= five <= 40
+
+
+async def test_refused_send_keeps_the_order_of_what_follows(server_factory):
+    server = server_factory({"limits": {"user": {"sends-per-s": 5, "sends-burst": 5}}})
+    alice, bob = await login(server, "alice"), await login(server, "bob")
+    replies = await asyncio.gather(*[await alice.raw("send", {"to": "bob", "client_msg_id": f"m{i}", "body": i}) for i in range(12)])
+    names = [r.get("error", {}).get("name", "stored") for r in replies]
+    first = names.index("rate_limited")
+    assert set(names[first + 1 :]) <= {"retry_in_order", "rate_limited"} and "stored" not in names[first:]
+    await asyncio.sleep(1.2)
+    skipped = await (await alice.raw("send", {"to": "bob", "client_msg_id": f"m{first + 1}", "body": first + 1}))
+    assert skipped["error"]["name"] == "retry_in_order"
+    assert (await (await alice.raw("send", {"to": "bob", "client_msg_id": f"m{first}", "body": first})))["send"]["seq"] == first + 1
+    assert (await (await alice.raw("send", {"to": "bob", "client_msg_id": f"m{first + 1}", "body": first + 1})))["send"]["seq"] == first + 2
+    assert [m["body"] for m in await bob.messages(first + 2)] == list(range(first + 2))
+
+
+async def test_origin_allow_list(server_factory):
+    server = server_factory({"websocket": {"allowed-origins": ["https://app.example"]}})
+    for origin, ok in (("https://app.example", True), ("https://evil.example", False), ("http://app.example", False), ("null", False)):
+        try:
+            socket = await websockets.connect(server.ws_url, origin=origin)
+            await socket.close()
+            assert ok, origin
+        except websockets.InvalidStatusCode as refused:
+            assert not ok and refused.status_code == 403, origin
+
+
+async def test_offer_of_foreign_subprotocols_is_refused_with_400(server):
+    with pytest.raises(websockets.InvalidStatusCode) as refused:
+        await websockets.connect(server.ws_url, subprotocols=["mqtt", "graphql-ws"])
+    assert refused.value.status_code == 400
+    socket = await websockets.connect(server.ws_url)
+    assert socket.subprotocol is None
+    await socket.close()
+
+
+async def test_other_paths_are_404_and_plain_requests_426(server):
+    host, port = server.ws.rsplit(":", 1)
+    for request, status in ((b"GET /other HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", b"404"),
+                            (b"GET /im HTTP/1.1\r\nHost: x\r\n\r\n", b"426"), (b"\x00\x01garbage\r\n\r\n", b"400")):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request)
+        line = await asyncio.wait_for(reader.readline(), 10)
+        assert status in line, (request, line)
+        writer.close()
+
+
+async def test_slow_headers_and_silent_clients_are_ended_by_their_deadline(server_factory):
+    server = server_factory({"net": {"header-deadline-ms": 700}, "session": {"auth-deadline-ms": 700}})
+    host, port = server.ws.rsplit(":", 1)
+    reader, writer = await asyncio.open_connection(host, int(port))
+
+    async def drip():
+        for byte in b"GET /im HTTP/1.1\r\nHost: " + b"x" * 200:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(drip())
+    await asyncio.wait_for(reader.read(), 10)
+    task.cancel()
+    tcp_reader, _ = await asyncio.open_connection(*server.tcp_address)
+    await asyncio.wait_for(tcp_reader.read(), 10)
+    silent = await WsClient.open(server)
+    await asyncio.wait_for(silent.closed.wait(), 10)
+    assert silent.close_code == 4008
+    assert silent.kick and silent.kick["name"] == "auth_timeout"
+
+
+async def test_zombie_is_removed_after_two_and_a_half_heartbeats(server_factory):
+    server = server_factory({"session": {"heartbeat-interval-ms": 400}})
+    zombie, alive = await login(server, "zombie"), await login(server, "alive")
+    for _ in range(8):
+        await asyncio.sleep(0.2)
+        await alive.ping()
+    await asyncio.wait_for(zombie.closed.wait(), 10)
+    assert zombie.close_code == 4002
+    await alive.ping()
+
+
+@pytest.mark.deadline(120)
+async def test_idle_unauthenticated_sockets_do_not_stop_logins(server_factory):
+    server = server_factory({"limits": {"ip": {"mode": "off"}}})
+    idle = [await asyncio.open_connection(*server.tcp_address) for _ in range(1500)]
+    await login(server, "alice")
+    for _, writer in idle:
+        writer.transport.abort()
+
+
+def rss_bytes(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
+
+@pytest.mark.deadline(180)
+async def test_clients_that_never_read_cost_a_bound_and_lose_nothing(server_factory):
+    bound = 64 * 1024
+    server = server_factory({"net": {"write-queue-bytes": bound}, "limits": {"user": {"mode": "off"}}, "session": {"slow-consumer-after-ms": 60000}})
+    stuck = []
+    for i in range(50):
+        reader, writer = await asyncio.open_connection(*server.tcp_address, limit=1024)
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(1, 8, 4096)  # SO_RCVBUF
+        writer.write(json.dumps({"id": 1, "connect": {"token": server.token(f"stuck{i}"), "device": "d"}}).encode() + b"\n")
+        await reader.readline()
+        writer.transport.pause_reading()
+        stuck.append((reader, writer))
+    alice = await login(server, "alice", cls=TcpClient)
+    before = rss_bytes(server.process.pid)
+    text = "x" * 20000
+    for n in range(20):
+        await asyncio.gather(*[await alice.raw("send", {"to": f"stuck{i}", "client_msg_id": f"{n}-{i}", "body": text}) for i in range(50)])
+    assert server.metric("dunlin_lagging_sessions") > 0
+    stored = 50 * 20 * 21000
+    growth = rss_bytes(server.process.pid) - before
+    if not os.environ.get("DUNLIN_SANITIZER"):
+        assert growth < stored + 50 * bound * 1.5 + (16 << 20), growth  # what is stored also stands in the window
+    reader, writer = stuck[0]
+    writer.transport.resume_reading()
+    seqs, pending = [], b""
+    while len(seqs) < 20:
+        pending += await asyncio.wait_for(reader.read(65536), 20)
+        *lines, pending = pending.split(b"\n")
+        seqs += [packet["message"]["seq"] for packet in map(json.loads, lines) if "message" in packet]
+    assert seqs == list(range(1, 21))
+    for _, writer in stuck:
+        writer.transport.abort()
+
+
+async def test_slow_consumer_is_closed_resumable_and_complete_after(server_factory):
+    server = server_factory({"net": {"write-queue-bytes": 32768}, "session": {"slow-consumer-after-ms": 500}, "limits": {"user": {"mode": "off"}}})
+    reader, writer = await asyncio.open_connection(*server.tcp_address, limit=1024)
+    writer.get_extra_info("socket").setsockopt(1, 8, 4096)
+    writer.write(json.dumps({"id": 1, "connect": {"token": server.token("bob"), "device": "d"}}).encode() + b"\n")
+    await reader.readline()
+    writer.transport.pause_reading()
+    alice = await login(server, "alice", cls=TcpClient)
+    for n in range(400):
+        await alice.send("bob", "x" * 20000, f"m{n}")
+    deadline = time.monotonic() + 20
+    while server.metric('dunlin_disconnects_total{reason="slow_consumer"}') < 1:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    bob = await login(server, "bob", "d", cls=TcpClient)
+    assert [m["seq"] for m in await bob.messages(400, 30)] == list(range(1, 401))
+    writer.transport.abort()

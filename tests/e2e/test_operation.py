@@ -1,0 +1,365 @@
+"""Running it: ready line, ports, lock, health, metrics, reload, graceful stop, command line."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import ssl
+
+import pytest
+import yaml
+
+from im_client import Refused, TcpClient, WsClient
+
+
+async def login(server, user, device="d1", cls=WsClient, auto_ack=True):
+    client = await cls.open(server)
+    client.auto_ack = auto_ack
+    await client.connect(server.token(user), device)
+    return client
+
+
+async def ready_turns(server, status, check=None, within_s=15):
+    """Waits until /readyz answers `status`, and names `check` as failed."""
+    deadline = time.monotonic() + within_s
+    while True:
+        code, text = await asyncio.to_thread(server.get, "/readyz")
+        if code == status and (check is None or check in text):
+            return json.loads(text)
+        assert time.monotonic() < deadline, f"/readyz is {code}: {text}"
+        await asyncio.sleep(0.1)
+
+
+# -- start and stop
+
+
+async def test_ready_line_names_what_was_bound(server):
+    assert server.get("/livez")[0] == 200 and server.get("/readyz")[0] == 200
+    info = json.loads(server.get("/info")[1])
+    assert "fsync" in json.dumps(info)
+    assert len(server.stdout) == 1
+
+
+async def test_port_in_use_is_named(server, server_factory, binary, tmp_path):
+    port = int(server.ws.rsplit(":", 1)[1])
+    config = tmp_path / "second.yaml"
+    config.write_text(yaml.safe_dump({"websocket": {"listen": "127.0.0.1", "port": port}, "tcpsocket": {"port": 0}, "admin": {"listen": "127.0.0.1:0"}, "store": {"path": str(tmp_path / "d2")}}))
+    done = subprocess.run([binary, "serve", "--config", str(config)], capture_output=True, text=True, timeout=30)
+    assert done.returncode != 0 and str(port) in done.stderr
+
+
+async def test_second_server_on_the_same_data_names_the_pid(server, binary, tmp_path):
+    config = tmp_path / "second.yaml"
+    config.write_text(yaml.safe_dump({"websocket": {"port": 0}, "tcpsocket": {"port": 0}, "admin": {"listen": "127.0.0.1:0"}, "store": {"path": str(server.data)}}))
+    done = subprocess.run([binary, "serve", "--config", str(config)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and str(server.process.pid) in done.stderr
+
+
+async def test_graceful_stop_in_phases(server_factory):
+    server = server_factory({"shutdown": {"ready-delay-ms": 1500, "reconnect-delay-ms": 500}})
+    alice, bob = await login(server, "alice"), await login(server, "bob")
+    server.process.send_signal(signal.SIGTERM)
+    await ready_turns(server, 503, within_s=1.4)
+    assert server.get("/livez")[0] == 200
+    reply = await alice.send("bob", "during the delay", "x1")  # everything still works
+    assert (await bob.push("message"))["seq"] == reply["seq"]
+    drain = await alice.push("drain")
+    assert drain["delay_ms"] >= 0
+    await asyncio.wait_for(asyncio.gather(alice.closed.wait(), bob.closed.wait()), 20)
+    assert alice.kick["name"] == "going_away" and alice.kick["reconnect"] == "yes" and alice.close_code == 4000
+    assert await asyncio.to_thread(server.wait, 20) == 0
+    server.start()
+    bob = await login(server, "bob")
+    assert (await bob.request("history", {"with": "alice"}))["messages"][-1]["client_msg_id"] == "x1"
+
+
+async def test_second_signal_ends_at_once(server_factory):
+    server = server_factory({"shutdown": {"ready-delay-ms": 30000, "timeout-ms": 60000}})
+    server.clean = False
+    server.process.send_signal(signal.SIGTERM)
+    await asyncio.sleep(0.5)
+    assert server.process.poll() is None
+    server.process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(server.wait, 5)
+
+
+# -- health
+
+
+async def test_frozen_store_turns_readyz_red_and_heals(server_factory):
+    server = server_factory({"debug": {"unsafe-store-delay-ms": 0}})
+    alice = await login(server, "alice")
+    server.config["debug"]["unsafe-store-delay-ms"] = 20000
+    server.reload()
+    await ready_turns(server, 503, "store")
+    assert server.get("/livez")[0] == 200
+    assert (await alice.ping()) is not None
+    server.config["debug"]["unsafe-store-delay-ms"] = 0
+    server.reload()
+    await ready_turns(server, 200, within_s=40)
+
+
+async def test_stalled_worker_turns_readyz_red_and_heals(server_factory):
+    server = server_factory({"debug": {"unsafe-worker-stall-ms": 0}})
+    server.config["debug"]["unsafe-worker-stall-ms"] = 14000
+    server.reload()
+    await ready_turns(server, 503, within_s=13)
+    await ready_turns(server, 200, within_s=40)
+
+
+@pytest.mark.deadline(150)
+async def test_full_disk_refuses_sends_reads_go_on_and_it_heals(server_factory, tmp_path):
+    mount = tmp_path / "small"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(mount)], check=True)
+    try:
+        server = server_factory({"store": {"log": {"segment-bytes": 1 << 20}}, "limits": {"user": {"mode": "off"}}}, data=mount / "data")
+        alice, bob = await login(server, "alice", cls=TcpClient), await login(server, "bob")
+        conversation = (await alice.send("bob", "before", "x0"))["conversation"]
+        await bob.push("message")
+        ballast = mount / "ballast"
+        free = os.statvfs(mount)
+        with open(ballast, "wb") as file:
+            file.write(b"\0" * max(0, free.f_bavail * free.f_bsize - (1 << 20)))
+        refused, acked = None, 0
+        for i in range(3000):
+            try:
+                acked = (await alice.send("bob", "x" * 20000, f"y{i}"))["seq"]
+            except Refused as error:
+                refused = error
+                break
+        assert refused and refused.name == "store_unavailable" and refused.error["temporary"]
+        await ready_turns(server, 503, "store")
+        assert (await bob.request("history", {"conversation": conversation, "limit": 1}))["messages"][0]["seq"] == acked
+        assert server.process.poll() is None
+        ballast.unlink()
+        await ready_turns(server, 200, within_s=40)
+        again = await alice.send("bob", "after", "z", abandon=True)
+        assert again["seq"] == acked + 1  # refused sends have left no hole
+        await asyncio.gather(alice.close(), bob.close())
+        assert server.stop() == 0
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+async def test_io_error_refuses_sends_and_loses_nothing_acked(server_factory):
+    server = server_factory()
+    alice = await login(server, "alice")
+    for i in range(10):
+        await alice.send("bob", f"m{i}", f"x{i}")
+    server.config["debug"] = {"unsafe-io-error-at": "fdatasync"}
+    server.reload()
+    await asyncio.sleep(0.5)
+    with pytest.raises(Refused) as refused:
+        for i in range(10, 15):
+            await alice.send("bob", f"m{i}", f"x{i}")
+    assert refused.value.name == "store_unavailable"
+    await ready_turns(server, 503, "store")
+    server.config["debug"] = {}
+    server.reload()
+    await ready_turns(server, 200, within_s=30)
+    messages = (await alice.request("history", {"with": "bob", "limit": 100}))["messages"]
+    assert [m["seq"] for m in messages] == list(range(1, len(messages) + 1)) and len(messages) >= 10
+    last = await alice.send("bob", "after", "after", abandon=True)
+    assert last["seq"] == len(messages) + 1
+
+
+async def test_write_then_sync_then_ack_as_the_kernel_sees_it(server_factory, tmp_path):
+    server = server_factory({"performance": {"worker-threads": 1}})
+    trace = tmp_path / "trace"
+    alice = await login(server, "alice", cls=TcpClient)
+    await alice.send("bob", "warm up", "w")
+    strace = subprocess.Popen(["strace", "-f", "-ttt", "-s", "400", "-e", "trace=write,writev,pwrite64,pwritev,pwritev2,fdatasync,sendto,sendmsg", "-o", str(trace), "-p", str(server.process.pid)], stderr=subprocess.PIPE)
+    try:
+        await asyncio.to_thread(strace.stderr.readline)
+        await asyncio.sleep(0.5)
+        await alice.send("bob", "MARKED", "marked-message")
+    finally:
+        strace.send_signal(signal.SIGINT)
+        strace.wait(10)
+    lines = trace.read_text().splitlines()
+    written = next(i for i, line in enumerate(lines) if "MARKED" in line and ("pwrite" in line or "write(" in line))
+    synced = next(i for i, line in enumerate(lines) if i > written and "fdatasync" in line and ("= 0" in line))
+    acked = next(i for i, line in enumerate(lines) if '"fsync\\"' in line or 'durability' in line)
+    assert written < synced < acked, "\n".join(lines)
+
+
+# -- metrics and logs
+
+
+async def test_metrics_have_the_promised_names_and_bounded_labels(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob", cls=TcpClient)
+    for i in range(20):
+        await alice.send("bob", f"m{i}", f"x{i}")
+    await bob.messages(20)
+    with pytest.raises(Refused):
+        await alice.request("history", {"conversation": "nope"})
+    await bob.close()
+    text = server.get("/metrics")[1]
+    for name in ("dunlin_connections", "dunlin_send_ack_seconds", "dunlin_send_deliver_seconds", "dunlin_store_batch_messages", "dunlin_store_commit_seconds", "dunlin_store_rows_read_total",
+                 "dunlin_write_queue_bytes", "dunlin_lagging_sessions", "dunlin_retransmissions_total", "dunlin_disconnects_total", "dunlin_errors_total", "dunlin_encodes_total"):
+        assert re.search(rf"^{name}", text, re.M), name
+    assert "alice" not in text and "bob" not in text
+    assert server.metric("dunlin_send_ack_seconds_count") >= 20
+    assert server.metric("dunlin_send_deliver_seconds_count") >= 20
+    assert 'dunlin_connections{transport="websocket",encoding="json"} 1' in text or 'dunlin_connections{encoding="json",transport="websocket"} 1' in text
+    assert server.metric("dunlin_encodes_total") <= 2 * 20 + 4
+
+
+async def test_message_is_encoded_once_for_many_recipients(server):
+    devices = [await login(server, "bob", f"d{i}") for i in range(8)]
+    alice = await login(server, "alice")
+    before = server.metric("dunlin_encodes_total")
+    for i in range(10):
+        await alice.send("bob", f"m{i}", f"x{i}")
+    for device in devices:
+        await device.messages(10)
+    workers = server.config["performance"]["worker-threads"]
+    assert server.metric("dunlin_encodes_total") - before <= 10 * workers
+
+
+async def test_disconnects_have_a_known_reason(server):
+    clean, cut = await login(server, "a"), await login(server, "b")
+    await clean.close()
+    cut.cut()
+    await asyncio.sleep(0.3)
+    text = server.get("/metrics")[1]
+    reasons = dict(re.findall(r'^dunlin_disconnects_total\{reason="(\w+)"\} (\d+)', text, re.M))
+    assert sum(map(int, reasons.values())) == 2 and "unknown" not in reasons, reasons
+
+
+# -- TLS
+
+
+def make_certificate(folder, name):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                    "-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")], check=True, capture_output=True)
+
+
+def served_name(host, port):
+    context = ssl._create_unverified_context()
+    with socket.create_connection((host, port)) as raw, context.wrap_socket(raw) as tls:
+        der = tls.getpeercert(binary_form=True)
+    text = subprocess.run(["openssl", "x509", "-inform", "DER", "-noout", "-subject"], input=der, capture_output=True, check=True).stdout.decode()
+    return text.strip().rsplit("=", 1)[1].strip()
+
+
+async def test_tls_on_both_ports_and_reload_without_dropping(server_factory, tmp_path):
+    make_certificate(tmp_path, "first")
+    server = server_factory({"tls": {"certificate-file": str(tmp_path / "tls.crt"), "key-file": str(tmp_path / "tls.key")}})
+    import websockets
+
+    context = ssl._create_unverified_context()
+    ws = WsClient()
+    ws.socket = await websockets.connect(server.ws_url.replace("ws://", "wss://"), ssl=context, subprotocols=["dunlin.v1.json"])
+    ws.start()
+    await ws.connect(server.token("alice"), "d")
+    tcp = TcpClient()
+    tcp.reader, tcp.writer = await asyncio.open_connection(*server.tcp_address, ssl=context)
+    tcp.start()
+    tcp.auto_ack = True
+    await tcp.connect(server.token("bob"), "d")
+    for i in range(3):
+        await ws.send("bob", "x" * 40000, f"m{i}")
+    assert [m["seq"] for m in await tcp.messages(3)] == [1, 2, 3]
+    make_certificate(tmp_path, "second")
+    server.reload()
+    host, port = server.ws.rsplit(":", 1)
+    deadline = time.monotonic() + 10
+    while await asyncio.to_thread(served_name, host, int(port)) != "second":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    await ws.ping()
+    await tcp.ping()
+
+
+# -- command line
+
+
+def run(binary, *words, **options):
+    return subprocess.run([binary, *map(str, words)], capture_output=True, text=True, timeout=60, **options)
+
+
+def test_unknown_key_is_refused_with_the_nearest_one(binary, tmp_path):
+    (tmp_path / "dunlin.yaml").write_text("websocket:\n  prot: 8080\n")
+    done = run(binary, "config", "check", "--config", tmp_path / "dunlin.yaml")
+    assert done.returncode == 2 and "websocket.prot" in done.stderr and "websocket.port" in done.stderr
+    (tmp_path / "dunlin.yaml").write_text("websocket:\n  port: 8080\n")
+    assert run(binary, "config", "check", "--config", tmp_path / "dunlin.yaml").returncode == 0
+    done = run(binary, "config", "check", "--config", tmp_path / "dunlin.yaml", env={**os.environ, "DUNLIN_WEBSOCKET_PROT": "1"})
+    assert done.returncode == 2 and "DUNLIN_WEBSOCKET_PROT" in done.stderr and "DUNLIN_WEBSOCKET_PORT" in done.stderr
+
+
+def test_config_print_shows_the_effective_values_and_masks_secrets(binary, tmp_path):
+    (tmp_path / "dunlin.yaml").write_text("auth:\n  keys: [{id: main, alg: HS256, secret: very-secret-value-very-secret-value}]\nspring: {redis: {host: r1, password: hush-hush}}\n")
+    done = run(binary, "config", "print", "--config", tmp_path / "dunlin.yaml", env={**os.environ, "DUNLIN_WEBSOCKET_PORT": "9999"})
+    assert done.returncode == 0 and "9999" in done.stdout and "r1" in done.stdout
+    assert "very-secret" not in done.stdout and "hush" not in done.stdout
+
+
+def test_exit_codes_and_version(binary):
+    assert run(binary, "version").returncode == 0
+    assert run(binary, "fly").returncode == 2
+    assert run(binary, "serve", "--config", "/nonexistent/dunlin.yaml").returncode == 2
+    assert run(binary, "--help").returncode == 0
+
+
+async def test_token_works_and_is_all_that_is_printed(server, binary):
+    done = run(binary, "token", "zoe", "--ttl", "5m", "--config", server.folder / "dunlin.yaml")
+    assert done.returncode == 0 and re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", done.stdout) and done.stderr == ""
+    server.minted.append(done.stdout.strip())
+    client = await WsClient.open(server)
+    assert (await client.connect(done.stdout.strip(), "d"))["user"] == "zoe"
+
+
+async def test_server_without_key_makes_one_that_token_finds(server_factory, binary):
+    server = server_factory({"auth": {"keys": []}})
+    done = run(binary, "token", "zoe", "--config", server.folder / "dunlin.yaml")
+    client = await WsClient.open(server)
+    assert (await client.connect(done.stdout.strip(), "d"))["user"] == "zoe"
+
+
+async def test_verify_names_the_damaged_message_and_the_rest_is_served(server_factory, binary):
+    server = server_factory({"store": {"log": {"segment-bytes": 1 << 20}}})
+    alice = await login(server, "alice", cls=TcpClient)
+    await alice.send("carol", "other chat", "c1")
+    for i in range(60):
+        await alice.send("bob", f"unique-body-{i:04d}-" + "x" * 200, f"x{i}")
+    await alice.close()
+    assert server.stop() == 0
+    damaged = 0
+    for file in sorted((server.data / "log").rglob("*")):
+        raw = bytearray(file.read_bytes()) if file.is_file() else bytearray()
+        at = raw.find(b"unique-body-0030")
+        if at >= 0:
+            raw[at + 3] ^= 1
+            file.write_bytes(raw)
+            damaged += 1
+    assert damaged == 1
+    done = run(binary, "verify", server.data, "--json")
+    report = json.loads(done.stdout.strip().splitlines()[-1])
+    assert done.returncode == 1
+    assert [(c["from_seq"], c["to_seq"]) for c in report["corrupt"]] == [(31, 31)], report
+    server.start()
+    alice = await login(server, "alice", cls=TcpClient)
+    page = await alice.request("history", {"with": "bob", "after_seq": 0, "limit": 100})
+    assert [m["seq"] for m in page["messages"]] == [*range(1, 31), *range(32, 61)]
+    assert [(g["from_seq"], g["to_seq"], g["reason"]) for g in page["gaps"]] == [(31, 31, "corrupt")]
+    assert (await alice.send("bob", "next", "next"))["seq"] == 61
+    assert len((await alice.request("history", {"with": "carol"}))["messages"]) == 1
+
+
+async def test_backup_is_online_and_restores_everything(server, binary, tmp_path):
+    alice = await login(server, "alice")
+    for i in range(200):
+        await alice.send("bob", f"m{i}", f"x{i}")
+    done = run(binary, "backup", tmp_path / "backup", "--config", server.folder / "dunlin.yaml")
+    assert done.returncode == 0, done.stderr
+    await alice.send("bob", "after the backup", "late")
+    assert run(binary, "restore", tmp_path / "backup", "--into", tmp_path / "restored").returncode == 0
+    report = json.loads(run(binary, "verify", tmp_path / "restored", "--json").stdout.strip().splitlines()[-1])
+    assert report["corrupt"] == [] and report["records"] == 200

@@ -1,0 +1,188 @@
+"""Reconnecting: complete, truncated or reset, never a silent hole."""
+
+import asyncio
+import shutil
+import subprocess
+
+import pytest
+
+from im_client import WsClient
+
+
+async def login(server, user, device="d1", auto_ack=True, **fields):
+    client = await WsClient.open(server)
+    client.auto_ack = auto_ack
+    await client.connect(server.token(user), device, **fields)
+    return client
+
+
+async def acked_token(client, conversation, seq):
+    """A sync_token after an ack."""
+    return (await client.request("ack", {"positions": [{"conversation": conversation, "seq": seq}]}))["sync_token"]
+
+
+async def test_nothing_new_is_complete_without_a_store_read(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    conversation = (await alice.send("bob", "m", "x1"))["conversation"]
+    await bob.push("message")
+    token = await acked_token(bob, conversation, 1)
+    await bob.close()
+    before = server.metric("dunlin_store_rows_read_total")
+    bob = await login(server, "bob", auto_ack=False, sync_token=token)
+    assert bob.hello["resume"] == "complete" and not bob.hello.get("changed")
+    assert server.metric("dunlin_store_rows_read_total") == before
+    await bob.nothing("message")
+
+
+async def test_what_came_while_away_is_delivered_in_order(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    conversation = (await alice.send("bob", "m", "x1"))["conversation"]
+    await bob.push("message")
+    token = await acked_token(bob, conversation, 1)
+    await bob.close()
+    for i in range(30):
+        await alice.send("bob", f"m{i}", f"y{i}")
+    bob = await login(server, "bob", sync_token=token)
+    assert bob.hello["resume"] == "complete"
+    assert [m["seq"] for m in await bob.messages(30)] == list(range(2, 32))
+
+
+async def test_resume_survives_restarts_and_repeats(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    conversation = (await alice.send("bob", "m", "x1"))["conversation"]
+    await bob.push("message")
+    token = await acked_token(bob, conversation, 1)
+    await bob.close()
+    await alice.send("bob", "while away", "x2")
+    await alice.close()
+    server.restart()
+    for _ in range(3):  # a token is good more than once: nothing was acked in between
+        bob = await login(server, "bob", auto_ack=False, sync_token=token)
+        assert bob.hello["resume"] == "complete"
+        assert (await bob.push("message"))["seq"] == 2
+        bob.cut()
+
+
+async def test_older_token_of_a_reinstalled_app_wins_over_the_stored_cursor(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    conversation = (await alice.send("bob", "m", "x1"))["conversation"]
+    await bob.push("message")
+    old = await acked_token(bob, conversation, 1)
+    await alice.send("bob", "m2", "x2")
+    await bob.push("message")
+    await acked_token(bob, conversation, 2)
+    await bob.close()
+    bob = await login(server, "bob", sync_token=old)
+    assert (await bob.push("message"))["seq"] == 2
+
+
+async def test_device_without_token_goes_on_from_its_stored_cursor(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob")
+    await alice.send("bob", "m1", "x1")
+    await bob.push("message")
+    await bob.ping()
+    await bob.close()
+    await alice.send("bob", "m2", "x2")
+    bob = await login(server, "bob")
+    assert (await bob.push("message"))["seq"] == 2
+    await bob.nothing("message")
+
+
+async def test_second_device_starts_where_the_first_one_is(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob", "phone")
+    await alice.send("bob", "m1", "x1")
+    await bob.push("message")
+    await bob.ping()
+    await bob.close()
+    laptop = await login(server, "bob", "laptop")
+    await laptop.nothing("message")
+    await alice.send("bob", "m2", "x2")
+    assert (await laptop.push("message"))["seq"] == 2
+
+
+async def test_malformed_and_foreign_tokens_are_reset_not_trusted(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    conversation = (await alice.send("bob", "m", "x1"))["conversation"]
+    await bob.push("message")
+    token = await acked_token(bob, conversation, 1)
+    await bob.close()
+    for user, device, bad in (("bob", "d1", token[:-2] + ("AA" if not token.endswith("AA") else "BB")), ("eve", "d1", token), ("bob", "d2", token), ("bob", "d1", "%%%")):
+        client = await WsClient.open(server)
+        reply = await (await client.raw("connect", {"token": server.token(user), "device": device, "sync_token": bad}))
+        assert "error" in reply or reply["connect"]["resume"] == "reset", (user, device, bad)
+        client.cut()
+
+
+async def test_conversation_trimmed_while_away_is_truncated_and_named(server_factory):
+    server = server_factory({"message": {"history": {"retention-seconds": 2}}, "store": {"volume-span-seconds": 1, "log": {"segment-bytes": 1 << 20}}})
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    conversation = (await alice.send("bob", "m", "x0"))["conversation"]
+    await bob.push("message")
+    token = await acked_token(bob, conversation, 1)
+    await bob.close()
+    await alice.send("bob", "lost to retention", "x1")
+    deadline = asyncio.get_running_loop().time() + 45
+    n = 0
+    while True:  # new traffic seals segments and lets old volumes go
+        for _ in range(40):
+            n += 1
+            await alice.send("carol", "x" * 30000, f"fill{n}")
+        page = await alice.request("history", {"conversation": conversation, "after_seq": 1})
+        if not page["messages"]:
+            break
+        assert asyncio.get_running_loop().time() < deadline, "retention never trimmed"
+        await asyncio.sleep(0.3)
+    assert page["gaps"] == [{"conversation": conversation, "from_seq": 2, "to_seq": 2, "reason": "truncated"}]
+    last = await alice.send("bob", "after", "x2")
+    assert last["seq"] == 3  # an emptied conversation goes on counting
+    bob = await login(server, "bob", auto_ack=False, sync_token=token)
+    assert bob.hello["resume"] == "truncated"
+    assert [(t["conversation"], t["from_seq"]) for t in bob.hello["truncated"]] == [(conversation, 3)]
+    gap = await bob.push("gap")
+    assert (gap["conversation"], gap["from_seq"], gap["to_seq"], gap["reason"]) == (conversation, 2, 2, "truncated")
+    assert (await bob.push("message"))["seq"] == 3
+    await bob.ack(conversation, 3)
+    await bob.ping()
+    bob.cut()
+    bob = await login(server, "bob")
+    await bob.nothing("gap")
+
+
+async def test_restored_store_answers_reset_to_higher_positions(server_factory, binary, tmp_path):
+    server = server_factory()
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    conversation = (await alice.send("bob", "m1", "x1"))["conversation"]
+    await bob.push("message")
+    subprocess.run([binary, "backup", str(tmp_path / "backup"), "--config", str(server.folder / "dunlin.yaml")], check=True, timeout=60)
+    await alice.send("bob", "m2", "x2")
+    await bob.push("message")
+    token = await acked_token(bob, conversation, 2)
+    epoch = bob.hello["epoch"]
+    await asyncio.gather(alice.close(), bob.close())
+    server.stop()
+    subprocess.run([binary, "restore", str(tmp_path / "backup"), "--into", str(tmp_path / "restored")], check=True, timeout=60)
+    again = subprocess.run([binary, "restore", str(tmp_path / "backup"), "--into", str(tmp_path / "restored")], timeout=60)
+    assert again.returncode != 0, "restore must not overwrite"
+    shutil.rmtree(server.data)
+    shutil.move(str(tmp_path / "restored"), server.data)
+    server.start()
+    bob = await login(server, "bob", auto_ack=False, sync_token=token)
+    assert bob.hello["resume"] == "reset" and bob.hello["epoch"] != epoch
+    history = await bob.request("history", {"conversation": conversation})
+    assert [m["seq"] for m in history["messages"]] == [1]
+    alice = await login(server, "alice")
+    assert (await alice.send("bob", "m2 again", "x3"))["seq"] == 2
+    assert (await bob.push("message"))["seq"] == 2
+
+
+@pytest.mark.parametrize("stop", ["kill", "stop"])
+async def test_acked_position_survives_the_end_of_the_server(server, stop):
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    conversation = (await alice.send("bob", "m1", "x1"))["conversation"]
+    await bob.push("message")
+    token = await acked_token(bob, conversation, 1)
+    getattr(server, stop)()
+    server.start()
+    bob = await login(server, "bob", sync_token=token)
+    assert bob.hello["resume"] == "complete"
+    await bob.nothing("message")
