@@ -1,0 +1,68 @@
+#include "admin/control_socket.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace dunlin {
+namespace {
+
+class ControlSocketTest : public ::testing::Test {
+ protected:
+  ControlSocketTest() {
+    // Deeper than sun_path can name.
+    folder_ = std::filesystem::temp_directory_path() / ("control-" + std::to_string(::getpid())) / std::string(120, 'd');
+    std::filesystem::create_directories(folder_);
+  }
+  ~ControlSocketTest() override { std::filesystem::remove_all(folder_.parent_path()); }
+
+  std::unique_ptr<ControlSocket> serve(std::map<std::string, ControlSocket::Handler> handlers) {
+    auto opened = ControlSocket::open(folder_.string(), std::move(handlers));
+    EXPECT_TRUE(opened.ok()) << (opened.ok() ? "" : opened.error().to_string());
+    return std::move(opened).value();
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(ControlSocketTest, PassesArgumentProgressAndSuccess) {
+  std::string seen;
+  const auto socket = serve({{"copy", [&](const std::string& argument, const ControlSocket::Progress& progress) -> Status {
+                                seen = argument;
+                                EXPECT_TRUE(progress(1, 2));
+                                EXPECT_TRUE(progress(2, 2));
+                                return {};
+                              }}});
+  std::vector<std::uint64_t> done;
+  const Status status = control_request(folder_.string(), "copy", "/to/a folder", Milliseconds(5000),
+                                        [&](std::uint64_t d, std::uint64_t) { done.push_back(d); });
+  EXPECT_TRUE(status.ok());
+  EXPECT_EQ(seen, "/to/a folder");
+  EXPECT_EQ(done, (std::vector<std::uint64_t>{1, 2}));
+}
+
+TEST_F(ControlSocketTest, TellsFailuresAndUnknownCommands) {
+  const auto socket = serve(
+      {{"fail", [](const std::string&, const ControlSocket::Progress&) -> Status { return Error(ErrorCode::NoSpace, "two\nlines"); }}});
+  const Status failed = control_request(folder_.string(), "fail", "", Milliseconds(5000), nullptr);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_NE(failed.error().context().find("two lines"), std::string::npos);
+  EXPECT_FALSE(control_request(folder_.string(), "nosuch", "", Milliseconds(5000), nullptr).ok());
+}
+
+TEST_F(ControlSocketTest, IsPrivateAndGoneWithItsServer) {
+  auto socket = serve({});
+  struct stat info{};
+  ASSERT_EQ(::stat((folder_ / "control.sock").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  socket.reset();
+  const Status status = control_request(folder_.string(), "x", "", Milliseconds(1000), nullptr);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code(), ErrorCode::NotFound);
+}
+
+}  // namespace
+}  // namespace dunlin
