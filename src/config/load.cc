@@ -1,0 +1,215 @@
+#include "config/load.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "base/escape.h"
+#include "config/nearest.h"
+#include "config/settings.h"
+#include "config/validate.h"
+#include "config/values.h"
+#include "config/yaml_tree.h"
+
+extern char** environ;
+
+namespace dunlin {
+namespace {
+
+constexpr std::string_view kPrefix = "DUNLIN_";
+
+std::string shown(std::string_view value) {
+  std::string out;
+  append_log_value(out, value);
+  return out;
+}
+
+// Every key and section, for suggestions.
+std::vector<std::string> known_names() {
+  std::vector<std::string> names;
+  for (const Setting& row : settings()) {
+    if (row.traits.hidden) continue;
+    for (auto dot = row.key.find('.'); dot != std::string_view::npos; dot = row.key.find('.', dot + 1)) {
+      std::string section(row.key.substr(0, dot));
+      if (names.empty() || std::find(names.begin(), names.end(), section) == names.end()) names.push_back(std::move(section));
+    }
+    names.emplace_back(row.key);
+  }
+  return names;
+}
+
+// Walks the document and stores what it sets. Keys may be nested or dotted, as in `websocket.port: 8080`.
+class Reader {
+ public:
+  Reader(std::string_view name, Config& config) : name_(name), config_(config) {}
+
+  Status section(const YamlNode& map, const std::string& prefix) {
+    for (const auto& [name, node] : map.fields) TRY(entry(prefix.empty() ? name : prefix + "." + name, node));
+    return {};
+  }
+
+ private:
+  Status entry(const std::string& key, const YamlNode& node) {
+    if (const Setting* setting = find_setting(key)) return set(*setting, key, node);
+    if (!is_section(key)) return fail(node, unknown(key));
+    if (node.kind == YamlNode::Kind::Map) return section(node, key);
+    if (node.kind == YamlNode::Kind::Null) return {};
+    return fail(node, fmt::format("{} is a section: it needs keys below it", key));
+  }
+
+  Status set(const Setting& setting, const std::string& key, const YamlNode& node) {
+    if (!set_.insert(setting.key).second) return fail(node, fmt::format("{} is set twice", setting.key));
+    if (const Status done = assign(setting, node, config_); !done.ok())
+      return fail(node, fmt::format("{}: {}", key, done.error().context()));
+    return {};
+  }
+
+  static std::string unknown(const std::string& key) {
+    return fmt::format("unknown key {}, did you mean {}?", shown(key), nearest(key, known_names(), '.'));
+  }
+
+  Error fail(const YamlNode& node, std::string_view why) const {
+    return Error(ErrorCode::Config, fmt::format("{}:{}: {}", name_, node.line, why));
+  }
+
+  std::string_view name_;
+  Config& config_;
+  std::set<std::string_view> set_;
+};
+
+// Kubernetes and Docker links put these into every container next to a service called "dunlin".
+bool is_service_link(std::string_view variable) {
+  return variable == "DUNLIN_PORT" || variable.starts_with("DUNLIN_PORT_") || variable.starts_with("DUNLIN_SERVICE_");
+}
+
+const Setting* find_by_environment(std::string_view variable) {
+  constexpr std::string_view kSpring = "DUNLIN_SPRING_REDIS_";
+  std::string name(variable);
+  if (variable.starts_with(kSpring)) name = "DUNLIN_REDIS_" + std::string(variable.substr(kSpring.size()));
+  for (const Setting& row : settings()) {
+    if (environment_name(row.key) == name) return &row;
+  }
+  return nullptr;
+}
+
+Error unknown_variable(const std::string& variable) {
+  std::vector<std::string> names;
+  for (const Setting& row : settings()) {
+    if (!row.traits.hidden) names.push_back(environment_name(row.key));
+  }
+  return Error(ErrorCode::Config,
+               fmt::format("unknown environment variable {}, did you mean {}?", shown(variable), nearest(variable, names, '\0')));
+}
+
+// A variable's text as the value of `setting`: lists as YAML in flow style or separated by commas, all else verbatim.
+Result<YamlNode> variable_value(const Setting& setting, const std::string& text) {
+  Config scratch;
+  const FieldRef field = setting.field(scratch);
+  if (std::holds_alternative<std::vector<AuthKeyConfig>*>(field)) return parse_yaml(text);
+  YamlNode node{YamlNode::Kind::Scalar, 1, text, {}, {}};
+  if (!std::holds_alternative<std::vector<std::string>*>(field)) return node;
+  if (text.starts_with('[')) return parse_yaml(text);
+  node.kind = YamlNode::Kind::Sequence;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) node.items.push_back({YamlNode::Kind::Scalar, 1, part, {}, {}});
+  return node;
+}
+
+Status apply_environment(const Environment& environment, Config& config) {
+  for (const auto& [variable, text] : environment) {
+    if (!variable.starts_with(kPrefix) || is_service_link(variable)) continue;
+    const Setting* setting = find_by_environment(variable);
+    if (setting == nullptr) return unknown_variable(variable);
+    if (text.empty()) continue;  // compose files pass unset variables on as empty ones
+    Result<YamlNode> node = variable_value(*setting, text);
+    if (!node.ok()) return Error(ErrorCode::Config, fmt::format("{}: {}", variable, node.error().context()));
+    if (const Status done = assign(*setting, *node, config); !done.ok()) {
+      return Error(ErrorCode::Config, fmt::format("{}: {}", variable, done.error().context()));
+    }
+  }
+  return {};
+}
+
+void make_absolute(std::string& path, const std::string& folder) {
+  if (path.empty()) return;
+  path = (std::filesystem::path(folder) / path).lexically_normal().string();
+}
+
+void make_paths_absolute(Config& config, const std::string& folder) {
+  for (const Setting& row : settings()) {
+    if (row.traits.path) make_absolute(*std::get<std::string*>(row.field(config)), folder);
+  }
+  for (AuthKeyConfig& key : config.auth.keys) {
+    make_absolute(key.secret_file, folder);
+    make_absolute(key.public_key_file, folder);
+    make_absolute(key.private_key_file, folder);
+  }
+}
+
+Result<std::string> read_file(const std::string& file) {
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) return Error(ErrorCode::Config, fmt::format("{} is a folder", shown(file)));
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) return Error(ErrorCode::Config, fmt::format("cannot read {}: {}", shown(file), std::strerror(errno)));
+  std::string text(1 << 20, '\0');  // more than parse_yaml() takes, so a larger file is refused there
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  return text;
+}
+
+std::string find_file() {
+  for (const char* file : {"./dunlin.yaml", "/etc/dunlin/dunlin.yaml"}) {
+    if (access(file, F_OK) == 0) return file;
+  }
+  return {};
+}
+
+}  // namespace
+
+Environment process_environment() {
+  Environment environment;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const auto equals = text.find('=');
+    if (text.starts_with(kPrefix) && equals != std::string_view::npos) environment.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return environment;
+}
+
+Result<LoadedConfig> parse_config(std::string_view yaml, std::string_view name, const std::string& folder, const Environment& environment) {
+  LoadedConfig loaded;
+  loaded.folder = folder;
+  TRY_ASSIGN(const YamlNode root, parse_yaml(yaml).with(name));
+  if (root.kind == YamlNode::Kind::Map) {
+    TRY(Reader(name, loaded.config).section(root, ""));
+  } else if (root.kind != YamlNode::Kind::Null) {
+    return Error(ErrorCode::Config, fmt::format("{}: must be a map of sections, as in `websocket: {{port: 8080}}`", name));
+  }
+  TRY(apply_environment(environment, loaded.config));
+  make_paths_absolute(loaded.config, folder);
+  TRY(validate(loaded.config, loaded.warnings));
+  return loaded;
+}
+
+Result<LoadedConfig> load_config(const std::optional<std::string>& file, const Environment& environment) {
+  const std::string path = file ? *file : find_file();
+  std::string text;
+  if (!path.empty()) {
+    TRY_ASSIGN(text, read_file(path));
+  }
+  std::error_code error;
+  const auto absolute = std::filesystem::absolute(path.empty() ? "./none" : path, error);
+  if (error) return Error(ErrorCode::Config, "the working folder does not exist: " + error.message());
+  TRY_ASSIGN(LoadedConfig loaded, parse_config(text, path, absolute.parent_path().lexically_normal().string(), environment));
+  if (!path.empty()) loaded.file = absolute.lexically_normal().string();
+  return loaded;
+}
+
+}  // namespace dunlin
