@@ -25,7 +25,7 @@ def schema(tmp_path_factory):
     files = [str(p) for p in (ROOT / "proto").rglob("*.proto")]
     subprocess.run(["protoc", f"-I{ROOT / 'proto'}", f"--python_out={out}", *files], check=True)
     sys.path.insert(0, str(out))
-    return importlib.import_module("dunlin.v1.dunlin_pb2")
+    return importlib.import_module("dunlin.v1.packets_pb2")
 
 
 def delimited(*packets):
