@@ -1,0 +1,351 @@
+#include "session/auth/authenticator.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <openssl/bio.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+
+#include <thread>
+#include <vector>
+
+#include "session/auth/base64url.h"
+#include "session/auth/key.h"
+#include "session/auth/token_minter.h"
+
+namespace dunlin::auth {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr std::int64_t kNowSeconds = 1'700'000'000;
+const WallTime kNow = from_ms(kNowSeconds * 1000);
+
+std::string pem_of(EVP_PKEY* key, bool is_private) {
+  BIO* bio = BIO_new(BIO_s_mem());
+  if (is_private) {
+    PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr);
+  } else {
+    PEM_write_bio_PUBKEY(bio, key);
+  }
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(bio, &data);
+  std::string pem(data, static_cast<std::size_t>(size));
+  BIO_free(bio);
+  return pem;
+}
+
+KeySpec make_key(const std::string& id, JwtAlgorithm algorithm) {
+  KeySpec spec{id, algorithm, {}, {}, {}};
+  EVP_PKEY* key = nullptr;
+  switch (algorithm) {
+    case JwtAlgorithm::HS256: spec.secret = "a secret of " + id + " that is long enough"; return spec;
+    case JwtAlgorithm::RS256: key = EVP_RSA_gen(2048); break;
+    case JwtAlgorithm::ES256: key = EVP_EC_gen("P-256"); break;
+    case JwtAlgorithm::EdDSA: key = EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"); break;
+  }
+  spec.private_pem = pem_of(key, true);
+  spec.public_pem = pem_of(key, false);
+  EVP_PKEY_free(key);
+  return spec;
+}
+
+std::shared_ptr<const KeySet> key_set(const std::vector<KeySpec>& specs) {
+  Result<std::shared_ptr<const KeySet>> set = KeySet::create(specs);
+  EXPECT_TRUE(set.ok()) << (set.ok() ? "" : set.error().context());
+  return set.ok() ? *set : nullptr;
+}
+
+// One key of each algorithm, made once: RSA keys take a while.
+const std::vector<KeySpec>& all_specs() {
+  static const std::vector<KeySpec> specs = {make_key("hs", JwtAlgorithm::HS256), make_key("rs", JwtAlgorithm::RS256),
+                                             make_key("es", JwtAlgorithm::ES256), make_key("ed", JwtAlgorithm::EdDSA)};
+  return specs;
+}
+
+const KeySpec& spec_of(const std::string& id) {
+  for (const KeySpec& spec : all_specs()) {
+    if (spec.id == id) return spec;
+  }
+  return all_specs().front();
+}
+
+std::string sign(const KeySpec& spec, const std::string& header, const std::string& claims) {
+  const std::string text = encode_base64url(header) + "." + encode_base64url(claims);
+  const Result<Key> key = Key::create(spec);
+  EXPECT_TRUE(key.ok());
+  const Result<std::string> signature = key->sign(text);
+  EXPECT_TRUE(signature.ok());
+  return text + "." + encode_base64url(*signature);
+}
+
+std::string claims(const std::string& more = "") {
+  return fmt::format(R"({{"sub":"alice","exp":{}{}}})", kNowSeconds + 60, more);
+}
+
+std::string hs_header(const std::string& more = "") {
+  return R"({"alg":"HS256")" + more + "}";
+}
+
+class AuthenticatorTest : public ::testing::Test {
+ protected:
+  Result<Identity> verify(const std::string& token, WallTime now = kNow) const { return authenticator_.verify(token, now); }
+  std::string reason(const std::string& token, ErrorCode code = ErrorCode::Unauthorized) const {
+    const Result<Identity> result = verify(token);
+    if (result.ok()) return "accepted";
+    EXPECT_EQ(result.error().code(), code) << result.error().context();
+    return result.error().context();
+  }
+  Authenticator authenticator_{key_set(all_specs()), {}};
+};
+
+TEST_F(AuthenticatorTest, AcceptsEveryAlgorithmWithAndWithoutKid) {
+  for (const KeySpec& spec : all_specs()) {
+    const std::string name(algorithm_name(spec.algorithm));
+    for (const std::string& kid : {std::string(), ",\"kid\":\"" + spec.id + "\""}) {
+      const Result<Identity> identity = verify(sign(spec, R"({"alg":")" + name + "\"" + kid + "}", claims()));
+      ASSERT_TRUE(identity.ok()) << name << ": " << identity.error().context();
+      EXPECT_EQ(identity->user.view(), "alice");
+      EXPECT_EQ(identity->key_id, spec.id);
+      EXPECT_EQ(to_ms(identity->expires), (kNowSeconds + 60 + 30) * 1000);
+    }
+  }
+}
+
+TEST_F(AuthenticatorTest, MintedTokensVerifyForEveryKeyAndAnyUser) {
+  const std::shared_ptr<const KeySet> keys = key_set(all_specs());
+  for (const char* id : {"hs", "rs", "es", "ed"}) {
+    for (const char* user : {"alice", "q\"uo\\te", "\xE7\x94\xA8\xE6\x88\xB7", "a b@c/d"}) {
+      const Result<std::string> token = mint_token(*keys, {UserId(std::string_view(user)), std::chrono::seconds(60), id, {}, {}}, kNow);
+      ASSERT_TRUE(token.ok()) << token.error().context();
+      const Result<Identity> identity = verify(*token);
+      ASSERT_TRUE(identity.ok()) << identity.error().context();
+      EXPECT_EQ(identity->user.view(), user);
+    }
+  }
+  EXPECT_FALSE(mint_token(*keys, {UserId(std::string_view("")), {}, {}, {}, {}}, kNow).ok());
+  EXPECT_FALSE(mint_token(*keys, {UserId(std::string_view("a")), {}, "nobody", {}, {}}, kNow).ok());
+}
+
+// S5. Each token is signed as well as its attacker could: only the trick can make it fail.
+TEST_F(AuthenticatorTest, RefusesAlgorithmConfusionAndHeaderTricks) {
+  const KeySpec& hs = spec_of("hs");
+  KeySpec hmac_with_rsa_public{"x", JwtAlgorithm::HS256, spec_of("rs").public_pem, {}, {}};
+  KeySpec hmac_with_ec_public{"x", JwtAlgorithm::HS256, spec_of("es").public_pem, {}, {}};
+  KeySpec empty_like{"x", JwtAlgorithm::HS256, std::string(1, '\0'), {}, {}};
+  const KeySpec stranger = make_key("stranger", JwtAlgorithm::ES256);
+  const auto unsigned_token = [](const std::string& header) { return encode_base64url(header) + "." + encode_base64url(claims()) + "."; };
+  const std::pair<const char*, std::string> table[] = {
+      {"HMAC with the RSA public key", sign(hmac_with_rsa_public, hs_header(), claims())},
+      {"the same with its kid", sign(hmac_with_rsa_public, hs_header(R"(,"kid":"rs")"), claims())},
+      {"HMAC with the EC public key", sign(hmac_with_ec_public, hs_header(R"(,"kid":"es")"), claims())},
+      {"HMAC with NUL", sign(empty_like, hs_header(), claims())},
+      {"HMAC signature, RS256 claimed", sign(hs, R"({"alg":"RS256"})", claims())},
+      {"HMAC signature, kid of another algorithm", sign(hs, hs_header(R"(,"kid":"ed")"), claims())},
+      {"EdDSA signature, ES256 claimed", sign(spec_of("ed"), R"({"alg":"ES256"})", claims())},
+      {"none, unsigned", unsigned_token(R"({"alg":"none"})")},
+      {"none, signed", sign(hs, R"({"alg":"none"})", claims())},
+      {"None", sign(hs, R"({"alg":"None"})", claims())},
+      {"NONE", sign(hs, R"({"alg":"NONE"})", claims())},
+      {"empty alg", sign(hs, R"({"alg":""})", claims())},
+      {"lower case", sign(hs, R"({"alg":"hs256"})", claims())},
+      {"HS384", sign(hs, R"({"alg":"HS384"})", claims())},
+      {"PS256", sign(spec_of("rs"), R"({"alg":"PS256"})", claims())},
+      {"alg a list", sign(hs, R"({"alg":["HS256"]})", claims())},
+      {"alg null", sign(hs, R"({"alg":null})", claims())},
+      {"alg missing", sign(hs, R"({"typ":"JWT"})", claims())},
+      {"alg twice", sign(hs, R"({"alg":"none","alg":"HS256"})", claims())},
+      {"HS256 without signature", unsigned_token(hs_header())},
+      {"jwk", sign(hs, hs_header(R"(,"jwk":{"kty":"oct","k":"AA"})"), claims())},
+      {"jku", sign(hs, hs_header(R"(,"jku":"https://evil.example/keys")"), claims())},
+      {"x5u", sign(hs, hs_header(R"(,"x5u":"https://evil.example/cert")"), claims())},
+      {"x5c", sign(hs, hs_header(R"(,"x5c":["AA"])"), claims())},
+      {"crit", sign(hs, hs_header(R"(,"crit":["exp"])"), claims())},
+      {"b64", sign(hs, hs_header(R"(,"b64":false)"), claims())},
+      {"zip", sign(hs, hs_header(R"(,"zip":"DEF")"), claims())},
+      {"kid with a path", sign(hs, hs_header(R"(,"kid":"../../../../dev/null")"), claims())},
+      {"kid with SQL", sign(hs, hs_header(R"(,"kid":"x' UNION SELECT 'key")"), claims())},
+      {"kid unknown", sign(hs, hs_header(R"(,"kid":"other")"), claims())},
+      {"kid empty", sign(hs, hs_header(R"(,"kid":"")"), claims())},
+      {"kid a number", sign(hs, hs_header(R"(,"kid":1)"), claims())},
+      {"kid twice", sign(hs, hs_header(R"(,"kid":"x","kid":"hs")"), claims())},
+      {"kid with NUL", sign(hs, hs_header(R"(,"kid":"hs\u0000")"), claims())},
+      {"another key of the algorithm", sign(stranger, R"({"alg":"ES256"})", claims())},
+      {"ES256 of zeros",
+       encode_base64url(R"({"alg":"ES256"})") + "." + encode_base64url(claims()) + "." + encode_base64url(std::string(64, '\0'))},
+      {"EdDSA of zeros",
+       encode_base64url(R"({"alg":"EdDSA"})") + "." + encode_base64url(claims()) + "." + encode_base64url(std::string(64, '\0'))},
+  };
+  for (const auto& [trick, token] : table) EXPECT_NE(reason(token), "accepted") << trick;
+}
+
+TEST_F(AuthenticatorTest, RefusesBadFormAndClaims) {
+  const KeySpec& hs = spec_of("hs");
+  const auto with = [&](const std::string& payload) { return sign(hs, hs_header(), payload); };
+  const std::string good = with(claims());
+  const std::string exp = fmt::format(R"("exp":{})", kNowSeconds + 60);
+  const std::pair<const char*, std::string> table[] = {
+      {"empty", ""},
+      {"one part", "abc"},
+      {"two parts", good.substr(0, good.rfind('.'))},
+      {"four parts", good + ".x"},
+      {"five parts (JWE)", "a.b.c.d.e"},
+      {"padding", good + "="},
+      {"newline", good + "\n"},
+      {"space before", " " + good},
+      {"Bearer", "Bearer " + good},
+      {"too large", good + std::string(kMaxTokenBytes, 'A')},
+      {"payload not JSON", with("hello")},
+      {"payload a list", with("[]")},
+      {"payload with rest", with(claims() + "x")},
+      {"deep payload", with(R"({"sub":"a","x":)" + std::string(500, '[') + std::string(500, ']') + "}")},
+      {"invalid UTF-8", with("{\"sub\":\"\xff\"," + exp + "}")},
+      {"no sub", with("{" + exp + "}")},
+      {"sub empty", with("{\"sub\":\"\"," + exp + "}")},
+      {"sub a number", with("{\"sub\":1," + exp + "}")},
+      {"sub with a line break", with("{\"sub\":\"a\\nb\"," + exp + "}")},
+      {"sub too long", with("{\"sub\":\"" + std::string(65, 'a') + "\"," + exp + "}")},
+      {"sub twice", with("{\"sub\":\"a\",\"sub\":\"b\"," + exp + "}")},
+      {"no exp", with(R"({"sub":"a"})")},
+      {"exp text", with(R"({"sub":"a","exp":"9999999999"})")},
+      {"exp huge", with(R"({"sub":"a","exp":1e300})")},
+      {"exp negative", with(R"({"sub":"a","exp":-1})")},
+      {"exp null", with(R"({"sub":"a","exp":null})")},
+      {"exp twice", with("{\"sub\":\"a\"," + exp + "," + exp + "}")},
+      {"nbf in the future", with(claims(fmt::format(R"(,"nbf":{})", kNowSeconds + 31)))},
+      {"nbf text", with(claims(R"(,"nbf":"0")"))},
+  };
+  ASSERT_TRUE(verify(good).ok());
+  for (const auto& [fault, token] : table) EXPECT_NE(reason(token), "accepted") << fault;
+}
+
+TEST_F(AuthenticatorTest, EveryChangedByteIsRefused) {
+  const std::string good = sign(spec_of("hs"), hs_header(), claims());
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    std::string bad = good;
+    bad[i] = bad[i] == 'A' ? 'B' : 'A';
+    EXPECT_FALSE(verify(bad).ok()) << i;
+    EXPECT_FALSE(verify(good.substr(0, i)).ok()) << i;
+  }
+}
+
+TEST_F(AuthenticatorTest, ReasonsNeverHoldPartsOfTheToken) {
+  const std::string token = sign(spec_of("hs"), hs_header(R"(,"kid":"sesame")"), claims());
+  EXPECT_THAT(reason(token), Not(HasSubstr("sesame")));
+  EXPECT_THAT(reason("sesame.sesame.sesame"), Not(HasSubstr("sesame")));
+}
+
+TEST_F(AuthenticatorTest, ExpiryAndNotBeforeAllowTheLeewayAndNoMore) {
+  const std::string token = sign(spec_of("hs"), hs_header(), fmt::format(R"({{"sub":"a","exp":{0},"nbf":{0}}})", kNowSeconds));
+  const auto at = [&](std::int64_t ms) { return verify(token, from_ms(kNowSeconds * 1000 + ms)); };
+  EXPECT_FALSE(at(-30'001).ok());
+  EXPECT_TRUE(at(-30'000).ok());
+  EXPECT_TRUE(at(29'999).ok());
+  ASSERT_FALSE(at(30'000).ok());
+  EXPECT_EQ(at(30'000).error().code(), ErrorCode::TokenExpired);
+  EXPECT_EQ(to_ms(at(0)->expires), kNowSeconds * 1000 + 30'000);
+}
+
+TEST_F(AuthenticatorTest, ForgedExpiredTokenIsUnauthorizedNotExpired) {
+  KeySpec other{"hs", JwtAlgorithm::HS256, "another secret", {}, {}};
+  EXPECT_NE(reason(sign(other, hs_header(), R"({"sub":"a","exp":1})")), "accepted");
+  EXPECT_EQ(reason(sign(spec_of("hs"), hs_header(), R"({"sub":"a","exp":1})"), ErrorCode::TokenExpired), "the token has expired");
+}
+
+TEST_F(AuthenticatorTest, IssuerAndAudienceMustMatchWhenConfigured) {
+  AuthOptions options;
+  options.issuer = "me";
+  options.audience = "chat";
+  const Authenticator strict(key_set(all_specs()), options);
+  const auto ok = [&](const std::string& more) { return strict.verify(sign(spec_of("hs"), hs_header(), claims(more)), kNow).ok(); };
+  EXPECT_TRUE(ok(R"(,"iss":"me","aud":"chat")"));
+  EXPECT_TRUE(ok(R"(,"iss":"me","aud":["x","chat"])"));
+  EXPECT_FALSE(ok(R"(,"iss":"me","aud":["x"])"));
+  EXPECT_FALSE(ok(R"(,"iss":"me")"));
+  EXPECT_FALSE(ok(R"(,"iss":"you","aud":"chat")"));
+  EXPECT_FALSE(ok(R"(,"iss":"me","aud":{"chat":1})"));
+  EXPECT_FALSE(ok(R"(,"aud":"chat")"));
+}
+
+TEST_F(AuthenticatorTest, TokenWithoutExpiryIsGoodForEverWhenAllowed) {
+  AuthOptions options;
+  options.require_expiry = false;
+  const Authenticator loose(key_set(all_specs()), options);
+  const Result<Identity> identity = loose.verify(sign(spec_of("hs"), hs_header(), R"({"sub":"a"})"), kNow);
+  ASSERT_TRUE(identity.ok());
+  EXPECT_EQ(identity->expires, WallTime::max());
+}
+
+// R9.5: two keys of one algorithm at once, then the old one withdrawn while others verify.
+TEST_F(AuthenticatorTest, KeysRotateWithoutRestartWhileThreadsVerify) {
+  const KeySpec old_key{"old", JwtAlgorithm::HS256, "old secret", {}, {}};
+  const KeySpec new_key{"new", JwtAlgorithm::HS256, "new secret", {}, {}};
+  Authenticator authenticator(key_set({old_key, new_key}), {});
+  const std::string old_token = sign(old_key, hs_header(), claims());
+  const std::string new_token = sign(new_key, hs_header(), claims());
+  EXPECT_TRUE(authenticator.verify(old_token, kNow).ok());
+  std::atomic<bool> stop{false};
+  std::atomic<int> failures{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      while (!stop) failures += authenticator.verify(new_token, kNow).ok() ? 0 : 1;
+    });
+  }
+  for (int i = 0; i < 50; ++i) authenticator.replace(key_set({new_key}), {});
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures, 0);
+  EXPECT_FALSE(authenticator.verify(old_token, kNow).ok());
+  EXPECT_TRUE(authenticator.verify(new_token, kNow).ok());
+}
+
+TEST(KeySetTest, RefusesKeysThatDoNotFitTheirAlgorithm) {
+  const auto refused = [](KeySpec spec) { return !KeySet::create(std::vector<KeySpec>{std::move(spec)}).ok(); };
+  const std::string rsa = spec_of("rs").public_pem;
+  EXPECT_TRUE(refused({"a", JwtAlgorithm::HS256, "", {}, {}}));
+  EXPECT_TRUE(refused({"a", JwtAlgorithm::RS256, "", "garbage", {}}));
+  EXPECT_TRUE(refused({"a", JwtAlgorithm::RS256, "", {}, {}}));
+  EXPECT_TRUE(refused({"a", JwtAlgorithm::ES256, "", rsa, {}}));
+  EXPECT_TRUE(refused({"a", JwtAlgorithm::EdDSA, "", rsa, {}}));
+  EXPECT_TRUE(refused({"a", JwtAlgorithm::RS256, "", spec_of("es").public_pem, {}}));
+  EXPECT_TRUE(refused({"a", JwtAlgorithm::RS256, "", rsa, make_key("b", JwtAlgorithm::RS256).private_pem}));
+  EVP_PKEY* small = EVP_RSA_gen(1024);
+  EXPECT_TRUE(refused({"a", JwtAlgorithm::RS256, "", pem_of(small, false), {}}));
+  EVP_PKEY_free(small);
+  EVP_PKEY* curve = EVP_EC_gen("P-384");
+  EXPECT_TRUE(refused({"a", JwtAlgorithm::ES256, "", pem_of(curve, false), {}}));
+  EVP_PKEY_free(curve);
+  EXPECT_FALSE(refused({"a", JwtAlgorithm::RS256, "", {}, spec_of("rs").private_pem}));
+  EXPECT_FALSE(KeySet::create({}).ok());
+  EXPECT_FALSE(KeySet::create(std::vector<KeySpec>(2, spec_of("hs"))).ok());
+}
+
+TEST(KeySetTest, SecretsOfAnyBytesWork) {
+  for (int first = 0; first < 256; ++first) {
+    const KeySpec spec{"k", JwtAlgorithm::HS256, std::string(1, static_cast<char>(first)) + std::string("\0x", 2), {}, {}};
+    const Authenticator authenticator(key_set({spec}), {});
+    EXPECT_TRUE(authenticator.verify(sign(spec, hs_header(), claims()), kNow).ok()) << first;
+  }
+}
+
+// RFC 7515 appendix A.1: a token that others made.
+TEST(KeyTest, VerifiesTheHmacExampleOfTheStandard) {
+  std::string secret;
+  ASSERT_TRUE(decode_base64url("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow", secret));
+  const Result<Key> key = Key::create({"k", JwtAlgorithm::HS256, secret, {}, {}});
+  ASSERT_TRUE(key.ok());
+  std::string signature;
+  ASSERT_TRUE(decode_base64url("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", signature));
+  EXPECT_TRUE(
+      key->verify("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9."
+                  "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ",
+                  signature));
+}
+
+}  // namespace
+}  // namespace dunlin::auth
