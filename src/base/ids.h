@@ -17,6 +17,7 @@ class StringId {
  public:
   StringId() = default;
   explicit StringId(std::string_view value) : value_(value) {}
+  explicit StringId(const char* value) : value_(value) {}
   explicit StringId(std::string&& value) : value_(std::move(value)) {}
 
   std::string_view view() const { return value_; }
