@@ -16,9 +16,9 @@ inline constexpr std::string_view kProtobufSubprotocol = "dunlin.v1.protobuf";
 std::optional<Encoding> encoding_of_subprotocol(std::string_view name);
 std::string_view subprotocol_name(Encoding encoding);
 
-// TCP: the first payload's first byte chooses. No Protobuf packet begins with '{': it would be a length of 123 bytes, which
-// is why the first Protobuf payload of a connection must hold a connect of another size, or be padded by an unknown field.
-Encoding encoding_of_first_byte(char first);
+// TCP: the first payload chooses: '{' and then '"', '}' or white space is JSON, all else Protobuf. The second byte matters because a
+// Protobuf packet of 123 bytes also begins with '{'; no field of Request can give such a second byte (proto/dunlin/v1/packets.proto).
+Encoding encoding_of_first_payload(std::string_view payload);
 
 // What stands between two packets of one frame: JSON packets have a newline, Protobuf ones bring their length with them.
 std::string_view packet_separator(Encoding encoding);

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <deque>
+#include <string>
+
+#include "wire/decoder.h"
+#include "wire/json_fields.h"
+#include "wire/json_frame.h"
+
+namespace dunlin::wire {
+
+// Replies and pushes from JSON, for clients. Lenient: what a newer server adds is ignored.
+class JsonServerDecoder final : public ServerPacketDecoder {
+ public:
+  JsonServerDecoder();
+
+  void start(std::span<char> payload) override { frame_.start(payload); }
+  void start_copy(std::string_view payload) override { frame_.start_copy(payload); }
+  bool next(ServerPacket& packet) override;
+
+ private:
+  JsonFrame frame_;
+  std::deque<std::string> bytes_;  // decoded body_base64 of the packet's messages; a deque, so that views into short strings stay
+};
+
+}  // namespace dunlin::wire
