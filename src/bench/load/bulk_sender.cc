@@ -40,7 +40,7 @@ void BulkSender::fill(std::uint32_t index) {
   }
 }
 
-void BulkSender::on_client_packet(std::uint32_t index, const ServerPacket& packet) {
+void BulkSender::on_client_packet(std::uint32_t index, const ScannedPacket& packet) {
   if (packet.kind != "send") return;  // receipts and such
   Sender& sender = senders_[index];
   const bool stored = member(packet.content, "durability") == R"("fsync")" && member(packet.content, "duplicate") == "false";

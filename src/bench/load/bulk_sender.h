@@ -39,7 +39,7 @@ class BulkSender final : public Fleet {
   };
 
   void fill(std::uint32_t index);
-  void on_client_packet(std::uint32_t index, const ServerPacket& packet) override;
+  void on_client_packet(std::uint32_t index, const ScannedPacket& packet) override;
 
   const std::uint32_t in_flight_;
   std::vector<Sender> senders_;

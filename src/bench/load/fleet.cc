@@ -54,7 +54,7 @@ void Fleet::on_open(Link& link) {
   link.send(packet + "}}");
 }
 
-void Fleet::on_packet(Link& link, const ServerPacket& packet) {
+void Fleet::on_packet(Link& link, const ScannedPacket& packet) {
   const std::uint32_t index = link.tag();
   if (!clients_[index].connected && packet.kind == "connect") {
     take_connect_reply(index, packet.content);

@@ -48,7 +48,7 @@ class Fleet : public LinkEvents {
 
  protected:
   virtual void on_connected(std::uint32_t) {}
-  virtual void on_client_packet(std::uint32_t, const ServerPacket&) {}
+  virtual void on_client_packet(std::uint32_t, const ScannedPacket&) {}
   virtual void on_client_read_end(std::uint32_t) {}
 
   void report_problem(std::uint32_t index, std::string_view what);
@@ -56,7 +56,7 @@ class Fleet : public LinkEvents {
 
  private:
   void on_open(Link& link) override;
-  void on_packet(Link& link, const ServerPacket& packet) override;
+  void on_packet(Link& link, const ScannedPacket& packet) override;
   void on_read_end(Link& link) override { on_client_read_end(link.tag()); }
   void on_closed(Link& link, std::string_view reason) override;
   void take_connect_reply(std::uint32_t index, std::string_view reply);

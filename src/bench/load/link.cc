@@ -186,7 +186,7 @@ void LoadLoop::handle_message(Link& link, std::string_view message) {
     const std::string_view json = message.substr(0, end);
     message.remove_prefix(end == std::string_view::npos ? message.size() : end + 1);
     if (json.empty()) continue;
-    const auto packet = scan_packet(json);
+    const auto packet = client::scan_packet(json);
     if (!packet) {
       fail(link, fmt::format("no packet: {}", json.substr(0, 200)));
       return;

@@ -8,11 +8,17 @@
 #include <vector>
 
 #include "base/result.h"
-#include "bench/load/json_scan.h"
 #include "bench/load/sockets.h"
+#include "client/json_scan.h"
 #include "codec/ws_decoder.h"
 
 namespace dunlin::bench {
+
+using client::as_number;
+using client::as_raw_string;
+using client::member;
+using client::ObjectScanner;
+using client::ScannedPacket;
 
 class Link;
 class LoadLoop;
@@ -22,7 +28,7 @@ class LinkEvents {
  public:
   virtual ~LinkEvents() = default;
   virtual void on_open(Link& link) = 0;  // the WebSocket upgrade succeeded
-  virtual void on_packet(Link& link, const ServerPacket& packet) = 0;
+  virtual void on_packet(Link& link, const ScannedPacket& packet) = 0;
   virtual void on_read_end(Link&) {}                                // all packets of one read were given
   virtual void on_closed(Link& link, std::string_view reason) = 0;  // by the server or by an error, not by close()
 };

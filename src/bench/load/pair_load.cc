@@ -128,7 +128,7 @@ void PairLoad::send_next(std::uint32_t index, std::uint64_t due_ns) {
   sender.link->send(packet_);
 }
 
-void PairLoad::on_client_packet(std::uint32_t index, const ServerPacket& packet) {
+void PairLoad::on_client_packet(std::uint32_t index, const ScannedPacket& packet) {
   const bool is_sender = index % 2 == 0;
   if (is_sender && packet.kind == "send") {
     take_ack(index / 2, packet);
@@ -139,7 +139,7 @@ void PairLoad::on_client_packet(std::uint32_t index, const ServerPacket& packet)
   }
 }
 
-void PairLoad::take_ack(std::uint32_t index, const ServerPacket& packet) {
+void PairLoad::take_ack(std::uint32_t index, const ScannedPacket& packet) {
   Pair& pair = pairs_[index];
   std::uint64_t seq = 0;
   bool as_promised = false;

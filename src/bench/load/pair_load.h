@@ -64,9 +64,9 @@ class PairLoad final : public Fleet {
     std::vector<std::uint64_t> due_ns;  // by number modulo its size
   };
 
-  void on_client_packet(std::uint32_t index, const ServerPacket& packet) override;
+  void on_client_packet(std::uint32_t index, const ScannedPacket& packet) override;
   void on_client_read_end(std::uint32_t index) override;
-  void take_ack(std::uint32_t pair, const ServerPacket& packet);
+  void take_ack(std::uint32_t pair, const ScannedPacket& packet);
   void take_message(std::uint32_t pair, std::string_view message);
   void count_delivery(Pair& pair, std::uint64_t seq);
   void send_next(std::uint32_t pair, std::uint64_t due_ns);

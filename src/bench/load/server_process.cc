@@ -56,7 +56,8 @@ std::string config_text(const ServerSettings& settings) {
       "auth: {{keys: [{{id: main, alg: HS256, secret-file: key}}]}}\n"
       "store: {{engine: embedded, path: ./data, durability: fsync}}\n"
       "net: {{write-queue-bytes: {}}}\n"
-      "limits: {{user: {{sends-per-s: 1000000}}}}\n",
+      "limits: {{user: {{mode: \"off\"}}}}\n"
+      "shutdown: {{ready-delay-ms: 0}}\n",
       settings.write_queue_bytes);
 }
 

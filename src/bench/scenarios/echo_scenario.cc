@@ -41,7 +41,7 @@ class PingLoad final : public Fleet {
     }
   }
 
-  void on_client_packet(std::uint32_t index, const ServerPacket& packet) override {
+  void on_client_packet(std::uint32_t index, const ScannedPacket& packet) override {
     if (packet.kind == "notice") return;
     if (packet.kind != "ping" || packet.id != answered_[index] + 1) {
       report_problem(index, fmt::format("ping {} was answered by {} {}", answered_[index] + 1, packet.kind, packet.id.value_or(0)));

@@ -47,7 +47,7 @@ class IdleFleet final : public Fleet {
   std::uint64_t pongs() const { return pongs_; }
 
  private:
-  void on_client_packet(std::uint32_t index, const ServerPacket& packet) override {
+  void on_client_packet(std::uint32_t index, const ScannedPacket& packet) override {
     if (packet.kind == "send") ++sends_acked_;
     if (packet.kind == "ping") ++pongs_;
     if (packet.kind != "message") return;

@@ -58,7 +58,7 @@ class LoginFleet final : public Fleet {
     std::uint32_t received = 0;
   };
 
-  void on_client_packet(std::uint32_t index, const ServerPacket& packet) override {
+  void on_client_packet(std::uint32_t index, const ScannedPacket& packet) override {
     if (packet.kind == "message") {
       take_message(index, packet.content);
     } else if (packet.kind == "ack" && packet.id == kAckId) {

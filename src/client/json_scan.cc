@@ -1,8 +1,8 @@
-#include "bench/load/json_scan.h"
+#include "client/json_scan.h"
 
 #include <charconv>
 
-namespace dunlin::bench {
+namespace dunlin::client {
 namespace {
 
 constexpr auto kEnd = std::string_view::npos;
@@ -104,8 +104,8 @@ std::string_view as_raw_string(std::string_view raw) {
   return raw.substr(1, raw.size() - 2);
 }
 
-std::optional<ServerPacket> scan_packet(std::string_view json) {
-  ServerPacket packet;
+std::optional<ScannedPacket> scan_packet(std::string_view json) {
+  ScannedPacket packet;
   ObjectScanner scanner(json);
   while (scanner.next()) {
     if (scanner.name() == "id") {
@@ -119,4 +119,4 @@ std::optional<ServerPacket> scan_packet(std::string_view json) {
   return packet;
 }
 
-}  // namespace dunlin::bench
+}  // namespace dunlin::client

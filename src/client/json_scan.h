@@ -4,7 +4,7 @@
 #include <optional>
 #include <string_view>
 
-namespace dunlin::bench {
+namespace dunlin::client {
 
 // A forward reader over the members of one JSON object, for packets of a server that is known to write JSON: it finds names and value
 // ends quickly and copies nothing, but it does not validate what it skips. Values are raw: a string keeps its quotes and escapes.
@@ -37,11 +37,11 @@ std::optional<std::uint64_t> as_number(std::string_view raw);
 std::string_view as_raw_string(std::string_view raw);
 
 // What a server sends: a reply (with id) or a push, of one kind whose name is the envelope's other member.
-struct ServerPacket {
+struct ScannedPacket {
   std::optional<std::uint64_t> id;
   std::string_view kind;  // "send", "message", "error", …
   std::string_view content;
 };
-std::optional<ServerPacket> scan_packet(std::string_view json);
+std::optional<ScannedPacket> scan_packet(std::string_view json);
 
-}  // namespace dunlin::bench
+}  // namespace dunlin::client

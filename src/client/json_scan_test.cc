@@ -1,10 +1,10 @@
-#include "bench/load/json_scan.h"
+#include "client/json_scan.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace dunlin::bench {
+namespace dunlin::client {
 namespace {
 
 TEST(ScanPacket, ReplyHasIdKindAndContent) {
@@ -56,4 +56,4 @@ TEST(AsNumber, RefusesWhatIsNotAWholeNumber) {
 }
 
 }  // namespace
-}  // namespace dunlin::bench
+}  // namespace dunlin::client
