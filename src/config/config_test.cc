@@ -284,11 +284,11 @@ TEST(SettingsTest, EveryRowHasADistinctVariableDocAndDefaultWithinBounds) {
     Config copy;
     FieldRef field = row.field(copy);
     if (auto* const* number = std::get_if<std::int64_t*>(&field)) {
-      const YamlNode text{YamlNode::Kind::Scalar, 1, std::to_string(**number), {}, {}};
+      const YamlNode text{YamlNode::Kind::Scalar, 1, {}, std::to_string(**number), {}};
       EXPECT_TRUE(assign(row, text, copy).ok()) << row.key;
     }
     if (auto* const* choice = std::get_if<std::string*>(&field); choice != nullptr && !row.traits.choices.empty()) {
-      const YamlNode text{YamlNode::Kind::Scalar, 1, **choice, {}, {}};
+      const YamlNode text{YamlNode::Kind::Scalar, 1, {}, **choice, {}};
       EXPECT_TRUE(assign(row, text, copy).ok()) << row.key;
     }
   }

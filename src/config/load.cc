@@ -51,7 +51,7 @@ class Reader {
   Reader(std::string_view name, Config& config) : name_(name), config_(config) {}
 
   Status section(const YamlNode& map, const std::string& prefix) {
-    for (const auto& [name, node] : map.fields) TRY(entry(prefix.empty() ? name : prefix + "." + name, node));
+    for (const YamlNode& node : map.items) TRY(entry(prefix.empty() ? node.name : prefix + "." + node.name, node));
     return {};
   }
 
@@ -113,12 +113,12 @@ Result<YamlNode> variable_value(const Setting& setting, const std::string& text)
   Config scratch;
   const FieldRef field = setting.field(scratch);
   if (std::holds_alternative<std::vector<AuthKeyConfig>*>(field)) return parse_yaml(text);
-  YamlNode node{YamlNode::Kind::Scalar, 1, text, {}, {}};
+  YamlNode node{YamlNode::Kind::Scalar, 1, {}, text, {}};
   if (!std::holds_alternative<std::vector<std::string>*>(field)) return node;
   if (text.starts_with('[')) return parse_yaml(text);
   node.kind = YamlNode::Kind::Sequence;
   std::istringstream parts(text);
-  for (std::string part; std::getline(parts, part, ',');) node.items.push_back({YamlNode::Kind::Scalar, 1, part, {}, {}});
+  for (std::string part; std::getline(parts, part, ',');) node.items.push_back({YamlNode::Kind::Scalar, 1, {}, part, {}});
   return node;
 }
 

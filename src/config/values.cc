@@ -106,7 +106,8 @@ constexpr std::array<KeyField, 6> kKeyFields = {{
 Result<AuthKeyConfig> read_key(const YamlNode& node) {
   AuthKeyConfig key;
   if (node.kind != YamlNode::Kind::Map) return Error(ErrorCode::Config, "each key must be a map of id, alg and its files");
-  for (const auto& [name, value] : node.fields) {
+  for (const YamlNode& value : node.items) {
+    const std::string& name = value.name;
     const auto field = std::find_if(kKeyFields.begin(), kKeyFields.end(), [&](const KeyField& f) { return f.name == name; });
     if (field == kKeyFields.end()) {
       std::string shown;

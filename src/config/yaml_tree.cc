@@ -74,11 +74,11 @@ class Builder final : public YAML::EventHandler {
   void add(const YAML::Mark& mark, YamlNode::Kind kind, const std::string& text) {
     const int line = mark.line + 1;
     count(line);
-    if (levels_.empty() || !expects_key()) return attach(YamlNode{kind, line, text, {}, {}});
+    if (levels_.empty() || !expects_key()) return attach(YamlNode{kind, line, {}, text, {}});
     if (kind != YamlNode::Kind::Scalar) throw Refused{line, "a key must be text"};
     Level& level = levels_.back();
-    for (const auto& [name, value] : level.node.fields) {
-      if (name == text) throw Refused{line, fmt::format("{} is set twice", text)};
+    for (const YamlNode& value : level.node.items) {
+      if (value.name == text) throw Refused{line, fmt::format("{} is set twice", text)};
     }
     level.key = text;
     level.has_key = true;
@@ -90,12 +90,10 @@ class Builder final : public YAML::EventHandler {
       return;
     }
     Level& level = levels_.back();
-    if (level.node.kind == YamlNode::Kind::Sequence) {
-      level.node.items.push_back(std::move(node));
-    } else {
-      level.node.fields.emplace_back(std::move(level.key), std::move(node));
-      level.has_key = false;
-    }
+    node.name = std::move(level.key);
+    level.key.clear();
+    level.has_key = false;
+    level.node.items.push_back(std::move(node));
   }
 
   YamlNode root_;

@@ -2,7 +2,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -15,10 +14,10 @@ namespace dunlin {
 struct YamlNode {
   enum class Kind { Null, Scalar, Sequence, Map };
   Kind kind = Kind::Null;
-  int line = 0;  // from 1
-  std::string text;
-  std::vector<YamlNode> items;
-  std::vector<std::pair<std::string, YamlNode>> fields;
+  int line = 0;                 // from 1
+  std::string name;             // its key, if it stands in a map
+  std::string text;             // of a scalar
+  std::vector<YamlNode> items;  // of a sequence, or the values of a map
 };
 
 // Config error "line N: why" for anything else. An empty document is Null.
