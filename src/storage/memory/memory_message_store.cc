@@ -1,0 +1,360 @@
+#include "storage/memory/memory_message_store.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace dunlin {
+namespace {
+
+std::string dedup_key(const Message& message) {
+  std::string key;
+  for (const std::string_view part : {message.conversation(), message.sender(), message.client_msg_id()}) {
+    key.append(part);
+    key.push_back('\0');
+  }
+  return key;
+}
+
+std::uint64_t digest(const SipKey& key, const Message& message) {
+  std::string text(message.content_type());
+  text.push_back('\0');
+  text.append(message.body());
+  return siphash64(key, text);
+}
+
+AppendOutcome refusal(const AppendRequest& request, ErrorCode code) {
+  AppendOutcome out;
+  out.reply = request.reply;
+  out.refused = code;
+  out.message = request.message;
+  return out;
+}
+
+}  // namespace
+
+MemoryMessageStore::MemoryMessageStore(MemoryStoreOptions options)
+    : options_(options),
+      epoch_{SipKey::random().low | 1},
+      dedup_key_(SipKey::random()),
+      random_(options.seed),
+      append_failures_(options.append_failures),
+      read_failures_(options.read_failures) {
+  CHECK(options_.clock != nullptr);
+}
+
+MemoryMessageStore::~MemoryMessageStore() = default;
+
+// -- sessions and appends
+
+void MemoryMessageStore::begin_session(SessionKey session) {
+  MutexLock lock(commit_mutex_);
+  lanes_.begin(session);
+}
+
+Task<void> MemoryMessageStore::end_session(SessionKey session) {
+  auto [completer, completion] = make_completion<bool>();
+  {
+    MutexLock lock(commit_mutex_);
+    if (std::ranges::any_of(waiting_, [&](const Waiting& waiting) { return waiting.request.session == session; })) {
+      ending_.emplace_back(session, std::move(completer));
+    } else {
+      lanes_.end(session);
+      completer.complete(true);
+    }
+  }
+  ignore(co_await std::move(completion));
+}
+
+void MemoryMessageStore::append(std::span<AppendRequest> requests) {
+  MutexLock lock(commit_mutex_);
+  std::vector<Waiting> batch;
+  for (AppendRequest& request : requests) {
+    if (options_.append_delay.count() > 0) {
+      wait(std::move(request));
+    } else {
+      batch.push_back({std::move(request), {}, false});
+    }
+  }
+  if (!batch.empty()) commit(std::move(batch));
+}
+
+void MemoryMessageStore::wait(AppendRequest request) {
+  Waiting waiting{std::move(request), {}, false};
+  {
+    MutexLock lock(mutex_);
+    waiting.due = random_due(options_.append_delay);
+  }
+  const Message& message = *waiting.request.message;
+  if (waiting_bytes_ + message.footprint() > options_.max_waiting_bytes) {
+    waiting.overloaded = true;
+    waiting.request.message = Message::create({message.conversation(), message.sender(), message.client_msg_id(), {}, {}});
+  }
+  waiting_bytes_ += waiting.request.message->footprint();
+  waiting_.push_back(std::move(waiting));
+}
+
+void MemoryMessageStore::commit(std::vector<Waiting> batch) {
+  std::vector<AppendOutcome> outcomes;
+  outcomes.reserve(batch.size());
+  for (Waiting& waiting : batch) outcomes.push_back(commit_one(waiting));
+  LogPosition last;
+  {
+    MutexLock lock(mutex_);
+    last = timelines_.last_position();
+  }
+  if (listener_ != nullptr) listener_->on_outcomes(outcomes, last);
+  settled_.store(last.value(), std::memory_order_release);
+}
+
+AppendOutcome MemoryMessageStore::commit_one(Waiting& waiting) {
+  AppendRequest& request = waiting.request;
+  const Message& message = *request.message;
+  if (!lanes_.admit(request.session, message.conversation(), message.client_msg_id(), request.abandon)) {
+    return refusal(request, ErrorCode::RetryInOrder);
+  }
+  if (waiting.overloaded || refusing_.load() || append_fails()) {
+    lanes_.block(request.session, message.conversation(), message.client_msg_id());
+    return refusal(request, waiting.overloaded ? ErrorCode::Overloaded : ErrorCode::StoreUnavailable);
+  }
+  // Memory answers every look-up at once, so numbered ids save nothing here; the lanes count them all the same, as every store's do.
+  static_cast<void>(lanes_.take_number(request.session, request.id));
+  return store_one(request);
+}
+
+AppendOutcome MemoryMessageStore::store_one(AppendRequest& request) {
+  MutexLock lock(mutex_);
+  const auto now_ms = static_cast<std::uint64_t>(to_ms(options_.clock->wall()));
+  forget_old_ids(now_ms);
+  std::string key = dedup_key(*request.message);
+  const std::uint64_t body = digest(dedup_key_, *request.message);
+  AppendOutcome out;
+  out.reply = request.reply;
+  out.message = request.message;
+  out.durability = options_.durability;
+  if (const auto at = dedup_.find(key); at != dedup_.end()) {
+    if (at->second.digest != body) return refusal(request, ErrorCode::ClientMsgIdConflict);
+    out.duplicate = true;
+    out.seq = at->second.seq;
+    out.time_ms = at->second.time_ms;
+    return out;
+  }
+  timelines_.add(request.message, now_ms);
+  out.seq = request.message->seq();
+  out.time_ms = now_ms;
+  dedup_order_.emplace_back(now_ms, key);
+  dedup_.emplace(std::move(key), DedupEntry{out.seq, body, now_ms});
+  keep_within_bounds();
+  return out;
+}
+
+bool MemoryMessageStore::append_fails() {
+  MutexLock lock(mutex_);
+  return append_failures_ > 0 && std::uniform_real_distribution<>(0, 1)(random_) < append_failures_;
+}
+
+void MemoryMessageStore::forget_old_ids(std::uint64_t now_ms) {
+  const auto keep = static_cast<std::uint64_t>(Milliseconds(options_.dedup_for).count());
+  while (!dedup_order_.empty() && dedup_order_.front().first + keep < now_ms) {
+    dedup_.erase(dedup_order_.front().second);
+    dedup_order_.pop_front();
+  }
+}
+
+void MemoryMessageStore::keep_within_bounds() {
+  if (timelines_.bytes() <= options_.max_bytes) return;
+  const std::uint64_t oldest = timelines_.trimmed_through().value();
+  const std::uint64_t kept = timelines_.last_position().value() - oldest;
+  timelines_.trim_through(LogPosition(oldest + kept / 10 + 1));
+}
+
+MonotonicTime MemoryMessageStore::random_due(Milliseconds at_most) {
+  const auto wait = std::uniform_int_distribution<std::int64_t>(0, at_most.count())(random_);
+  return options_.clock->monotonic() + Milliseconds(wait);
+}
+
+// -- completing what waits
+
+// What is due, unless something older of the same conversation still waits.
+std::vector<MemoryMessageStore::Waiting> MemoryMessageStore::take_due(MonotonicTime now) {
+  std::vector<Waiting> due;
+  std::deque<Waiting> rest;
+  std::set<std::string, std::less<>> held;
+  for (Waiting& waiting : waiting_) {
+    const std::string_view conversation = waiting.request.message->conversation();
+    if (waiting.due <= now && !held.contains(conversation)) {
+      waiting_bytes_ -= waiting.request.message->footprint();
+      due.push_back(std::move(waiting));
+    } else {
+      held.emplace(conversation);
+      rest.push_back(std::move(waiting));
+    }
+  }
+  waiting_ = std::move(rest);
+  return due;
+}
+
+bool MemoryMessageStore::pump_appends() {
+  std::vector<Completer<bool>> ended;
+  bool worked = false;
+  {
+    MutexLock lock(commit_mutex_);
+    std::vector<Waiting> due = take_due(options_.clock->monotonic());
+    worked = !due.empty();
+    if (worked) commit(std::move(due));
+    std::erase_if(ending_, [&](auto& ending) {
+      const SessionKey& session = ending.first;
+      for (const Waiting& waiting : waiting_) {
+        if (waiting.request.session == session) return false;
+      }
+      lanes_.end(session);
+      ended.push_back(std::move(ending.second));
+      return true;
+    });
+  }
+  for (Completer<bool>& completer : ended) completer.complete(true);
+  return worked || !ended.empty();
+}
+
+bool MemoryMessageStore::pump_reads() {
+  std::vector<WaitingRead> due;
+  {
+    MutexLock lock(mutex_);
+    const MonotonicTime now = options_.clock->monotonic();
+    const auto later = std::ranges::stable_partition(reads_, [&](const WaitingRead& read) { return read.due <= now; });
+    due.assign(std::make_move_iterator(reads_.begin()), std::make_move_iterator(later.begin()));
+    reads_.erase(reads_.begin(), later.begin());
+  }
+  for (WaitingRead& read : due) read.completer.complete(true);
+  return !due.empty();
+}
+
+bool MemoryMessageStore::pump() {
+  const bool appended = pump_appends();
+  return pump_reads() || appended;
+}
+
+std::optional<MonotonicTime> MemoryMessageStore::next_due() const {
+  std::optional<MonotonicTime> next;
+  const auto take = [&](MonotonicTime due) { next = next ? std::min(*next, due) : due; };
+  {
+    MutexLock lock(commit_mutex_);
+    for (const Waiting& waiting : waiting_) take(waiting.due);
+  }
+  MutexLock lock(mutex_);
+  for (const WaitingRead& read : reads_) take(read.due);
+  return next;
+}
+
+// -- reads
+
+Task<Status> MemoryMessageStore::begin_read() {
+  auto [completer, completion] = make_completion<bool>();
+  bool fails = false;
+  {
+    MutexLock lock(mutex_);
+    fails = read_failures_ > 0 && std::uniform_real_distribution<>(0, 1)(random_) < read_failures_;
+    if (options_.read_delay.count() > 0) {
+      reads_.push_back({random_due(options_.read_delay), std::move(completer)});
+    } else {
+      completer.complete(true);
+    }
+  }
+  CO_TRY(co_await std::move(completion));
+  if (fails) co_return Error(ErrorCode::StoreUnavailable, "a fault for tests");
+  co_return Status();
+}
+
+template <class F>
+auto MemoryMessageStore::read(F&& answer) {
+  MutexLock lock(mutex_);
+  const std::uint64_t before = timelines_.rows_read();
+  auto out = answer(timelines_);
+  if (options_.metrics != nullptr) options_.metrics->store_rows_read_total.add(timelines_.rows_read() - before);
+  return out;
+}
+
+Task<Result<ConversationHead>> MemoryMessageStore::head(ConversationId conversation) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) { return timelines.head(conversation); });
+}
+
+Task<Result<RangePage>> MemoryMessageStore::range(RangeQuery query) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) { return timelines.range(query); });
+}
+
+std::optional<RangePage> MemoryMessageStore::range_in_memory(const RangeQuery& query) {
+  if (options_.read_delay.count() > 0) return std::nullopt;
+  return read([&](MemoryTimelines& timelines) { return timelines.range(query); });
+}
+
+Task<Result<MessageSeq>> MemoryMessageStore::seq_at(ConversationId conversation, LogPosition position) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) { return timelines.seq_at(conversation, position); });
+}
+
+Task<Result<ActivityPage>> MemoryMessageStore::activity_since(UserId user, LogPosition after, std::size_t limit) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) { return timelines.activity_since(user, after, limit); });
+}
+
+Task<Result<ActivityPage>> MemoryMessageStore::activity_newest(UserId user, LogPosition from, std::size_t limit) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) { return timelines.activity_newest(user, from, limit); });
+}
+
+std::optional<bool> MemoryMessageStore::active_since_in_memory(std::string_view user, LogPosition after) {
+  if (options_.read_delay.count() > 0) return std::nullopt;
+  return read([&](MemoryTimelines& timelines) { return timelines.active_since(user, after); });
+}
+
+Task<Result<ConversationsPage>> MemoryMessageStore::conversations(UserId user, ConversationId after, std::size_t limit) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) { return timelines.conversations(user, after, limit); });
+}
+
+Task<Result<FeedPage>> MemoryMessageStore::feed(LogPosition after, std::size_t max_messages) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) { return timelines.feed(after, max_messages); });
+}
+
+LogPosition MemoryMessageStore::trimmed_through() const {
+  MutexLock lock(mutex_);
+  return timelines_.trimmed_through();
+}
+
+StoreHealth MemoryMessageStore::health() const {
+  StoreHealth health;
+  health.writable = !refusing_.load();
+  if (!health.writable) health.reason = "appends are refused (a fault for tests)";
+  return health;
+}
+
+// -- for tests
+
+void MemoryMessageStore::refuse_appends(bool refuse) {
+  refusing_.store(refuse);
+}
+
+void MemoryMessageStore::set_append_failures(double share) {
+  MutexLock lock(mutex_);
+  append_failures_ = share;
+}
+
+void MemoryMessageStore::set_read_failures(double share) {
+  MutexLock lock(mutex_);
+  read_failures_ = share;
+}
+
+void MemoryMessageStore::trim_through(LogPosition position) {
+  MutexLock lock(mutex_);
+  timelines_.trim_through(position);
+}
+
+std::uint64_t MemoryMessageStore::rows_read() const {
+  MutexLock lock(mutex_);
+  return timelines_.rows_read();
+}
+
+}  // namespace dunlin

@@ -1,0 +1,101 @@
+#include "storage/memory/memory_state_store.h"
+
+#include <algorithm>
+
+namespace dunlin {
+
+Status MemoryStateStore::enter() {
+  if (failures_ > 0 && std::uniform_real_distribution<>(0, 1)(random_) < failures_) {
+    return Error(ErrorCode::StoreUnavailable, "a fault for tests");
+  }
+  return {};
+}
+
+Result<MemoryStateStore::User*> MemoryStateStore::row(const UserId& user) {
+  if (const auto at = users_.find(user); at != users_.end()) return &at->second;
+  if (users_.size() >= options_.max_users) return Error(ErrorCode::StoreUnavailable, "the memory store is full of users");
+  return &users_[user];
+}
+
+Task<Result<std::vector<DeviceRow>>> MemoryStateStore::devices(UserId user) {
+  MutexLock lock(mutex_);
+  CO_TRY(enter());
+  std::vector<DeviceRow> rows;
+  if (const auto at = users_.find(user); at != users_.end()) {
+    for (const auto& [device, cursor] : at->second.devices) rows.push_back({device, cursor});
+  }
+  co_return rows;
+}
+
+Task<Status> MemoryStateStore::save_cursors(std::vector<CursorWrite> writes) {
+  MutexLock lock(mutex_);
+  CO_TRY(enter());
+  for (CursorWrite& write : writes) {
+    CO_TRY_ASSIGN(User * user, row(write.user));
+    user->devices[write.device] = std::move(write.cursor);
+  }
+  co_return Status();
+}
+
+Task<Status> MemoryStateStore::forget_device(UserId user, DeviceId device) {
+  MutexLock lock(mutex_);
+  CO_TRY(enter());
+  if (const auto at = users_.find(user); at != users_.end()) at->second.devices.erase(device);
+  co_return Status();
+}
+
+void MemoryStateStore::note_change(User& user, const ConversationId& conversation, LogPosition at) {
+  LogPosition& newest = user.changed_at[conversation];
+  user.changes.erase({newest, conversation});
+  newest = std::max(newest, at);
+  user.changes.emplace(std::pair(newest, conversation), true);
+}
+
+Task<Result<MessageSeq>> MemoryStateStore::raise_read(ReadRaise raise) {
+  MutexLock lock(mutex_);
+  CO_TRY(enter());
+  CO_TRY_ASSIGN(User * user, row(raise.user));
+  MessageSeq& seq = user->read[raise.conversation];
+  if (raise.seq <= seq) co_return seq;
+  seq = raise.seq;
+  note_change(*user, raise.conversation, raise.at);
+  for (const UserId& watcher : raise.watchers) {
+    CO_TRY_ASSIGN(User * other, row(watcher));
+    note_change(*other, raise.conversation, raise.at);
+  }
+  co_return seq;
+}
+
+Task<Result<std::vector<MessageSeq>>> MemoryStateStore::read_positions(std::vector<ReadKey> keys) {
+  MutexLock lock(mutex_);
+  CO_TRY(enter());
+  std::vector<MessageSeq> out;
+  for (const ReadKey& key : keys) {
+    MessageSeq seq;
+    if (const auto user = users_.find(key.user); user != users_.end()) {
+      if (const auto at = user->second.read.find(key.conversation); at != user->second.read.end()) seq = at->second;
+    }
+    out.push_back(seq);
+  }
+  co_return out;
+}
+
+Task<Result<ReadChangePage>> MemoryStateStore::read_changes_since(UserId user, LogPosition since, std::size_t limit) {
+  MutexLock lock(mutex_);
+  CO_TRY(enter());
+  ReadChangePage page;
+  const auto row = users_.find(user);
+  if (row == users_.end()) co_return page;
+  const auto& changes = row->second.changes;
+  auto at = changes.lower_bound({since, ConversationId()});
+  for (; at != changes.end() && page.changes.size() < limit; ++at) page.changes.push_back({at->first.second, at->first.first});
+  page.more = at != changes.end();
+  co_return page;
+}
+
+void MemoryStateStore::set_failures(double share) {
+  MutexLock lock(mutex_);
+  failures_ = share;
+}
+
+}  // namespace dunlin

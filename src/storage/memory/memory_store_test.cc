@@ -1,0 +1,90 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "messaging/ports/message_store_suite.h"
+#include "messaging/ports/state_store_suite.h"
+#include "storage/memory/memory_message_store.h"
+#include "storage/memory/memory_state_store.h"
+
+namespace dunlin {
+namespace {
+
+class PlainFixture final : public MessageStoreFixture {
+ public:
+  MessageStore& store() override { return store_; }
+  bool refuse_appends(bool refuse) override {
+    store_.refuse_appends(refuse);
+    return true;
+  }
+  bool trim_through(LogPosition position) override {
+    store_.trim_through(position);
+    return true;
+  }
+
+ private:
+  static MemoryStoreOptions options(const Clock& clock) {
+    MemoryStoreOptions out;
+    out.clock = &clock;
+    out.durability = Durability::Fsync;
+    return out;
+  }
+  SystemClock clock_;
+  MemoryMessageStore store_{options(clock_)};
+};
+
+// The same store with delays, so that appends and reads of different conversations overtake each other.
+class DelayedFixture final : public MessageStoreFixture {
+ public:
+  DelayedFixture()
+      : store_(options(clock_)), pump_([this] {
+          while (!stop_) {
+            if (!store_.pump()) std::this_thread::sleep_for(std::chrono::microseconds(200));
+          }
+        }) {}
+  ~DelayedFixture() override {
+    stop_ = true;
+    pump_.join();
+  }
+  MessageStore& store() override { return store_; }
+  bool refuse_appends(bool refuse) override {
+    store_.refuse_appends(refuse);
+    return true;
+  }
+  bool trim_through(LogPosition position) override {
+    store_.trim_through(position);
+    return true;
+  }
+
+ private:
+  static MemoryStoreOptions options(const Clock& clock) {
+    MemoryStoreOptions out;
+    out.clock = &clock;
+    out.seed = 99;
+    out.append_delay = Milliseconds(2);
+    out.read_delay = Milliseconds(1);
+    return out;
+  }
+  SystemClock clock_;
+  MemoryMessageStore store_;
+  std::atomic<bool> stop_{false};
+  std::thread pump_;
+};
+
+class MemoryStateFixture final : public StateStoreFixture {
+ public:
+  StateStore& store() override { return store_; }
+
+ private:
+  MemoryStateStore store_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Memory, MessageStoreSuite, testing::Values(MessageStoreFactory([] { return std::make_unique<PlainFixture>(); })));
+INSTANTIATE_TEST_SUITE_P(DelayedMemory, MessageStoreSuite,
+                         testing::Values(MessageStoreFactory([] { return std::make_unique<DelayedFixture>(); })));
+INSTANTIATE_TEST_SUITE_P(Memory, StateStoreSuite,
+                         testing::Values(StateStoreFactory([] { return std::make_unique<MemoryStateFixture>(); })));
+
+}  // namespace
+}  // namespace dunlin

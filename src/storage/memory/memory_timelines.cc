@@ -1,0 +1,177 @@
+#include "storage/memory/memory_timelines.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "messaging/model/conversation.h"
+
+namespace dunlin {
+
+void MemoryTimelines::add(const MessagePtr& message, std::uint64_t time_ms) {
+  Timeline& timeline = timelines_[ConversationId(message->conversation())];
+  if (timeline.head.number == 0) timeline.head.number = ++conversations_;
+  const auto pair = parse_private(message->conversation());
+  last_position_ = last_position_.next();
+  MessagePlace place;
+  place.seq = timeline.head.last_seq.next();
+  place.position = last_position_;
+  place.previous = timeline.head.last_position;
+  place.time_ms = time_ms;
+  place.conversation_number = timeline.head.number;
+  place.first_user_count = timeline.head.first_user_count + (pair && message->sender() == pair->first ? 1 : 0);
+  message->set_place(place);
+  timeline.head.last_seq = place.seq;
+  timeline.head.last_position = place.position;
+  timeline.head.first_user_count = place.first_user_count;
+  timeline.messages.push_back(message);
+  log_.emplace(place.position, message);
+  bytes_ += message->footprint();
+  if (!pair) return;
+  note(pair->first, *message);
+  if (pair->second != pair->first) note(pair->second, *message);
+}
+
+void MemoryTimelines::note(std::string_view user_name, const Message& message) {
+  User& user = users_[std::string(user_name)];
+  const ConversationId conversation(message.conversation());
+  ActivityEntry entry{conversation, message.seq(), message.seq(), message.position(), message.position()};
+  LogPosition& newest = user.newest[conversation];
+  if (const auto old = user.activity.find(newest);
+      old != user.activity.end() && old->second.first_position.value() / kRun == message.position().value() / kRun) {
+    entry.first_seq = old->second.first_seq;
+    entry.first_position = old->second.first_position;
+    user.activity.erase(old);
+  }
+  newest = message.position();
+  user.activity.emplace(entry.last_position, std::move(entry));
+}
+
+void MemoryTimelines::trim_through(LogPosition position) {
+  trimmed_ = std::max(trimmed_, std::min(position, last_position_));
+  log_.erase(log_.begin(), log_.upper_bound(trimmed_));
+  for (auto& [id, timeline] : timelines_) {
+    const auto keep = std::ranges::find_if(timeline.messages, [&](const MessagePtr& message) { return message->position() > trimmed_; });
+    for (auto at = timeline.messages.begin(); at != keep; ++at) bytes_ -= (*at)->footprint();
+    timeline.messages.erase(timeline.messages.begin(), keep);
+    timeline.head.first_readable = timeline.messages.empty() ? timeline.head.last_seq.next() : timeline.messages.front()->seq();
+  }
+  for (auto& [name, user] : users_) user.activity.erase(user.activity.begin(), user.activity.upper_bound(trimmed_));
+}
+
+ConversationHead MemoryTimelines::head(const ConversationId& conversation) {
+  ++rows_read_;
+  const auto at = timelines_.find(conversation);
+  return at == timelines_.end() ? ConversationHead{} : at->second.head;
+}
+
+RangePage MemoryTimelines::range(const RangeQuery& query) {
+  RangePage page;
+  const auto at = timelines_.find(query.conversation);
+  if (at == timelines_.end()) return page;
+  const Timeline& timeline = at->second;
+  page.head = timeline.head;
+  const std::uint64_t from = std::max<std::uint64_t>(query.from.value(), 1);
+  const std::uint64_t to = std::min(query.to, timeline.head.last_seq).value();
+  if (from > to) return page;
+  const std::uint64_t readable = std::max(from, timeline.head.first_readable.value());
+  const bool trimmed = from < readable;
+  const SeqGap gap{MessageSeq(from), MessageSeq(std::min(to, readable - 1)), SeqGap::Reason::Truncated};
+  if (trimmed && !query.newest_first) page.gaps.push_back(gap);
+  std::size_t bytes = 0;
+  for (std::uint64_t i = 0; readable + i <= to; ++i) {
+    const std::uint64_t seq = query.newest_first ? to - i : readable + i;
+    const MessagePtr& message = timeline.messages[seq - timeline.head.first_readable.value()];
+    bytes += message->footprint();
+    if (!page.messages.empty() && (page.messages.size() >= query.max_messages || bytes > query.max_bytes)) {
+      page.more = true;
+      return page;
+    }
+    ++rows_read_;
+    page.messages.push_back(message);
+  }
+  if (trimmed && query.newest_first) page.gaps.push_back(gap);
+  return page;
+}
+
+MessageSeq MemoryTimelines::seq_at(const ConversationId& conversation, LogPosition position) {
+  const auto at = timelines_.find(conversation);
+  if (at == timelines_.end()) return MessageSeq(0);
+  ++rows_read_;
+  const Timeline& timeline = at->second;
+  if (position >= timeline.head.last_position) return timeline.head.last_seq;
+  const auto& messages = timeline.messages;
+  const auto above = std::ranges::upper_bound(messages, position, {}, [](const MessagePtr& message) { return message->position(); });
+  if (above != messages.begin()) return (*std::prev(above))->seq();
+  if (above != messages.end() && position >= (*above)->place().previous) return (*above)->seq().prev();
+  return MessageSeq(0);
+}
+
+ActivityPage MemoryTimelines::activity_since(const UserId& user_id, LogPosition after, std::size_t limit) {
+  ActivityPage page;
+  page.truncated = after < trimmed_;
+  page.scanned_to = std::max(after, last_position_);
+  const auto user = users_.find(user_id.str());
+  if (user == users_.end()) return page;
+  const auto& activity = user->second.activity;
+  auto at = activity.upper_bound(after);
+  for (; at != activity.end() && page.entries.size() < limit; ++at) {
+    ++rows_read_;
+    page.entries.push_back(at->second);
+  }
+  page.more = at != activity.end();
+  if (!page.more || page.entries.empty()) return page;
+  page.scanned_to = page.entries.back().last_position;
+  // An entry that begins before the cut and ends behind it lies within one run.
+  for (; at != activity.end() && at->second.first_position.value() / kRun <= page.scanned_to.value() / kRun; ++at) {
+    page.scanned_to = std::min(page.scanned_to, at->second.first_position.prev());
+  }
+  return page;
+}
+
+ActivityPage MemoryTimelines::activity_newest(const UserId& user_id, LogPosition from, std::size_t limit) {
+  ActivityPage page;
+  const auto user = users_.find(user_id.str());
+  if (user == users_.end()) return page;
+  const auto& activity = user->second.activity;
+  auto at = activity.upper_bound(from);
+  while (at != activity.begin() && page.entries.size() < limit) {
+    --at;
+    ++rows_read_;
+    page.entries.push_back(at->second);
+  }
+  page.more = at != activity.begin();
+  return page;
+}
+
+bool MemoryTimelines::active_since(std::string_view user_name, LogPosition after) const {
+  if (after < trimmed_) return true;  // what was trimmed has to be told too
+  const auto user = users_.find(std::string(user_name));
+  return user != users_.end() && user->second.activity.upper_bound(after) != user->second.activity.end();
+}
+
+ConversationsPage MemoryTimelines::conversations(const UserId& user_id, const ConversationId& after, std::size_t limit) {
+  ConversationsPage page;
+  const auto user = users_.find(user_id.str());
+  if (user == users_.end()) return page;
+  const auto& all = user->second.newest;
+  auto at = after.empty() ? all.begin() : all.upper_bound(after);
+  for (; at != all.end() && page.conversations.size() < limit; ++at) {
+    ++rows_read_;
+    page.conversations.push_back(at->first);
+  }
+  page.more = at != all.end();
+  return page;
+}
+
+FeedPage MemoryTimelines::feed(LogPosition after, std::size_t max_messages) {
+  FeedPage page;
+  page.reset = after < trimmed_;
+  page.next = std::max(after, trimmed_);
+  for (auto at = log_.upper_bound(page.next); at != log_.end() && page.messages.size() < max_messages; ++at) {
+    page.messages.push_back(at->second);
+    page.next = at->first;
+  }
+  return page;
+}
+
+}  // namespace dunlin

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "messaging/model/message.h"
+#include "messaging/ports/message_store.h"
+
+namespace dunlin {
+
+// The data of MemoryMessageStore: all messages by conversation and by position, and who they concern. No locks, no faults, no waits.
+// Activity is coalesced: a run of records of one conversation within kRun positions is one entry, as stores that work in segments do it, so
+// that entries of different conversations interleave.
+class MemoryTimelines {
+ public:
+  static constexpr std::uint64_t kRun = 16;
+
+  // Gives the message its place and keeps it.
+  void add(const MessagePtr& message, std::uint64_t time_ms);
+  void trim_through(LogPosition position);
+
+  LogPosition last_position() const { return last_position_; }
+  LogPosition trimmed_through() const { return trimmed_; }
+  std::size_t bytes() const { return bytes_; }
+  std::uint64_t rows_read() const { return rows_read_; }
+
+  ConversationHead head(const ConversationId& conversation);
+  RangePage range(const RangeQuery& query);
+  MessageSeq seq_at(const ConversationId& conversation, LogPosition position);
+  ActivityPage activity_since(const UserId& user, LogPosition after, std::size_t limit);
+  ActivityPage activity_newest(const UserId& user, LogPosition from, std::size_t limit);
+  bool active_since(std::string_view user, LogPosition after) const;
+  ConversationsPage conversations(const UserId& user, const ConversationId& after, std::size_t limit);
+  FeedPage feed(LogPosition after, std::size_t max_messages);
+
+ private:
+  struct Timeline {
+    ConversationHead head;
+    std::vector<MessagePtr> messages;  // those that can be read: seqs head.first_readable .. head.last_seq
+  };
+  struct User {
+    std::map<LogPosition, ActivityEntry> activity;  // by last_position
+    std::map<ConversationId, LogPosition> newest;   // every conversation ever → last_position of its newest entry
+  };
+
+  void note(std::string_view user, const Message& message);
+
+  std::unordered_map<ConversationId, Timeline> timelines_;
+  std::unordered_map<std::string, User> users_;
+  std::map<LogPosition, MessagePtr> log_;
+  std::uint64_t conversations_ = 0;
+  LogPosition last_position_;
+  LogPosition trimmed_;
+  std::size_t bytes_ = 0;
+  std::uint64_t rows_read_ = 0;
+};
+
+}  // namespace dunlin
