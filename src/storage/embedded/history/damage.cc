@@ -1,0 +1,104 @@
+#include "storage/embedded/history/damage.h"
+
+#include <rocksdb/listener.h>
+
+#include "base/log.h"
+
+namespace dunlin::embedded {
+namespace {
+
+// RocksDB names the file in the text of a status ("... in /data/history/000012.sst offset 4096 ..."); empty when it does not.
+std::string file_in(const std::string& text) {
+  const std::size_t end = text.find(".sst");
+  if (end == std::string::npos) return {};
+  std::size_t begin = end;
+  while (begin > 0 && text[begin - 1] >= '0' && text[begin - 1] <= '9') --begin;
+  return text.substr(begin, end + 4 - begin);
+}
+
+}  // namespace
+
+class Damage::Listener final : public rocksdb::EventListener {
+ public:
+  explicit Listener(Damage& damage) : damage_(damage) {}
+
+  void OnCompactionCompleted(rocksdb::DB*, const rocksdb::CompactionJobInfo& job) override {
+    if (is_damage(job.status)) damage_.compaction_failed(job.cf_name, job.status);
+  }
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* status) override {
+    // A compaction leaves everything as it was when it fails, so it is no reason to stop writes: damage is contained above, and a
+    // full disk or I/O error ends the next ingest by itself.
+    if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
+      *status = rocksdb::Status::OK();
+    } else if (!status->ok()) {
+      damage_.stopped(*status);
+    }
+  }
+
+ private:
+  Damage& damage_;
+};
+
+Damage::Damage() : listener_(std::make_shared<Listener>(*this)) {}
+Damage::~Damage() = default;
+
+std::shared_ptr<rocksdb::EventListener> Damage::listener() const {
+  return listener_;
+}
+
+bool Damage::note_file(const std::string& name) {
+  MutexLock lock(mutex_);
+  return files_.insert(name).second;
+}
+
+void Damage::found(Column& column, const rocksdb::Status& status) {
+  const std::string text = status.ToString();
+  const std::string file = file_in(text);
+  if (note_file(file.empty() ? column.name() : file)) {
+    log_error("history", "a stored file is damaged; its rows are reported as gaps, the rest keeps serving",
+              {{"family", column.name()}, {"file", file}, {"error", text}});
+  }
+  column.contain();
+}
+
+void Damage::row_found(Column& column, std::string_view what) {
+  if (note_file(column.name())) {
+    log_error("history", "a stored row does not match its checksum; it is reported as a gap", {{"family", column.name()}, {"row", what}});
+  }
+  column.contain();
+}
+
+void Damage::compaction_failed(const std::string& column, const rocksdb::Status& status) {
+  const std::string file = file_in(status.ToString());
+  if (note_file(file.empty() ? column : file)) {
+    log_error("history", "compaction met a damaged file; it is kept out of compaction",
+              {{"family", column}, {"file", file}, {"error", status.ToString()}});
+  }
+  MutexLock lock(mutex_);
+  failed_columns_.insert(column);
+}
+
+void Damage::stopped(const rocksdb::Status& status) {
+  log_error("history", "history stopped taking writes; it is tried again with the next segment", {{"error", status.ToString()}});
+  MutexLock lock(mutex_);
+  stopped_ = true;
+}
+
+std::vector<std::string> Damage::take_failed_columns() {
+  MutexLock lock(mutex_);
+  std::vector<std::string> columns(failed_columns_.begin(), failed_columns_.end());
+  failed_columns_.clear();
+  return columns;
+}
+
+bool Damage::take_stopped() {
+  MutexLock lock(mutex_);
+  return std::exchange(stopped_, false);
+}
+
+std::uint64_t Damage::files() const {
+  MutexLock lock(mutex_);
+  return files_.size();
+}
+
+}  // namespace dunlin::embedded

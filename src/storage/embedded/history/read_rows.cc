@@ -1,0 +1,233 @@
+#include <rocksdb/db.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "storage/embedded/history/rocks_history.h"
+
+namespace dunlin::embedded {
+namespace {
+
+std::string_view view(const rocksdb::Slice& slice) {
+  return {slice.data(), slice.size()};
+}
+
+// The rows of one user in one family, both ways.
+class UserRows {
+ public:
+  UserRows(const ColumnPtr& column, std::string_view user, std::atomic<std::uint64_t>& rows_read)
+      : rows_read_(rows_read), lower_(user_prefix(user)) {
+    upper_ = lower_;
+    // The prefix names its own length, so keys of other users differ within it; all of this user's are below prefix + 0xFF...
+    upper_.append(kMaxIdBytes * 4, '\xFF');
+    lower_slice_ = lower_;
+    upper_slice_ = upper_;
+    rocksdb::ReadOptions options;
+    options.prefix_same_as_start = true;
+    options.iterate_lower_bound = &lower_slice_;
+    options.iterate_upper_bound = &upper_slice_;
+    rows_.reset(column->db().NewIterator(options, column->handle()));
+  }
+
+  void seek(std::string_view key) {
+    land([&] { rows_->Seek({key.data(), key.size()}); });
+  }
+  void seek_back(std::string_view key) {
+    land([&] { rows_->SeekForPrev({key.data(), key.size()}); });
+  }
+  void next() {
+    land([&] { rows_->Next(); });
+  }
+  void previous() {
+    land([&] { rows_->Prev(); });
+  }
+
+  bool valid() const { return rows_->Valid(); }
+  std::string_view key() const { return view(rows_->key()); }
+  std::string_view key_behind_user() const { return key().substr(lower_.size()); }
+  std::string_view value() const { return view(rows_->value()); }
+  rocksdb::Status status() const { return rows_->status(); }
+
+ private:
+  template <class Move>
+  void land(const Move& move) {
+    move();
+    if (rows_->Valid()) rows_read_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  std::atomic<std::uint64_t>& rows_read_;
+  std::string lower_;
+  std::string upper_;
+  rocksdb::Slice lower_slice_;
+  rocksdb::Slice upper_slice_;
+  std::unique_ptr<rocksdb::Iterator> rows_;
+};
+
+}  // namespace
+
+Result<ActivityPage> RocksHistory::activity_since(const UserId& user, LogPosition after, std::size_t limit) {
+  const CatalogPtr now = catalog();
+  const LogPosition through = now->newest.position;
+  ActivityPage page;
+  page.truncated = after < now->watermark;
+  page.scanned_to = std::max(after, through);
+  std::vector<ActivityEntry> entries;
+  for (const Volume& volume : now->volumes) {
+    if (volume.span.last <= after) continue;
+    UserRows rows(volume.activity, user.view(), rows_read_);
+    for (rows.seek(activity_key(user.view(), after.next())); rows.valid(); rows.next()) {
+      entries.clear();
+      if (!decode_activity(rows.key(), rows.value(), entries)) {
+        damage_.row_found(*volume.activity, "activity");
+        page.truncated = true;  // the caller compares heads, which finds what the row would have told
+      }
+      for (auto& entry : entries) {
+        if (entry.last_position <= after || entry.last_position > through) continue;
+        if (page.entries.size() >= limit) {
+          page.more = true;
+          page.scanned_to = page.entries.empty() ? after : page.entries.back().last_position;
+          return page;
+        }
+        page.entries.push_back(std::move(entry));
+      }
+    }
+    if (!rows.status().ok()) {
+      damage_.found(*volume.activity, rows.status());
+      page.truncated = true;
+    }
+  }
+  return page;
+}
+
+Result<ActivityPage> RocksHistory::activity_newest(const UserId& user, LogPosition from, std::size_t limit) {
+  const CatalogPtr now = catalog();
+  from = std::min(from, now->newest.position);
+  ActivityPage page;
+  page.truncated = now->watermark > LogPosition(0);
+  page.scanned_to = now->watermark;
+  std::vector<ActivityEntry> entries;
+  for (auto volume = now->volumes.rbegin(); volume != now->volumes.rend(); ++volume) {
+    if (volume->span.first > from) continue;
+    UserRows rows(volume->activity, user.view(), rows_read_);
+    // A row stands at its newest entry, so the first one at or above `from` may hold older entries too.
+    rows.seek(activity_key(user.view(), from));
+    if (!rows.valid() && rows.status().ok()) rows.seek_back(activity_key(user.view(), LogPosition(UINT64_MAX)));
+    for (; rows.valid(); rows.previous()) {
+      entries.clear();
+      if (!decode_activity(rows.key(), rows.value(), entries)) {
+        damage_.row_found(*volume->activity, "activity");
+        page.truncated = true;
+      }
+      for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
+        if (entry->last_position > from) continue;
+        if (page.entries.size() >= limit) {
+          page.more = true;
+          page.scanned_to = page.entries.empty() ? from : page.entries.back().last_position;
+          return page;
+        }
+        page.entries.push_back(std::move(*entry));
+      }
+    }
+    if (!rows.status().ok()) {
+      damage_.found(*volume->activity, rows.status());
+      page.truncated = true;
+    }
+  }
+  return page;
+}
+
+Result<ConversationsPage> RocksHistory::conversations(const UserId& user, const ConversationId& after, std::size_t limit) {
+  const CatalogPtr now = catalog();
+  ConversationsPage page;
+  UserRows rows(now->list, user.view(), rows_read_);
+  rows.seek(list_key(user.view(), after.view()));
+  if (rows.valid() && !after.empty() && rows.key_behind_user() == after.view()) rows.next();
+  for (; rows.valid(); rows.next()) {
+    if (page.conversations.size() >= limit) {
+      page.more = true;
+      return page;
+    }
+    page.conversations.emplace_back(rows.key_behind_user());
+  }
+  if (!rows.status().ok()) {
+    damage_.found(*now->list, rows.status());
+    return rocks_error("conversations of a user", rows.status());
+  }
+  return page;
+}
+
+Result<std::optional<DedupEntry>> RocksHistory::dedup(const DedupKey& key) {
+  const CatalogPtr now = catalog();
+  char bytes[kDedupKeyBytes];
+  encode_dedup_key(key, bytes);
+  for (auto generation = now->generations.rbegin(); generation != now->generations.rend(); ++generation) {
+    rocksdb::PinnableSlice value;
+    const rocksdb::Status status = db_->Get({}, generation->dedup->handle(), {bytes, sizeof bytes}, &value);
+    if (status.IsNotFound()) continue;
+    rows_read_.fetch_add(1, std::memory_order_relaxed);
+    if (!status.ok()) {
+      // Neither new nor stored before can be said, so the send is refused rather than stored twice.
+      if (is_damage(status)) damage_.found(*generation->dedup, status);
+      return rocks_error("dedup entry", status);
+    }
+    auto entry = decode_dedup(key, view(value));
+    if (!entry) return Error(ErrorCode::Corrupt, "dedup entry");
+    return entry;
+  }
+  return std::optional<DedupEntry>();
+}
+
+// Timelines are sorted by conversation, so a page in log order is a scan of the volumes that hold it, with the `max_messages` lowest
+// positions kept. Followers live on the log itself; only one that fell behind the log comes here.
+Result<FeedPage> RocksHistory::feed(LogPosition after, std::size_t max_messages) {
+  const CatalogPtr now = catalog();
+  const LogPosition through = now->newest.position;
+  FeedPage page;
+  page.next = std::max(after, through);
+  page.reset = after < now->watermark;
+  if (page.reset || max_messages == 0) {
+    page.next = after;
+    return page;
+  }
+  struct Found {
+    LogPosition position;
+    std::string key;
+    std::string value;
+    bool operator<(const Found& other) const { return position < other.position; }
+  };
+  std::vector<Found> lowest;  // a heap with the highest position in front
+  for (const Volume& volume : now->volumes) {
+    if (volume.span.last <= after) continue;
+    if (lowest.size() >= max_messages && volume.span.first > lowest.front().position) break;
+    rocksdb::ReadOptions options;
+    options.total_order_seek = true;
+    options.fill_cache = false;
+    const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options, volume.timeline->handle()));
+    for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
+      rows_read_.fetch_add(1, std::memory_order_relaxed);
+      const auto positions = peek_record(view(rows->value()));
+      if (!positions || positions->position <= after || positions->position > through) continue;
+      if (lowest.size() >= max_messages) {
+        if (positions->position >= lowest.front().position) continue;
+        std::pop_heap(lowest.begin(), lowest.end());
+        lowest.pop_back();
+      }
+      lowest.push_back({positions->position, rows->key().ToString(), rows->value().ToString()});
+      std::push_heap(lowest.begin(), lowest.end());
+    }
+    if (!rows->status().ok()) {
+      if (is_damage(rows->status())) damage_.found(*volume.timeline, rows->status());
+      return rocks_error("feed", rows->status());
+    }
+  }
+  std::sort_heap(lowest.begin(), lowest.end());
+  for (const Found& found : lowest) {
+    MessagePtr message = decode_record(found.key, found.value);
+    if (message) page.messages.push_back(std::move(message));
+  }
+  if (lowest.size() >= max_messages) page.next = lowest.back().position;
+  return page;
+}
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,108 @@
+#include "storage/embedded/history/rocks.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/slice_transform.h>
+#include <rocksdb/table.h>
+
+#include "storage/embedded/history/rows.h"
+
+namespace dunlin::embedded {
+namespace {
+
+// The user of an activity or list key, with its size before it: what the filters of those families hold.
+class UserPrefix final : public rocksdb::SliceTransform {
+ public:
+  const char* Name() const override { return "dunlin.user.1"; }
+  rocksdb::Slice Transform(const rocksdb::Slice& key) const override { return {key.data(), user_prefix_bytes({key.data(), key.size()})}; }
+  bool InDomain(const rocksdb::Slice& key) const override { return user_prefix_bytes({key.data(), key.size()}) != 0; }
+};
+
+std::size_t block_bytes(Family family) {
+  return family == Family::Timeline ? 16 * 1024 : 8 * 1024;
+}
+
+}  // namespace
+
+rocksdb::DBOptions history_db_options(std::shared_ptr<rocksdb::EventListener> listener) {
+  rocksdb::DBOptions options;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  // Off so that one damaged or missing file neither refuses the start nor stops compaction of the others: what was damaged is found
+  // where it is read. RocksDB's own metadata (CURRENT, MANIFEST) is checked all the same.
+  options.paranoid_checks = false;
+  options.max_open_files = 1024;
+  options.max_background_jobs = 2;
+  options.compaction_readahead_size = 1 << 20;
+  options.bytes_per_sync = 1 << 20;  // no burst of dirty pages beside the log's fdatasync
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  options.skip_stats_update_on_db_open = true;
+  options.avoid_unnecessary_blocking_io = true;
+  options.keep_log_file_num = 4;
+  options.max_log_file_size = 4 << 20;
+  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.max_manifest_file_size = 16 << 20;
+  if (listener) options.listeners.push_back(std::move(listener));
+  return options;
+}
+
+void lower_compaction_priority() {
+  rocksdb::Env::Default()->LowerThreadPoolCPUPriority(rocksdb::Env::LOW, rocksdb::CpuPriority::kIdle).PermitUncheckedError();
+}
+
+rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  table.cache_index_and_filter_blocks = true;  // so that the cache's bound holds for them too
+  table.cache_index_and_filter_blocks_with_high_priority = true;
+  table.format_version = 5;
+  table.block_size = block_bytes(family);
+  rocksdb::ColumnFamilyOptions options;
+  switch (family) {
+    case Family::Timeline:
+      options.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(kTimelinePrefixBytes));
+      table.whole_key_filtering = false;
+      break;
+    case Family::Activity:
+    case Family::List:
+      options.prefix_extractor = std::make_shared<UserPrefix>();
+      table.whole_key_filtering = false;
+      break;
+    case Family::Meta:
+    case Family::Heads:
+    case Family::Dedup: break;
+  }
+  if (family != Family::Meta) table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  options.compression = rocksdb::kNoCompression;
+  options.write_buffer_size = 64 << 10;  // nothing is ever put into a memtable
+  // Lazy and wide: many sorted runs are merged at once, each row is rewritten about once for each factor of 16.
+  options.compaction_style = rocksdb::kCompactionStyleUniversal;
+  options.num_levels = 1;
+  options.compaction_options_universal.min_merge_width = 8;
+  options.compaction_options_universal.size_ratio = 20;
+  options.compaction_options_universal.max_size_amplification_percent = 1000;
+  options.level0_file_num_compaction_trigger = 16;
+  options.level0_slowdown_writes_trigger = 1 << 20;
+  options.level0_stop_writes_trigger = 1 << 20;
+  options.soft_pending_compaction_bytes_limit = 0;
+  options.hard_pending_compaction_bytes_limit = 0;
+  return options;
+}
+
+bool is_damage(const rocksdb::Status& status) {
+  return status.IsCorruption() || status.IsPathNotFound();
+}
+
+Error rocks_error(std::string_view what, const rocksdb::Status& status) {
+  ErrorCode code = ErrorCode::Io;
+  if (is_damage(status)) code = ErrorCode::Corrupt;
+  if (status.IsNoSpace()) code = ErrorCode::NoSpace;
+  if (status.IsBusy()) code = ErrorCode::Busy;
+  return Error(code, std::string(what) + ": " + status.ToString());
+}
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+// RocksDB's types by name only: its headers stay in the .cc files of this layer.
+namespace rocksdb {
+class Cache;
+class ColumnFamilyHandle;
+class DB;
+class EventListener;
+class Iterator;
+class Slice;
+class Status;
+struct ColumnFamilyOptions;
+struct DBOptions;
+}  // namespace rocksdb
+
+namespace dunlin::embedded {
+
+// What a family's rows are looked up by; it decides about filters and block sizes.
+enum class Family : std::uint8_t { Meta, Heads, List, Timeline, Activity, Dedup };
+
+rocksdb::DBOptions history_db_options(std::shared_ptr<rocksdb::EventListener> listener);
+// Compaction runs when nothing else wants the CPU (SCHED_IDLE): for the process's one pool of RocksDB compaction threads.
+void lower_compaction_priority();
+rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::shared_ptr<rocksdb::Cache>& cache);
+
+// NoSpace, Corrupt (damaged or missing files), Busy (locked) or Io.
+Error rocks_error(std::string_view what, const rocksdb::Status& status);
+bool is_damage(const rocksdb::Status& status);
+
+}  // namespace dunlin::embedded

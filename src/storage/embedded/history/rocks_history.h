@@ -1,0 +1,106 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/thread_annotations.h"
+#include "storage/embedded/history/catalog.h"
+#include "storage/embedded/history/damage.h"
+#include "storage/embedded/history/history.h"
+
+namespace dunlin::embedded {
+
+class SortedFiles;
+class SortedSegment;
+
+// History over one RocksDB instance without write-ahead log. open.cc opens, ingest.cc and retention.cc write (indexer thread), read_*.cc
+// read.
+//
+// The writer builds a new Catalog and publishes it after RocksDB has taken the change; a read takes the catalog once and works on
+// that. A read may therefore see rows newer than its catalog (an ingest that is not published yet): it leaves out what is above
+// catalog.newest.position.
+class RocksHistory final : public History {
+ public:
+  enum class Access : std::uint8_t { Write, ReadOnly };  // ReadOnly: beside a running server, for verify
+  static Result<std::unique_ptr<RocksHistory>> open(HistoryOptions options, Access access);
+  ~RocksHistory() override;
+
+  LogPosition position() const override { return catalog()->newest.position; }
+  std::uint64_t last_conversation_number() const override { return catalog()->newest.last_number; }
+  LogPosition trimmed_through() const override { return catalog()->watermark; }
+  Status ingest(const SealedSegment& segment) override;
+  Status retain(WallTime now) override;
+
+  Result<std::optional<ConversationHead>> head(const ConversationId& conversation) override;
+  Result<std::optional<DedupEntry>> dedup(const DedupKey& key) override;
+  Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) override;
+  Result<MessageSeq> seq_at(const ConversationHead& head, LogPosition position) override;
+  Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) override;
+  Result<ActivityPage> activity_newest(const UserId& user, LogPosition from, std::size_t limit) override;
+  Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit) override;
+  Result<FeedPage> feed(LogPosition after, std::size_t max_messages) override;
+
+  Status checkpoint(const std::string& folder) override;
+  Stats stats() const override;
+
+  CatalogPtr catalog() const EXCLUDES(catalog_mutex_);
+  Damage& damage() { return damage_; }
+  std::atomic<std::uint64_t>& rows_read() { return rows_read_; }
+  rocksdb::DB& db() { return *db_; }
+
+ private:
+  struct DbCloser {
+    void operator()(rocksdb::DB* db) const;
+  };
+  struct MetaRow {
+    std::string key;
+    std::optional<std::string> value;  // nothing: removed
+  };
+
+  explicit RocksHistory(HistoryOptions options);
+  // open.cc
+  Status open_db(Access access);
+  Status load_catalog(std::vector<ColumnPtr> columns);
+  Status clear_incoming();
+  // ingest.cc
+  Status prepare_write();
+  Result<Catalog> with_room_for(const SealedSegment& segment, const SortedSegment& sorted);
+  Result<ColumnPtr> create_column(const std::string& name);
+  Status write_files(const SortedSegment& sorted, const SealedSegment& segment, const Catalog& next, SortedFiles& files);
+  Status ingest_files(const SortedFiles& files);
+  Status ingest_meta(const Catalog& next, std::vector<MetaRow> rows);
+  std::string incoming_folder() const { return options_.path + "/incoming"; }
+  void publish(Catalog next) EXCLUDES(catalog_mutex_);
+  void fault_point(std::string_view point) const {
+    if (options_.fault_point) options_.fault_point(point);
+  }
+  // retention.cc
+  bool clock_trusted(WallTime now);
+  std::size_t volumes_to_drop(const Catalog& catalog, WallTime now) const;
+  Status drop_volumes(std::size_t count);
+  Status drop_generations(WallTime now);
+  void drop_column(ColumnPtr& column);
+  // read_timeline.cc
+  Result<std::optional<ConversationHead>> stored_head(const Catalog& catalog, std::string_view conversation);
+  Result<std::optional<ConversationHead>> head_within(const ConversationHead& head, std::string_view conversation);
+  MessageSeq first_readable(const Catalog& catalog, const ConversationHead& stored);
+
+  HistoryOptions options_;
+  std::shared_ptr<rocksdb::Cache> cache_;
+  Damage damage_;
+  std::unique_ptr<rocksdb::DB, DbCloser> db_;
+  std::vector<ColumnPtr> spare_;  // created for a volume whose ingest failed, or left by a drop that was cut; indexer thread
+  // Clock guard, indexer thread.
+  MonotonicTime opened_monotonic_{};
+  WallTime opened_wall_{};
+  bool clock_alarm_ = false;
+
+  mutable Mutex catalog_mutex_;
+  CatalogPtr catalog_ GUARDED_BY(catalog_mutex_);
+  std::atomic<std::uint64_t> rows_read_{0};
+};
+
+}  // namespace dunlin::embedded

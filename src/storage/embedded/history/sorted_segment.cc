@@ -1,0 +1,169 @@
+#include "storage/embedded/history/sorted_segment.h"
+
+#include <algorithm>
+
+#include "messaging/model/conversation.h"
+#include "storage/embedded/history/bytes.h"
+
+namespace dunlin::embedded {
+namespace {
+
+// Length of what all the strings begin with.
+template <class Items, class View>
+std::size_t common_prefix(const Items& items, const View& view) {
+  if (items.empty()) return 0;
+  const std::string_view first = view(items.front());
+  std::size_t common = first.size();
+  for (const auto& item : items) {
+    const std::string_view text = view(item);
+    common = std::min(common, text.size());
+    while (common > 0 && text.compare(0, common, first, 0, common) != 0) --common;
+    if (common == 0) break;
+  }
+  return common;
+}
+
+// Eight bytes behind the common part as a number that orders as the bytes do; short strings are filled with zeros, so equal
+// numbers say nothing and the strings must be compared.
+std::uint64_t rank_of(std::string_view text, std::size_t common) {
+  text.remove_prefix(common);
+  if (text.size() >= 8) return get_be64(text.data());
+  char bytes[8] = {};
+  std::copy(text.begin(), text.end(), bytes);
+  return get_be64(bytes);
+}
+
+}  // namespace
+
+SortedSegment::SortedSegment(const SealedSegment& segment, const std::function<std::uint64_t(const ConversationId&)>& first_user_count)
+    : segment_(segment) {
+  place_lost();
+  sort_timeline();
+  if (!lost_.empty()) count_lost(first_user_count);
+  sort_heads();
+  sort_dedup();
+  sort_users();
+}
+
+void SortedSegment::place_lost() {
+  for (const LostRecord& record : segment_.lost) {
+    MessageDraft draft;
+    draft.conversation = record.conversation.view();
+    MessagePtr stand_in = Message::create(draft);
+    MessagePlace place;
+    place.seq = record.seq;
+    place.position = record.position;
+    place.conversation_number = record.conversation_number;
+    stand_in->set_place(place);
+    lost_.push_back(std::move(stand_in));
+  }
+}
+
+// Who sent a lost record is unknown: it counts as the peer's.
+void SortedSegment::count_lost(const std::function<std::uint64_t(const ConversationId&)>& first_user_count) {
+  for (const Conversation& c : conversations_) {
+    for (std::uint32_t i = c.begin; i < c.end; ++i) {
+      if (!is_lost(timeline_[i])) continue;
+      Message& stand_in = *lost_[timeline_[i] - segment_.records.size()];
+      MessagePlace place = stand_in.place();
+      place.first_user_count =
+          i > c.begin ? record(timeline_[i - 1]).place().first_user_count : first_user_count(ConversationId(stand_in.conversation()));
+      stand_in.set_place(place);
+    }
+  }
+}
+
+void SortedSegment::sort_timeline() {
+  struct Place {
+    std::uint64_t number;
+    MessageSeq seq;
+    std::uint32_t index;
+  };
+  std::vector<Place> places;
+  const std::size_t count = segment_.records.size() + lost_.size();
+  places.reserve(count);
+  for (std::uint32_t i = 0; i < count; ++i) places.push_back({record(i).place().conversation_number, record(i).seq(), i});
+  std::sort(places.begin(), places.end(),
+            [](const Place& a, const Place& b) { return a.number != b.number ? a.number < b.number : a.seq < b.seq; });
+  timeline_.reserve(places.size());
+  for (std::uint32_t i = 0; i < places.size(); ++i) {
+    if (i == 0 || places[i].number != places[i - 1].number) conversations_.push_back({i, i});
+    conversations_.back().end = i + 1;
+    timeline_.push_back(places[i].index);
+  }
+}
+
+void SortedSegment::sort_heads() {
+  struct Entry {
+    std::uint64_t rank;
+    std::string_view id;
+    std::uint32_t conversation;
+  };
+  std::vector<Entry> entries;
+  entries.reserve(conversations_.size());
+  for (std::uint32_t i = 0; i < conversations_.size(); ++i) entries.push_back({0, last_of(conversations_[i]).conversation(), i});
+  const std::size_t common = common_prefix(entries, [](const Entry& e) { return e.id; });
+  for (auto& entry : entries) entry.rank = rank_of(entry.id, common);
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return a.rank != b.rank ? a.rank < b.rank : a.id < b.id; });
+  heads_.reserve(entries.size());
+  for (const auto& entry : entries) heads_.push_back(entry.conversation);
+}
+
+void SortedSegment::sort_dedup() {
+  struct Entry {
+    DedupKey key;
+    std::uint32_t index;
+  };
+  std::vector<Entry> entries;
+  entries.reserve(segment_.dedup.size());
+  for (std::uint32_t i = 0; i < segment_.dedup.size(); ++i) entries.push_back({segment_.dedup[i].key, i});
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return a.key != b.key ? a.key < b.key : a.index < b.index; });
+  dedup_.reserve(entries.size());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (i + 1 < entries.size() && entries[i + 1].key == entries[i].key) continue;
+    dedup_.push_back(entries[i].index);
+  }
+}
+
+void SortedSegment::sort_users() {
+  struct Entry {
+    std::uint64_t rank;
+    std::string_view user;
+    std::uint32_t conversation;
+    LogPosition last;
+  };
+  std::vector<Entry> entries;
+  entries.reserve(conversations_.size() * 2);
+  for (std::uint32_t i = 0; i < conversations_.size(); ++i) {
+    const Message& last = last_of(conversations_[i]);
+    const auto pair = parse_private(last.conversation());
+    if (!pair) continue;
+    entries.push_back({0, pair->first, i, last.position()});
+    if (pair->second != pair->first) entries.push_back({0, pair->second, i, last.position()});
+  }
+  const std::size_t common = common_prefix(entries, [](const Entry& e) { return e.user; });
+  for (auto& entry : entries) entry.rank = rank_of(entry.user, common);
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    // Keys hold the size before the user, so shorter names come first.
+    if (a.user.size() != b.user.size()) return a.user.size() < b.user.size();
+    if (a.rank != b.rank) return a.rank < b.rank;
+    if (const int order = a.user.compare(b.user); order != 0) return order < 0;
+    return a.last < b.last;
+  });
+  activity_.reserve(entries.size());
+  for (const auto& entry : entries) {
+    activity_.push_back({entry.user, entry.conversation});
+    if (first_of(conversations_[entry.conversation]).seq() == MessageSeq(1)) list_.push_back({entry.user, entry.conversation});
+  }
+  // Already by user; within one user by conversation id now.
+  const auto id = [&](const UserRow& row) { return last_of(conversations_[row.conversation]).conversation(); };
+  for (auto from = list_.begin(); from != list_.end();) {
+    auto to = std::find_if(from, list_.end(), [&](const UserRow& row) { return row.user != from->user; });
+    std::sort(from, to, [&](const UserRow& a, const UserRow& b) { return id(a) < id(b); });
+    from = to;
+  }
+}
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,100 @@
+#include "storage/embedded/history/timeline_cursor.h"
+
+#include <rocksdb/db.h>
+
+namespace dunlin::embedded {
+
+struct TimelineCursor::State {
+  State(const ColumnPtr& c, std::uint64_t n, std::atomic<std::uint64_t>& rows)
+      : column(c),
+        number(n),
+        rows_read(rows),
+        lower(n, MessageSeq(0)),
+        upper(n + 1, MessageSeq(0)),
+        lower_slice(lower.view().data(), lower.view().size()),
+        upper_slice(upper.view().data(), upper.view().size()) {
+    rocksdb::ReadOptions options;
+    options.prefix_same_as_start = true;
+    options.iterate_lower_bound = &lower_slice;
+    options.iterate_upper_bound = &upper_slice;
+    rows_of.reset(column->db().NewIterator(options, column->handle()));
+  }
+
+  const ColumnPtr column;
+  const std::uint64_t number;
+  std::atomic<std::uint64_t>& rows_read;
+  const TimelineKey lower;
+  const TimelineKey upper;
+  const rocksdb::Slice lower_slice;
+  const rocksdb::Slice upper_slice;
+  std::unique_ptr<rocksdb::Iterator> rows_of;
+  rocksdb::Status status;
+  TimelinePlace place;
+};
+
+TimelineCursor::TimelineCursor(const ColumnPtr& column, std::uint64_t number, std::atomic<std::uint64_t>& rows_read)
+    : state_(std::make_unique<State>(column, number, rows_read)) {}
+TimelineCursor::~TimelineCursor() = default;
+TimelineCursor::TimelineCursor(TimelineCursor&&) noexcept = default;
+
+void TimelineCursor::landed() {
+  state_->place = {};
+  if (!state_->rows_of->Valid()) {
+    state_->status = state_->rows_of->status();
+    return;
+  }
+  state_->rows_read.fetch_add(1, std::memory_order_relaxed);
+  if (const auto place = decode_timeline_key(key())) state_->place = *place;
+}
+
+void TimelineCursor::seek(MessageSeq seq) {
+  const TimelineKey key(state_->number, seq);
+  state_->rows_of->Seek({key.view().data(), key.view().size()});
+  landed();
+}
+
+void TimelineCursor::seek_back(MessageSeq seq) {
+  const TimelineKey key(state_->number, seq);
+  state_->rows_of->SeekForPrev({key.view().data(), key.view().size()});
+  landed();
+}
+
+void TimelineCursor::next() {
+  state_->rows_of->Next();
+  landed();
+}
+
+void TimelineCursor::previous() {
+  state_->rows_of->Prev();
+  landed();
+}
+
+bool TimelineCursor::valid() const {
+  return state_->rows_of->Valid() && state_->place.number == state_->number;
+}
+
+MessageSeq TimelineCursor::seq() const {
+  return state_->place.seq;
+}
+
+std::string_view TimelineCursor::key() const {
+  return {state_->rows_of->key().data(), state_->rows_of->key().size()};
+}
+
+std::string_view TimelineCursor::value() const {
+  return {state_->rows_of->value().data(), state_->rows_of->value().size()};
+}
+
+bool TimelineCursor::damaged() const {
+  return !state_->status.ok();
+}
+
+const rocksdb::Status& TimelineCursor::status() const {
+  return state_->status;
+}
+
+Column& TimelineCursor::column() const {
+  return *state_->column;
+}
+
+}  // namespace dunlin::embedded
