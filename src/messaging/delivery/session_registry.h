@@ -41,8 +41,9 @@ class SessionRegistry {
   SessionRegistry(const SessionRegistry&) = delete;
   SessionRegistry& operator=(const SessionRegistry&) = delete;
 
-  // Registers a session. The answer is the older connection of the same device, which stays registered until it is removed.
-  std::optional<ConnectionRef> add(std::string_view user, std::string_view device, ConnectionRef connection);
+  // Registers a session. The answer is every older connection of the same device (mostly none); they stay registered until they are
+  // removed.
+  std::vector<ConnectionRef> add(std::string_view user, std::string_view device, ConnectionRef connection);
   // False: it was not there.
   bool remove(std::string_view user, ConnectionRef connection);
 

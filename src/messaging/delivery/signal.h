@@ -20,6 +20,7 @@ struct ReceiptSignal {
 struct TypingSignal {
   ConversationId conversation;
   UserId user;
+  bool active = true;  // false: has stopped
 };
 
 // A transient message: never stored, no seq.

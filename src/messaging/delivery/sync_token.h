@@ -11,11 +11,12 @@
 
 namespace dunlin {
 
-// What a client gives back at connect: "this device has acked everything at or below position". Trusted without a look-up, so it is
-// bound to user and device by a keyed hash; it is not secret.
+// What a client gives back: at connect "this device has acked everything at or below position", at sync "my conversation list holds
+// everything at or below listed". Trusted without a look-up, so it is bound to user and device by a keyed hash; it is not secret.
 struct SyncToken {
   Epoch epoch;
-  LogPosition position;
+  std::optional<LogPosition> position;  // nothing: says nothing about acks, the stored cursor counts
+  LogPosition listed;
   WallTime minted{};
 };
 

@@ -23,6 +23,7 @@ MessagePtr Message::create(const MessageDraft& draft) {
   message->client_msg_id_size_ = static_cast<std::uint8_t>(draft.client_msg_id.size());
   message->content_type_size_ = static_cast<std::uint16_t>(draft.content_type.size());
   message->body_size_ = static_cast<std::uint32_t>(draft.body.size());
+  message->accepted_ = draft.accepted;
   char* out = reinterpret_cast<char*>(message + 1);
   for (const auto part : parts) {
     if (!part.empty()) std::memcpy(out, part.data(), part.size());

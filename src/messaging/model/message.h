@@ -20,6 +20,7 @@ struct MessageDraft {
   std::string_view client_msg_id;
   std::string_view content_type;  // empty = application/json
   std::string_view body;          // JSON text (verbatim, one line) when content_type is empty, else any bytes
+  MonotonicTime accepted{};       // when the send was decoded, for the send→deliver histogram; not stored
 };
 
 // What the store gives: the message's place. Set once by the committer, before the message is shared.
@@ -55,6 +56,9 @@ class Message {
   // By the store only, before any other thread can see this message.
   void set_place(const MessagePlace& place) { place_ = place; }
 
+  // Zero for messages read back from the store.
+  MonotonicTime accepted() const { return accepted_; }
+
   // Bytes that this message occupies in memory, for the bounds of whoever holds it.
   std::size_t footprint() const {
     return sizeof(Message) + conversation_size_ + sender_size_ + client_msg_id_size_ + content_type_size_ + body_size_;
@@ -67,6 +71,7 @@ class Message {
 
   mutable std::atomic<std::uint32_t> references_{1};
   std::uint32_t body_size_ = 0;
+  MonotonicTime accepted_{};
   MessagePlace place_;
   std::uint16_t conversation_size_ = 0;
   std::uint16_t content_type_size_ = 0;

@@ -1,0 +1,58 @@
+#include "messaging/delivery/sync_token.h"
+
+#include <gtest/gtest.h>
+
+namespace dunlin {
+namespace {
+
+const SyncTokenMinter kMinter(SipKey{1, 2});
+
+SyncToken token() {
+  return {.epoch = Epoch{0xabcdef}, .position = LogPosition(77), .listed = LogPosition(99), .minted = from_ms(1'700'000'040'000)};
+}
+
+TEST(SyncTokenMinterTest, GivesBackWhatItMinted) {
+  const std::string text = kMinter.mint(token(), "alice", "d1");
+  EXPECT_EQ(text.size(), 60u);
+  const auto parsed = kMinter.parse(text, "alice", "d1");
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->epoch, token().epoch);
+  EXPECT_EQ(parsed->position, token().position);
+  EXPECT_EQ(parsed->listed, token().listed);
+  EXPECT_EQ(parsed->minted, from_ms(1'700'000'040'000 / 60'000 * 60'000));
+}
+
+TEST(SyncTokenMinterTest, MayPromiseNothingAboutAcks) {
+  SyncToken listed_only = token();
+  listed_only.position.reset();
+  const auto parsed = kMinter.parse(kMinter.mint(listed_only, "alice", "d1"), "alice", "d1");
+  ASSERT_TRUE(parsed);
+  EXPECT_FALSE(parsed->position);
+}
+
+TEST(SyncTokenMinterTest, BelongsToItsUserAndDevice) {
+  const std::string text = kMinter.mint(token(), "alice", "d1");
+  EXPECT_FALSE(kMinter.parse(text, "alice", "d2"));
+  EXPECT_FALSE(kMinter.parse(text, "bob", "d1"));
+  EXPECT_FALSE(kMinter.parse(text, "aliced", "1"));
+}
+
+TEST(SyncTokenMinterTest, RefusesEveryChangedCharacter) {
+  const std::string text = kMinter.mint(token(), "alice", "d1");
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    std::string forged = text;
+    forged[i] = forged[i] == 'A' ? 'B' : 'A';
+    EXPECT_FALSE(kMinter.parse(forged, "alice", "d1")) << i;
+  }
+}
+
+TEST(SyncTokenMinterTest, RefusesOtherKeysAndOtherTexts) {
+  const std::string text = kMinter.mint(token(), "alice", "d1");
+  EXPECT_FALSE(SyncTokenMinter(SipKey{1, 3}).parse(text, "alice", "d1"));
+  for (std::string_view other : {"", "%%%", "AAAA"}) EXPECT_FALSE(kMinter.parse(other, "alice", "d1"));
+  EXPECT_FALSE(kMinter.parse(text + "A", "alice", "d1"));
+  EXPECT_FALSE(kMinter.parse(std::string(60, '='), "alice", "d1"));
+}
+
+}  // namespace
+}  // namespace dunlin
