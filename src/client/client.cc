@@ -196,6 +196,7 @@ void Client::take_gap(const wire::GapView& gap) {
 }
 
 void Client::flush_acks() {
+  if (!options_.ack) acks_.clear();
   if (acks_.empty()) return;
   std::vector<wire::Position> positions;
   for (const auto& [conversation, seq] : acks_) {

@@ -26,7 +26,8 @@ struct ClientOptions {
   // A token that is good now; called before each connect.
   std::function<Result<std::string>()> token;
   Milliseconds connect_limit{10'000};
-  std::uint64_t backoff_seed = 0;
+  bool ack = true;                 // false: take messages without acking them, so that they stay undelivered for this device
+  std::uint64_t backoff_seed = 0;  // 0: random
 };
 
 // What a Client tells its owner, from within run_once(). Views are valid during the call.

@@ -1,0 +1,27 @@
+#include "cli/bench.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "bench/bench.h"
+
+namespace dunlin {
+
+void register_bench(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<bench::BenchOptions>();
+  CLI::App* command = app.add_subcommand("bench", "Measure this machine and this server; every scenario checks its own result");
+  command->add_option("scenario", options->scenario, "limits | store | idle | echo | direct | login | slow-readers")->required();
+  command->add_flag("--json", options->json, "One line of JSON, the last of stdout");
+  command->add_option("--url", options->url, "A server that runs already: ws://HOST:PORT/im (default: starts one in a temporary folder)");
+  command->add_option("--token-key", options->token_key_file, "With --url: file with that server's HS256 secret (key id: main)");
+  command->add_option("--server-pid", options->server_pid,
+                      "With --url: that server's process on this machine, to measure its CPU and memory");
+  command->add_option("--ids", options->ids, "direct: session = <session>-<n>, random = ids that the store has to look up")
+      ->capture_default_str();
+  command->add_option("--connections", options->connections, "idle: how many")->capture_default_str();
+  command->add_option("--scale", options->scale, "Do only this part of the work, to try a scenario; never a result")->capture_default_str();
+  command->add_flag("--allow-debug", options->allow_debug, "Run although this is a debug build");
+  command->callback([options, &exit_code] { exit_code = bench::run_bench(*options); });
+}
+
+}  // namespace dunlin
