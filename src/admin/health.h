@@ -2,8 +2,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +43,12 @@ class HealthCheck {
   MonotonicTime probed_at_ GUARDED_BY(mutex_);
 };
 
+// One look at all checks: {"ready":false,"stopping":false,"failed":["store"],"checks":{"store":{"ok":false,"detail":"…","age_ms":12}}}
+struct HealthSummary {
+  bool ready = false;
+  std::string json;
+};
+
 // All checks of a server and whether it wants traffic at all. Checks are added before the admin server starts and outlive it.
 class Health {
  public:
@@ -55,8 +59,7 @@ class Health {
   bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
   bool ready() const;
-  // {"ready":false,"stopping":false,"failed":["store"],"checks":{"store":{"ok":false,"detail":"…","age_ms":12}}}
-  std::string to_json() const;
+  HealthSummary summary() const;
   std::vector<HealthReport> reports() const;
 
  private:

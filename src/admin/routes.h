@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -29,8 +30,8 @@ struct ServerInfo {
 };
 
 struct AdminSources {
-  const Health* health;  // must outlive the server, as must metrics
-  const ServerMetrics* metrics;
+  const Health* health;    // must outlive the server, as must metrics
+  ServerMetrics* metrics;  // /metrics brings its health gauges up to date
   std::function<ServerInfo()> info;
   // True while event loops turn: /livez. A process that only waits for its disk is alive.
   std::function<bool()> alive;
