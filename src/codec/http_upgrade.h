@@ -39,7 +39,7 @@ struct HttpParse {
 HttpParse parse_http_request(std::string_view bytes, HttpRequest& request);
 
 struct UpgradeRules {
-  std::string_view path;                                      // empty = any
+  std::string_view path{};                                    // empty = any
   const std::vector<std::string>* subprotocols = nullptr;     // empty = offers are ignored
   const std::vector<std::string>* allowed_origins = nullptr;  // empty = any; a request without Origin is no browser's and passes
 };

@@ -28,8 +28,9 @@ class Admission {
   struct Verdict {
     std::optional<Refusal> refusal;  // what a limit says
     bool admitted = true;            // false only in mode Enforce
+    bool counted = false;            // release() is owed
   };
-  // Counts one connection of `ip` if it is admitted; release() it later. Exempt addresses and mode Off always are.
+  // Counts one connection of `ip` if it is admitted; release() it later. Exempt addresses and mode Off are admitted uncounted.
   Verdict admit(const IpAddress& ip, MonotonicTime now);
   void release(const IpAddress& ip);
   void auth_failed(const IpAddress& ip, MonotonicTime now);
@@ -51,7 +52,8 @@ class Admission {
   struct Stripe {
     mutable Mutex mutex;
     std::unordered_map<IpAddress, Entry> entries GUARDED_BY(mutex);
-    std::size_t idle GUARDED_BY(mutex) = 0;
+    std::size_t idle GUARDED_BY(mutex) = 0;    // entries without connections
+    std::size_t cursor GUARDED_BY(mutex) = 0;  // the bucket where the next search for idle entries begins
   };
 
   std::shared_ptr<const AdmissionOptions> options() const;

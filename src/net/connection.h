@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "base/clock.h"
@@ -13,6 +14,7 @@
 #include "net/address.h"
 #include "net/connection_handle.h"
 #include "net/connection_handler.h"
+#include "net/counters.h"
 #include "net/write_queue.h"
 #include "runtime/timer_wheel.h"
 #include "runtime/worker.h"
@@ -23,6 +25,7 @@ class ConnectionSet;
 class Opening;
 class TlsStream;
 struct Listening;
+struct NetOptions;
 
 enum class SendResult : std::uint8_t {
   Queued,   // leaves at the end of this turn
@@ -99,43 +102,59 @@ class Connection final : public Pollable, private TimerNode {
   friend class ConnectionSet;
   friend class Opening;
   enum class State : std::uint8_t { Free, Opening, Open, Closing, Lingering, Dead };
+  enum class StreamEnd : std::uint8_t { None, Orderly, Broken };
 
-  Connection() = default;
-  ~Connection() = default;
+  Connection(std::uint8_t timer_kind, std::uint32_t slot, std::uint32_t generation);
+  ~Connection();
   Connection(const Connection&) = delete;
 
   // -- life (connection.cc)
-  void begin(int fd, const Listening& listening, const Endpoint& peer);
-  void opened();
+  void begin(ConnectionSet& set, int fd, const Listening& listening, const Endpoint& peer, bool counted);
+  void refuse(Refusal refusal, std::string_view farewell);
+  void opened(MutableBytes rest);
   void end_open(CloseInfo info);
-  void fail(CloseInfo info, std::uint16_t ws_code, std::string_view reason);
-  void start_close(std::uint16_t ws_code, std::string_view reason);
-  void finish_output();
+  void fail(CloseCause cause, std::uint16_t code, std::string_view reason);
+  void start_closing(std::uint16_t ws_code, std::string_view reason);
   void start_lingering();
   void die();
+  void tell_close();
   void fire_timer();
   void note_dirty();
+  void end_turn();
   void update_interest();
+  bool wants_input() const;
+  Worker& worker() const;
+  const NetOptions& net_options() const;
+  ConnectionHandler& handler() const;
 
   // -- input (connection_input.cc)
   void read_ready();
   void process(MutableBytes input);
   bool process_ws(MutableBytes& input);
   bool process_tcp(MutableBytes& input);
-  bool handle_ws_event(const WsDecoder::Event& event, bool more);
   void handle_ws_close(const WsDecoder::Event& event);
-  bool may_process() const;
-  void hold(MutableBytes rest);
+  bool may_process() const {
+    return state_ == State::Open ? !paused_ && !overrun_ : state_ == State::Closing && !peer_closed_ && framing_ == Framing::WebSocket;
+  }
   void process_held();
   void account_pinned();
-  void peer_ended(bool orderly);
+  void peer_ended(StreamEnd end);
+
+  // What is there; `end` says whether more may come.
+  std::size_t read_into(char* data, std::size_t size, StreamEnd& end);
 
   // -- output (connection_output.cc)
+  void enqueue(std::string_view bytes);
+  void enqueue(const SharedBytes& framed);
+  void enqueue_message(MessageKind kind, std::string_view payload);
   WriteQueue& output();
+  void queued(std::size_t before);
+  void bound_replies();
   bool takes_data(std::size_t size);
   void flush();
-  void after_write();
-  long read_some(char* data, std::size_t size);
+  long write_plain();
+  long write_tls();
+  void output_empty();
 
   ConnectionSet* set_ = nullptr;
   const Listening* listening_ = nullptr;
@@ -166,7 +185,6 @@ class Connection final : public Pollable, private TimerNode {
   bool want_write_ : 1 = false;    // the socket took less than we have
   bool close_queued_ : 1 = false;  // our close frame or FIN is the last of the output
   bool peer_closed_ : 1 = false;   // their close frame or FIN has come
-  bool reading_ : 1 = false;       // inside read_ready, guards re-entry
 };
 
 }  // namespace dunlin

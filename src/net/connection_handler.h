@@ -14,15 +14,14 @@ enum class Transport : std::uint8_t { WebSocket, Tcp };
 
 // Why an open connection ended; the `reason` label of dunlin_disconnects_total (with the code's name where we closed it).
 enum class CloseCause : std::uint8_t {
-  Local,         // close() or abort() of ours; `code` is what was given
-  PeerClose,     // the peer's close frame (its code, 1005 if none), or TCP's orderly end (code 0)
-  PeerGone,      // reset, or end of stream without a close frame
-  BadFrame,      // broke RFC 6455 or the TCP framing
-  BadUtf8,       // text that is not UTF-8
-  TooLarge,      // over the message or fragment limit
-  MemoryBound,   // the process holds too many bytes of incomplete messages
-  ReplyOverrun,  // replies that bypass the bound piled up because the peer does not read
-  IoError,       // a system call failed otherwise
+  Local,        // close() or abort() of ours; `code` is what was given
+  PeerClose,    // the peer's close frame (its code, 1005 if none), or TCP's orderly end (code 0)
+  PeerGone,     // reset, or end of stream without a close frame
+  BadFrame,     // broke RFC 6455 or the TCP framing
+  BadUtf8,      // text that is not UTF-8
+  TooLarge,     // over the message or fragment limit
+  MemoryBound,  // the process holds too many bytes of incomplete messages
+  IoError,      // a system call failed otherwise
 };
 std::string_view close_cause_name(CloseCause cause);
 
@@ -53,6 +52,9 @@ class ConnectionHandler {
   virtual void on_drained(Connection&) {}
   // The deadline armed with Connection::arm_timer() has passed.
   virtual void on_timer(Connection&) {}
+  // A TCP connection is about to end because of what its peer sent: the last moment for a packet that says why (reply()).
+  // A WebSocket peer learns it from the close code.
+  virtual void on_failing(Connection&, const CloseInfo&) {}
   // Exactly once for each on_open, at the end of the turn in which it ended (never from inside close()); after it the user is destroyed.
   virtual void on_close(Connection& connection, const CloseInfo& info) = 0;
 };

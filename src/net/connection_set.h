@@ -42,9 +42,10 @@ class ConnectionSet final : public TurnHook {
   ConnectionSet(const ConnectionSet&) = delete;
   ConnectionSet& operator=(const ConnectionSet&) = delete;
 
-  // The connection if it is still open or closing, else null. Valid until the end of the turn.
+  // The connection while it is open, else null. Valid until the end of the turn.
   Connection* find(ConnectionHandle handle);
-  // Takes a connected stream socket (an accepted one, or a test's end of a socketpair). False when the server is full; fd is closed then.
+  // Takes a connected non-blocking stream socket (an accepted one, or a test's end of a socketpair), counted by admission or not. Null when
+  // the server is full or admission refuses; fd is closed then.
   Connection* adopt(int fd, const Listening& listening, const Endpoint& peer);
   // Calls fn(Connection&) for each open connection; fn may close it.
   template <class F>
@@ -69,6 +70,7 @@ class ConnectionSet final : public TurnHook {
   static constexpr std::uint32_t kChunk = 256;
 
   class PacedClose;
+  friend class Listener;
 
   Connection& at(std::uint32_t slot);
   void release(Connection& connection);

@@ -50,6 +50,8 @@ class NetServer {
   NetTotals totals() const;              // any thread; sums over the workers
 
  private:
+  void for_listeners(void (Listener::*method)());
+
   NetShared shared_;
   Admission admission_;
   std::vector<Worker*> workers_;

@@ -1,0 +1,176 @@
+#include "net/opening.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "codec/http_upgrade.h"
+#include "codec/proxy_header.h"
+#include "net/admission.h"
+#include "net/connection_set.h"
+#include "net/tls.h"
+
+namespace dunlin {
+namespace {
+
+// More than a whole header: what follows it is the client's first frames.
+constexpr std::size_t kReadBytes = 16 * 1024;
+
+// Spread by address, so that those who are refused together do not come back together.
+int retry_after_s(const IpAddress& ip) {
+  return 1 + static_cast<int>(std::hash<IpAddress>{}(ip) % 10);
+}
+
+}  // namespace
+
+// A PROXY header comes before TLS, in clear text; so with both the handshake waits for it.
+Opening::Opening(Connection& connection) : connection_(connection) {
+  const ListenerOptions& options = connection_.listening_->options;
+  proxied_ = options.proxy_protocol && connection_.set_->shared_.admission->trusts(connection_.peer_.ip);
+  step_ = proxied_ ? Step::Proxy : after_proxy();
+}
+
+Opening::Step Opening::after_proxy() const {
+  return connection_.tls_ ? Step::Tls : after_tls();
+}
+
+Opening::Step Opening::after_tls() const {
+  return connection_.transport() == Transport::WebSocket ? Step::Http : Step::FirstByte;
+}
+
+void Opening::on_ready() {
+  if (step_ == Step::Tls && !shake_hands()) return;
+  char* const buffer = connection_.set_->read_buffer_.get();
+  Connection::StreamEnd end = Connection::StreamEnd::None;
+  std::size_t got = 0;
+  if (step_ == Step::Proxy) {
+    // Not a byte of TLS may be taken, so look first and take only the header.
+    const ssize_t seen = ::recv(connection_.fd_, buffer, kMaxProxyHeaderBytes, MSG_PEEK);
+    if (seen < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (seen <= 0) return connection_.refuse(Refusal::PeerGone, {});
+    MutableBytes input{buffer, static_cast<std::size_t>(seen)};
+    if (take_proxy(input)) on_ready();
+    return;
+  }
+  got = connection_.read_into(buffer, kReadBytes, end);
+  if (got > 0) return take({buffer, got});
+  if (end != Connection::StreamEnd::None) connection_.refuse(Refusal::PeerGone, {});
+}
+
+bool Opening::shake_hands() {
+  const TlsStep step = connection_.tls_->handshake();
+  connection_.want_write_ = step == TlsStep::WantWrite;
+  connection_.update_interest();
+  if (step == TlsStep::Done) step_ = after_tls();
+  if (step == TlsStep::Ended || step == TlsStep::Failed) connection_.refuse(Refusal::BadRequest, {});
+  return step == TlsStep::Done;
+}
+
+void Opening::take(MutableBytes input) {
+  if (kept_.empty()) {
+    if (!advance(input)) return;  // opened or refused
+    kept_.assign(input.view());
+    return;
+  }
+  kept_.append(input.view());
+  std::string all = std::move(kept_);
+  kept_.clear();
+  MutableBytes view{all.data(), all.size()};
+  if (advance(view)) kept_.assign(view.view());
+}
+
+// True while more input is needed; false once the connection is open or refused (and this object gone).
+bool Opening::advance(MutableBytes& input) {
+  return step_ == Step::Http ? take_http(input) : take_first_byte(input);
+}
+
+// True once the header is taken.
+bool Opening::take_proxy(MutableBytes& input) {
+  ProxyHeader header;
+  const ProxyParse parse = parse_proxy_header(input.view(), header);
+  if (parse.type == ProxyParse::Type::NeedMore && input.size < kMaxProxyHeaderBytes) return false;
+  if (parse.type != ProxyParse::Type::Complete) {
+    connection_.refuse(Refusal::BadRequest, {});
+    return false;
+  }
+  if (::recv(connection_.fd_, input.data, parse.consumed, 0) != static_cast<ssize_t>(parse.consumed)) {
+    connection_.refuse(Refusal::PeerGone, {});
+    return false;
+  }
+  step_ = after_proxy();
+  return header.local || admit_client({IpAddress{header.source_ip}, header.source_port});
+}
+
+// Counts the connection for the client behind the proxy instead of the proxy; false if that is refused.
+bool Opening::admit_client(const Endpoint& client) {
+  ConnectionSet& set = *connection_.set_;
+  Admission& admission = *set.shared_.admission;
+  if (connection_.counted_) admission.release(connection_.peer_.ip);
+  connection_.counted_ = false;
+  connection_.peer_ = client;
+  const Admission::Verdict verdict = admission.admit(client.ip, connection_.now());
+  connection_.counted_ = verdict.counted;
+  if (verdict.admitted) {
+    if (verdict.refusal) set.counters_.would_have_refused[static_cast<std::size_t>(*verdict.refusal)].add();
+    return true;
+  }
+  if (step_ == Step::Http) {
+    refuse_http(*verdict.refusal, 503, "too many connections from this address", retry_after_s(client.ip));
+  } else {
+    connection_.refuse(*verdict.refusal, {});
+  }
+  return false;
+}
+
+bool Opening::take_http(MutableBytes& input) {
+  HttpRequest request;
+  const HttpParse parse = parse_http_request(input.view(), request);
+  if (parse.type == HttpParse::Type::NeedMore) return true;
+  if (parse.type == HttpParse::Type::Bad) {
+    refuse_http(Refusal::BadRequest, parse.status, parse.text);
+    return false;
+  }
+  Endpoint client = connection_.peer_;
+  client.ip = connection_.set_->shared_.admission->client_of(client.ip, request.forwarded_for);
+  if (client.ip != connection_.peer_.ip && !admit_client(client)) return false;
+  const ListenerOptions& options = connection_.listening_->options;
+  const UpgradeVerdict verdict =
+      judge_upgrade(request, {.path = options.path, .subprotocols = &options.subprotocols, .allowed_origins = &options.allowed_origins});
+  if (verdict.status != 101) {
+    const Refusal why = verdict.bad_origin ? Refusal::Origin : verdict.bad_subprotocol ? Refusal::Subprotocol : Refusal::BadRequest;
+    refuse_http(why, verdict.status, verdict.text);
+    return false;
+  }
+  connection_.subprotocol_ = static_cast<std::int8_t>(verdict.subprotocol);
+  connection_.framing_ = Framing::WebSocket;
+  connection_.enqueue(upgrade_response(
+      request.ws_key,
+      verdict.subprotocol >= 0 ? std::string_view(options.subprotocols[static_cast<std::size_t>(verdict.subprotocol)]) : ""));
+  input.advance(parse.consumed);
+  connection_.opened(input);
+  return false;
+}
+
+bool Opening::take_first_byte(MutableBytes& input) {
+  const auto framing = TcpDecoder::framing_of(*input.data);
+  if (!framing) {
+    connection_.refuse(Refusal::BadRequest, TcpDecoder::wrong_first_byte_line());
+    return false;
+  }
+  connection_.framing_ = *framing;
+  connection_.opened(input);
+  return false;
+}
+
+void Opening::refuse_http(Refusal refusal, int status, std::string_view text, int retry_after) {
+  connection_.refuse(refusal, http_refusal(status, text, retry_after));
+}
+
+void Opening::on_deadline() {
+  if (step_ == Step::Http && !kept_.empty()) return refuse_http(Refusal::HeaderTimeout, 408, "the header did not come in time");
+  connection_.refuse(Refusal::HeaderTimeout, {});
+}
+
+}  // namespace dunlin

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "codec/bytes.h"
+#include "net/connection.h"
+
+namespace dunlin {
+
+// What a connection needs before it is open: TLS handshake, PROXY header, HTTP upgrade or the first byte of TCP. Owned by its connection
+// until then; at most one HTTP header of input is kept. One deadline for all of it (ListenerOptions::header_deadline).
+class Opening {
+ public:
+  explicit Opening(Connection& connection);
+
+  // Ends with the connection open, refused or waiting for more; the object may be gone then.
+  void on_ready();
+  void on_deadline();
+
+ private:
+  enum class Step : std::uint8_t { Tls, Proxy, Http, FirstByte };
+
+  Step after_tls() const;
+  Step after_proxy() const;
+  bool shake_hands();
+  void take(MutableBytes input);
+  bool advance(MutableBytes& input);
+  bool take_proxy(MutableBytes& input);
+  bool take_http(MutableBytes& input);
+  bool take_first_byte(MutableBytes& input);
+  bool admit_client(const Endpoint& client);
+  void refuse_http(Refusal refusal, int status, std::string_view text, int retry_after_s = 0);
+
+  Connection& connection_;
+  std::string kept_;  // input of an incomplete header
+  Step step_;
+  bool proxied_ = false;  // the peer is a trusted proxy whose PROXY header is expected
+};
+
+}  // namespace dunlin

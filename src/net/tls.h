@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+struct ssl_ctx_st;
+struct ssl_st;
+
+namespace dunlin {
+
+// A certificate chain and key, ready for connections; immutable and shared: a reload makes a new one, live connections keep theirs.
+class TlsContext {
+ public:
+  static Result<std::shared_ptr<TlsContext>> load(const std::string& chain_file, const std::string& key_file);
+  explicit TlsContext(ssl_ctx_st* context) : context_(context) {}
+  ~TlsContext();
+  TlsContext(const TlsContext&) = delete;
+  TlsContext& operator=(const TlsContext&) = delete;
+  ssl_ctx_st* native() const { return context_; }
+
+ private:
+  ssl_ctx_st* context_;
+};
+
+enum class TlsStep : unsigned char { Done, WantRead, WantWrite, Ended, Failed };
+
+// The server's side of TLS 1.2 or 1.3 on a non-blocking socket that the connection owns. OpenSSL works on the descriptor itself and gives
+// its buffers back between records, so that an idle connection keeps only the session's state.
+class TlsStream {
+ public:
+  static std::unique_ptr<TlsStream> accept(std::shared_ptr<TlsContext> context, int fd);
+  ~TlsStream();
+  TlsStream(const TlsStream&) = delete;
+  TlsStream& operator=(const TlsStream&) = delete;
+
+  TlsStep handshake();
+  // Fills `data` with what is there; `got` may be > 0 with any step.
+  TlsStep read(char* data, std::size_t size, std::size_t& got);
+  TlsStep write(std::string_view data, std::size_t& put);
+  void send_close_notify();
+
+ private:
+  TlsStream(std::shared_ptr<TlsContext> context, ssl_st* ssl) : context_(std::move(context)), ssl_(ssl) {}
+  TlsStep step_of(int result);
+
+  std::shared_ptr<TlsContext> context_;
+  ssl_st* ssl_;
+};
+
+}  // namespace dunlin
