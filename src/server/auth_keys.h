@@ -16,8 +16,8 @@ struct AuthKeys {
   bool generated_now = false;
 };
 
-// Reads the key files of `auth.keys`. Without a configured key the secret in <store.path>/auth.secret is used; when that does not exist it is
-// made (32 random bytes as hex, mode 0600, the folder too). Config error that names key and file when one cannot be read.
+// Reads the key files of `auth.keys`. Without a configured key the secret in <store.path>/auth.secret is used; when that does not exist it
+// is made (32 random bytes as hex, mode 0600, the folder too). Config error that names key and file when one cannot be read.
 Result<AuthKeys> read_auth_keys(const Config& config);
 
 auth::AuthOptions auth_options(const Config& config);

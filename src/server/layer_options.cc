@@ -1,0 +1,111 @@
+#include "server/layer_options.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "wire/encoding.h"
+
+namespace dunlin {
+namespace {
+
+// Descriptors that are not client connections: store files, listeners, epoll sets, the admin port.
+constexpr std::size_t kReservedDescriptors = 512;
+
+LimitMode limit_mode(const std::string& name) {
+  if (name == "off") return LimitMode::Off;
+  return name == "observe" ? LimitMode::Observe : LimitMode::Enforce;
+}
+
+std::size_t max_connections(const Config& config) {
+  if (config.net.max_connections > 0) return static_cast<std::size_t>(config.net.max_connections);
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1000;
+  const auto descriptors = static_cast<std::size_t>(limit.rlim_cur);
+  return descriptors > 2 * kReservedDescriptors ? descriptors - kReservedDescriptors : descriptors / 2;
+}
+
+Result<Endpoint> endpoint(std::string_view section, const std::string& host, std::int64_t port) {
+  const bool bare_v6 = host.find(':') != std::string::npos && !host.starts_with('[');
+  const std::string text = (bare_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+  auto parsed = Endpoint::parse(text);
+  if (!parsed.ok()) return Error(ErrorCode::Config, std::string(section) + ".listen: " + parsed.error().context());
+  return parsed;
+}
+
+void set_common(ListenerOptions& options, const Config& config) {
+  options.max_message_bytes = static_cast<std::size_t>(config.performance.max_frame_size);
+  options.write_queue_bytes = static_cast<std::size_t>(config.net.write_queue_bytes);
+  options.header_deadline = Milliseconds(config.net.header_deadline_ms);
+}
+
+}  // namespace
+
+std::size_t worker_count(const Config& config) {
+  if (config.performance.worker_threads > 0) return static_cast<std::size_t>(config.performance.worker_threads);
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;
+  return static_cast<std::size_t>(std::max(1, CPU_COUNT(&cpus)));
+}
+
+Result<AdmissionOptions> admission_options(const Config& config) {
+  AdmissionOptions options;
+  options.mode = limit_mode(config.limits.ip_mode);
+  options.connections = static_cast<std::uint32_t>(config.limits.ip_connections);
+  options.handshakes_per_s = static_cast<std::uint32_t>(config.limits.ip_handshakes_per_s);
+  options.auth_failures_per_minute = static_cast<std::uint32_t>(config.limits.ip_auth_failures_per_minute);
+  for (const std::string& block : config.limits.trusted_proxies) {
+    auto cidr = Cidr::parse(block);
+    if (!cidr.ok()) return Error(ErrorCode::Config, "limits.trusted-proxies: " + cidr.error().context());
+    options.trusted_proxies.push_back(*cidr);
+  }
+  return options;
+}
+
+Result<NetOptions> net_options(const Config& config) {
+  NetOptions options;
+  options.max_connections = max_connections(config);
+  options.incomplete_bytes = static_cast<std::size_t>(config.net.max_partial_bytes);
+  TRY_ASSIGN(options.admission, admission_options(config));
+  return options;
+}
+
+Result<ListenerOptions> websocket_listener(const Config& config) {
+  ListenerOptions options;
+  TRY_ASSIGN(options.address, endpoint("websocket", config.websocket.listen, config.websocket.port));
+  options.transport = Transport::WebSocket;
+  options.tls = config.tls.enabled() && config.websocket.tls;
+  options.path = config.websocket.path;
+  options.subprotocols = {std::string(wire::kJsonSubprotocol), std::string(wire::kProtobufSubprotocol)};
+  options.allowed_origins = config.websocket.allowed_origins;
+  set_common(options, config);
+  return options;
+}
+
+Result<ListenerOptions> tcp_listener(const Config& config) {
+  ListenerOptions options;
+  TRY_ASSIGN(options.address, endpoint("tcpsocket", config.tcpsocket.listen, config.tcpsocket.port));
+  options.transport = Transport::Tcp;
+  options.tls = config.tls.enabled() && config.tcpsocket.tls;
+  set_common(options, config);
+  return options;
+}
+
+SessionOptions session_options(const Config& config) {
+  SessionOptions options;
+  options.auth_deadline = Milliseconds(config.session.auth_deadline_ms);
+  options.heartbeat_interval = Milliseconds(config.session.heartbeat_interval_ms);
+  options.max_packet_bytes = static_cast<std::uint32_t>(config.performance.max_frame_size);
+  // A body must fit into a push within the smaller of packet limit and write queue, or it could never be delivered.
+  const auto bound = static_cast<std::uint32_t>(std::min<std::int64_t>(config.performance.max_frame_size, 64 * 1024));
+  options.decoder.max_body_bytes = bound > 8 * 1024 ? bound - 4 * 1024 : bound / 2;
+  options.user_sends = {.mode = limit_mode(config.limits.user_mode),
+                        .per_second = static_cast<std::uint32_t>(config.limits.user_sends_per_s),
+                        .burst = static_cast<std::uint32_t>(config.limits.user_sends_burst)};
+  options.drain_spread = Milliseconds(config.shutdown.reconnect_delay_ms);
+  return options;
+}
+
+}  // namespace dunlin

@@ -1,0 +1,156 @@
+#include <utility>
+#include <vector>
+
+#include "base/escape.h"
+#include "runtime/spawn.h"
+#include "session/connection_ref.h"
+#include "session/handlers/handlers.h"
+
+namespace dunlin {
+namespace {
+
+struct ConnectCall {
+  std::optional<wire::RequestId> id;
+  MonotonicTime started;
+  std::vector<ConnectionRef> older;  // connections of the same device
+  std::optional<SyncToken> token;
+  bool token_given = false;
+};
+
+wire::Resume wire_resume(ResumeKind kind) {
+  switch (kind) {
+    case ResumeKind::Complete: return wire::Resume::Complete;
+    case ResumeKind::Truncated: return wire::Resume::Truncated;
+    case ResumeKind::Reset: return wire::Resume::Reset;
+  }
+  return wire::Resume::Reset;
+}
+
+std::string_view reason_of(ResumeKind kind) {
+  switch (kind) {
+    case ResumeKind::Complete: return "";
+    case ResumeKind::Truncated: return "retention has removed part of what this device has not received";
+    case ResumeKind::Reset: return "the position of this device means nothing here any more: fetch the conversation list anew";
+  }
+  return "";
+}
+
+wire::Durability wire_level(Durability level) {
+  return wire::parse_durability(durability_name(level)).value_or(wire::Durability::Unspecified);
+}
+
+// Asks every older session of the device to leave, waits until they have, and takes over what the newest of them had acked.
+Task<std::optional<DeviceCursor>> make_room(SessionHost& host, std::vector<ConnectionRef> older) {
+  std::vector<Completion<Departure>> departures;
+  for (const ConnectionRef ref : older) {
+    auto [completer, completion] = make_completion<Departure>();
+    host.services().hosts[worker_of(ref)]->evict(connection_handle(ref), std::move(completer));
+    departures.push_back(std::move(completion));
+  }
+  std::optional<DeviceCursor> inherited;
+  for (Completion<Departure>& departure : departures) {
+    auto left = co_await std::move(departure);
+    if (left.ok() && left->cursor) inherited = std::move(left->cursor);
+  }
+  co_return inherited;
+}
+
+void reply_connected(const Call& call, const Attachment& attachment) {
+  const SessionServices& services = call.host.services();
+  const SessionOptions& options = call.host.options();
+  const std::string session = call.session.session_key.text();
+  const std::string token = call.host.mint_sync_token(call.session, attachment.cursor);
+  wire::ConnectReply reply{
+      .session = session,
+      .epoch = services.epoch,
+      .user = call.session.user_id.view(),
+      .device = call.session.device.view(),
+      .time_ms = static_cast<std::uint64_t>(to_ms(call.host.wall())),
+      .heartbeat_interval_ms = static_cast<std::uint64_t>(options.heartbeat_interval.count()),
+      .limits = {.max_packet_bytes = options.max_packet_bytes,
+                 .max_body_bytes = options.decoder.max_body_bytes,
+                 .max_body_depth = options.decoder.max_body_depth,
+                 .max_positions = options.decoder.max_positions,
+                 .max_pending_sends = options.max_pending_sends,
+                 .max_history_limit = options.max_history,
+                 .max_sync_limit = options.max_sync},
+      .durability = wire_level(services.store.durability()),
+      .resume = wire_resume(attachment.resume),
+      .reason = reason_of(attachment.resume),
+      .changed = {},
+      .truncated = {},
+      // What is newer comes as pushes; whether there is any, memory can mostly tell.
+      .more = services.store.active_since_in_memory(call.session.user_id.view(), attachment.cursor.position).value_or(true),
+      .sync_token = token,
+  };
+  for (const TruncatedConversation& part : attachment.truncated)
+    reply.truncated.push_back({part.conversation.view(), part.from_seq.value()});
+  reply.more = reply.more || attachment.more_truncated;
+  call.reply(reply);
+}
+
+Task<void> run(SessionHost& host, ConnectionHandle handle, ConnectCall connect) {
+  std::optional<DeviceCursor> inherited;
+  if (!connect.older.empty()) inherited = co_await make_room(host, connect.older);
+  Session* session = host.find(handle);
+  if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
+
+  host.services().store.begin_session(session->session_key);
+  session->in_store = true;
+  const auto attachment = co_await host.cursors().attach({.user = session->user_id,
+                                                          .device = session->device,
+                                                          .token = connect.token,
+                                                          .token_given = connect.token_given,
+                                                          .inherited = std::move(inherited)});
+  session = host.find(handle);
+  if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
+  const Call call{host, session->connection, *session, connect.id};
+  if (!attachment.ok()) {
+    call.refuse(attachment.error());
+    host.kick(*session, wire_code(attachment.error().code()));
+    co_return;
+  }
+  host.services().metrics.connect_seconds.observe(host.services().clock.monotonic() - connect.started);
+  reply_connected(call, *attachment);
+  host.became_ready(*session, attachment->cursor);
+}
+
+// A token that is not good ends the connection, and counts against its address.
+void refuse_login(const Call& call, const Error& error) {
+  call.host.services().metrics.auth_failures_total.add();
+  call.connection.report_auth_failure();
+  call.refuse(error);
+  call.host.kick(call.session, wire_code(error.code()));
+}
+
+}  // namespace
+
+// The session begins: who, on which device, from which position. An older session of the same device leaves first (R9.4: the same
+// (user, device), never another connection).
+void handle(const Call& call, const wire::ConnectRequest& request) {
+  SessionHost& host = call.host;
+  Session& session = call.session;
+  const auto identity = host.services().authenticator.verify(request.token, host.wall());
+  if (!identity.ok()) return refuse_login(call, identity.error());
+  if (!is_valid_id(request.device)) return call.refuse(Error(ErrorCode::BadRequest, "device is not a valid id"));
+
+  session.user_id = identity->user;
+  session.device = DeviceId(request.device);
+  session.session_key = SessionKey::random();
+  session.token_expires = identity->expires;
+  session.phase = Session::Phase::Connecting;
+  host.pause(session);
+  call.connection.arm_timer(host.now() + host.options().auth_deadline);
+
+  ConnectCall connect{.id = call.id, .started = host.now(), .older = {}, .token = std::nullopt, .token_given = !request.sync_token.empty()};
+  if (connect.token_given)
+    connect.token = host.services().sync_tokens.parse(request.sync_token, session.user_id.view(), session.device.view());
+  // A token that only knows a conversation list says nothing about what this device has acked.
+  if (connect.token && connect.token->epoch == host.services().store.epoch() && !connect.token->position) connect.token.reset();
+  session.delivery.emplace(host.delivery_context(), session);
+  connect.older = host.services().registry.add(session.user_id.view(), session.device.view(), session.handle().bits());
+  session.registered = true;
+  spawn(run(host, session.handle(), std::move(connect)));
+}
+
+}  // namespace dunlin

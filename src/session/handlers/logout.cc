@@ -1,0 +1,37 @@
+#include "base/log.h"
+#include "runtime/spawn.h"
+#include "session/handlers/handlers.h"
+
+namespace dunlin {
+namespace {
+
+Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, SessionKey key, UserId user,
+               DeviceId device) {
+  co_await host.services().store.end_session(key);
+  if (Session* session = host.find(handle)) {
+    session->in_store = false;
+    host.forget_delivery(*session);
+  }
+  const auto forgotten = co_await host.services().state.forget_device(user, device);
+  Session* session = host.find(handle);
+  if (session == nullptr) co_return;
+  const Call call{host, session->connection, *session, id};
+  if (forgotten.ok()) {
+    call.reply(wire::LogoutReply{});
+  } else {
+    call.refuse(forgotten.error());
+  }
+  host.kick(*session, ErrorCode::LoggedOut);
+}
+
+}  // namespace
+
+// The session's sends settle, the device is forgotten (its next connect is that of a new device), and the connection is closed.
+void handle(const Call& call, const wire::LogoutRequest&) {
+  call.session.phase = Session::Phase::Leaving;
+  call.host.pause(call.session);
+  call.host.flush_batch();
+  spawn(run(call.host, call.session.handle(), call.id, call.session.session_key, call.session.user_id, call.session.device));
+}
+
+}  // namespace dunlin

@@ -1,0 +1,21 @@
+#include "session/handlers/handlers.h"
+
+namespace dunlin {
+
+// A new token for the same user, so that the session outlives the first one. A bad one changes nothing: the session ends when its
+// token expires.
+void handle(const Call& call, const wire::RefreshRequest& request) {
+  const auto identity = call.host.services().authenticator.verify(request.token, call.host.wall());
+  if (!identity.ok()) {
+    call.host.services().metrics.auth_failures_total.add();
+    call.connection.report_auth_failure();
+    return call.refuse(identity.error());
+  }
+  if (identity->user != call.session.user_id) return call.refuse(Error(ErrorCode::Forbidden, "the token is another user's"));
+  call.session.token_expires = identity->expires;
+  call.host.arm_timer(call.session);
+  const bool for_ever = identity->expires == WallTime::max();
+  call.reply(wire::RefreshReply{.expires_ms = for_ever ? wire::kMaxInteger : static_cast<std::uint64_t>(to_ms(identity->expires))});
+}
+
+}  // namespace dunlin

@@ -1,0 +1,79 @@
+#include <algorithm>
+
+#include "runtime/spawn.h"
+#include "session/handlers/handlers.h"
+
+namespace dunlin {
+namespace {
+
+wire::ConversationView view_of(const ConversationSummary& summary) {
+  wire::ConversationView view{.conversation = summary.conversation.view(),
+                              .with = summary.peer.view(),
+                              .head_seq = summary.last_seq.value(),
+                              .first_seq = summary.first_seq.value(),
+                              .read_seq = summary.read_seq.value(),
+                              .unread = summary.unread,
+                              .peer_delivered_seq = summary.peer_delivered_seq.value(),
+                              .peer_read_seq = summary.peer_read_seq.value(),
+                              .last_message = std::nullopt};
+  if (summary.last_message) view.last_message = message_view(*summary.last_message);
+  return view;
+}
+
+// The page as a reply, cut at the packet limit with at least one line; then the cursor is that of the last line which fits.
+wire::SyncReply cut_reply(const ConversationListPage& page, wire::Encoding encoding, std::size_t max_bytes) {
+  wire::SyncReply reply;
+  reply.more = page.more;
+  if (page.more) reply.cursor = page.next;
+  std::size_t bytes = wire::kReplyEnvelopeBytes + page.next.size();
+  for (const ConversationSummary& summary : page.conversations) {
+    const wire::ConversationView view = view_of(summary);
+    const std::size_t size = wire::encoded_bytes_at_most(encoding, view);
+    if (!reply.conversations.empty() && bytes + size > max_bytes) {
+      reply.more = true;
+      reply.cursor = page.conversations[reply.conversations.size() - 1].next;
+      break;
+    }
+    bytes += size;
+    reply.conversations.push_back(view);
+  }
+  return reply;
+}
+
+Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, ConversationListQuery query, bool reset) {
+  const auto page = co_await host.conversation_list().list(std::move(query));
+  Session* session = host.find(handle);
+  if (session == nullptr) co_return;
+  const Call call{host, session->connection, *session, id};
+  if (page.ok()) {
+    wire::SyncReply reply = cut_reply(*page, session->encoding, host.options().max_reply_bytes);
+    const std::string token = session->attached ? host.mint_sync_token(*session, page->snapshot) : std::string();
+    reply.sync_token = token;
+    reply.reset = reset;
+    call.reply(reply);
+  } else {
+    call.refuse(page.error());
+  }
+  host.query_ended(*session);
+}
+
+}  // namespace
+
+// The conversation list: the newest N, or what changed since a sync_token. A token that means nothing here gets the full list, marked
+// reset.
+void handle(const Call& call, const wire::SyncRequest& request) {
+  const SessionOptions& options = call.host.options();
+  ConversationListQuery query;
+  query.user = call.session.user_id;
+  query.limit = request.limit == 0 ? options.default_sync : std::min(request.limit, options.max_sync);
+  query.page = std::string(request.cursor);
+  bool reset = false;
+  if (!request.sync_token.empty()) {
+    query.since = call.host.listed_through(call.session, request.sync_token);
+    reset = !query.since.has_value();
+  }
+  call.host.query_began(call.session);
+  spawn(run(call.host, call.session.handle(), call.id, std::move(query), reset));
+}
+
+}  // namespace dunlin

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "messaging/delivery/session_delivery.h"
+#include "messaging/model/session_key.h"
+#include "net/connection.h"
+#include "wire/encoding.h"
+
+namespace dunlin {
+
+class SessionHost;
+
+// What one connection is to the server beyond its bytes: who it is, in which phase, until when, and where its delivery stands.
+//
+// Owner: its Connection (as ConnectionUser), which outlives it; it dies right after on_close. Thread: its worker. Everyone else keeps the
+// ConnectionHandle and resolves it again (SessionHost::find). Memory: this and the ids' bytes; what is in flight is kept by the worker's
+// tables (PendingSends) or by `delivery` only while it lasts.
+// Phases: New → Connecting → Ready → Leaving. Leaving: replaced or logged out; nothing is read any more, and the session waits for its
+// last sends to settle before it is closed.
+struct Session final : ConnectionUser, DeliverySink {
+  enum class Phase : std::uint8_t { New, Connecting, Ready, Leaving };
+
+  Session(SessionHost& owner, Connection& transport) : host(owner), connection(transport) {}
+
+  bool ready() const { return phase == Phase::Ready; }
+  ConnectionHandle handle() const { return connection.handle(); }
+
+  // What `delivery` says goes out through the host.
+  Pushed push_message(const MessagePtr& message) override;
+  Pushed push_gap(const ConversationId& conversation, const SeqGap& gap) override;
+  const UserId& user() const override { return user_id; }
+  const SessionKey& key() const override { return session_key; }
+
+  SessionHost& host;
+  Connection& connection;
+
+  // constant from connect on
+  UserId user_id;
+  DeviceId device;
+  SessionKey session_key;
+  wire::Encoding encoding = wire::Encoding::Json;
+
+  // worker only
+  Phase phase = Phase::New;
+  bool encoding_known = false;  // TCP: the first payload tells it
+  bool counted = false;         // in dunlin_connections
+  bool registered = false;      // in the session registry
+  bool attached = false;        // `delivery` runs from the device's cursor
+  bool in_store = false;        // the store knows its lane (begin_session)
+  bool own_lane = false;        // the worker's SendLanes know it: a send of its was refused by a limit
+  bool reading_paused = false;
+  bool changed = false;  // in the host's list of sessions whose cursor may have moved
+  std::uint16_t pending_queries = 0;
+  std::uint32_t pending_sends = 0;
+  std::uint32_t strikes = 0;  // refused sends in excess of accepted ones
+  MonotonicTime last_life{};  // last complete packet or control frame
+  MonotonicTime last_typing{};
+  WallTime token_expires{};
+  std::optional<SessionDelivery> delivery;  // from connect on
+};
+
+}  // namespace dunlin

@@ -1,0 +1,255 @@
+#include "session/session_host.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "runtime/spawn.h"
+#include "session/every.h"
+
+namespace dunlin {
+namespace {
+
+// More than this and the store is asked in the middle of a turn.
+constexpr std::size_t kBatchAppends = 512;
+
+metrics::Transport transport_label(Transport transport) {
+  return transport == Transport::WebSocket ? metrics::Transport::WebSocket : metrics::Transport::Tcp;
+}
+
+metrics::Encoding encoding_label(wire::Encoding encoding) {
+  return encoding == wire::Encoding::Json ? metrics::Encoding::Json : metrics::Encoding::Protobuf;
+}
+
+}  // namespace
+
+DeliverySink::Pushed Session::push_message(const MessagePtr& message) {
+  return host.push_message(*this, message);
+}
+
+DeliverySink::Pushed Session::push_gap(const ConversationId& conversation, const SeqGap& gap) {
+  return host.push_gap(*this, conversation, gap);
+}
+
+SessionHost::SessionHost(Worker& worker, ConnectionSet& connections, SessionServices& services, DeliveryMailbox& mailbox,
+                         std::shared_ptr<const SessionOptions> options)
+    : worker_(worker),
+      connections_(connections),
+      services_(services),
+      mailbox_(mailbox),
+      options_(std::move(options)),
+      writer_(services.metrics),
+      decoders_{wire::make_decoder(wire::Encoding::Json, options_->decoder),
+                wire::make_decoder(wire::Encoding::Protobuf, options_->decoder)},
+      delivery_context_{services.store, services.registry, services.clock, services.metrics, options_->delivery},
+      cursors_(services.store, services.state, services.clock),
+      receipts_(services.dispatcher),
+      conversation_list_(services.store, services.state),
+      timelines_(services.store, services.state),
+      save_timer_(std::make_unique<Every>(worker, options_->cursor_flush_interval, [this] { save_cursors(); })),
+      receipt_timer_(std::make_unique<Every>(worker, options_->receipt_interval, [this] { receipts_.flush(); })) {
+  mailbox_.set_receiver(this);
+  worker_.add_hook(*this);
+}
+
+SessionHost::~SessionHost() {
+  worker_.remove_hook(*this);
+  mailbox_.set_receiver(nullptr);
+}
+
+Session* SessionHost::find(ConnectionHandle handle) {
+  Connection* connection = connections_.find(handle);
+  return connection != nullptr ? static_cast<Session*>(connection->user()) : nullptr;
+}
+
+void SessionHost::set_options(std::shared_ptr<const SessionOptions> options) {
+  on_worker([this, options = std::move(options)] {
+    options_ = options;
+    delivery_context_.options = options->delivery;
+    decoders_[0] = wire::make_decoder(wire::Encoding::Json, options->decoder);
+    decoders_[1] = wire::make_decoder(wire::Encoding::Protobuf, options->decoder);
+  });
+}
+
+void SessionHost::set_faults(SessionFaults faults) {
+  on_worker([this, faults] { faults_ = faults; });
+}
+
+void SessionHost::on_open(Connection& connection) {
+  auto owned = std::make_unique<Session>(*this, connection);
+  Session& session = *owned;
+  connection.set_user(std::move(owned));
+  session.last_life = now();
+  if (connection.transport() == Transport::WebSocket) {
+    session.encoding = connection.subprotocol() == 1 ? wire::Encoding::Protobuf : wire::Encoding::Json;
+    session.encoding_known = true;
+    count(session, 1);
+  }
+  if (draining_) return say_farewell(session);
+  connection.arm_timer(now() + options_->auth_deadline);
+}
+
+void SessionHost::learn_encoding(Session& session, const ReceivedMessage& message) {
+  if (session.encoding_known) return;
+  if (session.connection.framing() == Framing::TcpLength) session.encoding = wire::encoding_of_first_payload(message.payload.view());
+  session.encoding_known = true;
+  count(session, 1);
+}
+
+void SessionHost::count(const Session& session, std::int64_t by) {
+  services_.metrics.connections(transport_label(session.connection.transport()), encoding_label(session.encoding)).add(by);
+}
+
+void SessionHost::on_message(Connection& connection, const ReceivedMessage& message) {
+  Session& session = static_cast<Session&>(*connection.user());
+  session.last_life = now();
+  if (session.phase == Session::Phase::Leaving) return;
+  learn_encoding(session, message);
+  wire::Decoder& decoder = *decoders_[static_cast<std::size_t>(session.encoding)];
+  decoder.start({message.payload.data, message.payload.size});
+  wire::Request request;
+  while (connection.open() && session.phase != Session::Phase::Leaving && decoder.next(request)) dispatch(session, request);
+}
+
+void SessionHost::on_control(Connection& connection) {
+  Session& session = static_cast<Session&>(*connection.user());
+  session.last_life = now();
+  if (session.ready()) heartbeat(session);
+}
+
+void SessionHost::on_drained(Connection& connection) {
+  Session& session = static_cast<Session&>(*connection.user());
+  if (!session.attached) return;
+  session.delivery->on_drained();
+  note_changed(session);
+}
+
+void SessionHost::on_timer(Connection& connection) {
+  check_deadlines(static_cast<Session&>(*connection.user()));
+}
+
+void SessionHost::check_deadlines(Session& session) {
+  if (session.phase == Session::Phase::New) return kick(session, ErrorCode::AuthTimeout);
+  if (session.phase == Session::Phase::Connecting) return kick(session, ErrorCode::Timeout);
+  if (!session.ready()) return;
+  if (session.delivery->too_slow()) return kick(session, ErrorCode::SlowConsumer);
+  if (now() - session.last_life >= options_->zombie_after()) return kick(session, ErrorCode::HeartbeatTimeout);
+  if (wall() >= session.token_expires) return kick(session, ErrorCode::TokenExpired);
+  arm_timer(session);
+}
+
+void SessionHost::arm_timer(Session& session) {
+  MonotonicTime deadline = session.last_life + options_->zombie_after();
+  if (session.token_expires != WallTime::max()) {
+    const Milliseconds left = std::max(Milliseconds(0), session.token_expires - wall());
+    if (left < Milliseconds(std::chrono::hours(24))) deadline = std::min(deadline, now() + left);
+  }
+  if (session.delivery->lagging()) {
+    const Milliseconds soon = std::clamp(options_->delivery.slow_consumer_after / 4, Milliseconds(50), Milliseconds(5000));
+    deadline = std::min(deadline, now() + soon);
+  }
+  session.connection.arm_timer(deadline);
+}
+
+void SessionHost::heartbeat(Session& session) {
+  session.delivery->on_heartbeat();
+  note_changed(session);
+}
+
+void SessionHost::became_ready(Session& session, const DeviceCursor& cursor) {
+  session.phase = Session::Phase::Ready;
+  session.attached = true;
+  services_.metrics.sessions.add(1);
+  session.delivery->start(cursor);
+  note_changed(session);
+  arm_timer(session);
+  resume(session);
+}
+
+void SessionHost::append(Session& session, AppendRequest request, std::optional<wire::RequestId> id) {
+  request.reply.connection = session.handle().bits();
+  request.reply.request = pending_.add({session.handle(), id, now()});
+  batch_.push_back(std::move(request));
+  if (pending_.count() == 1) store_answered_.store(now().time_since_epoch().count(), std::memory_order_relaxed);
+  unanswered_sends_.store(pending_.count(), std::memory_order_relaxed);
+  ++session.pending_sends;
+  if (should_pause(session)) pause(session);
+  if (batch_.size() >= kBatchAppends) flush_batch();
+}
+
+void SessionHost::flush_batch() {
+  if (batch_.empty()) return;
+  services_.store.append(batch_);
+  batch_.clear();
+}
+
+void SessionHost::end_of_turn() {
+  flush_batch();
+  writer_.forget_message();
+}
+
+bool SessionHost::should_pause(const Session& session) const {
+  return session.phase == Session::Phase::Connecting || session.phase == Session::Phase::Leaving ||
+         session.pending_sends >= options_->max_pending_sends || session.pending_queries >= options_->max_pending_queries;
+}
+
+void SessionHost::pause(Session& session) {
+  if (session.reading_paused) return;
+  session.reading_paused = true;
+  session.connection.pause_reading();
+}
+
+void SessionHost::resume(Session& session) {
+  if (!session.reading_paused || should_pause(session)) return;
+  session.reading_paused = false;
+  session.connection.resume_reading();
+}
+
+void SessionHost::query_began(Session& session) {
+  ++session.pending_queries;
+  if (should_pause(session)) pause(session);
+}
+
+void SessionHost::query_ended(Session& session) {
+  --session.pending_queries;
+  resume(session);
+}
+
+void SessionHost::note_changed(Session& session) {
+  if (session.changed || !session.attached) return;
+  session.changed = true;
+  changed_.push_back(session.handle());
+}
+
+void SessionHost::save_cursors() {
+  changed_before_.swap(changed_);
+  for (const ConnectionHandle handle : changed_before_) {
+    Session* session = find(handle);
+    if (session == nullptr || !session->attached) continue;
+    session->changed = false;
+    keep_cursor(*session);
+    if (!session->delivery->caught_up()) note_changed(*session);
+  }
+  changed_before_.clear();
+  if (cursors_.kept() > 0 && !saving_) spawn(save_now());
+}
+
+void SessionHost::keep_cursor(Session& session) {
+  if (!session.delivery->changed()) return;
+  DeviceCursor cursor = session.delivery->cursor();
+  cursor.last_seen = wall();
+  cursors_.keep({session.user_id, session.device, std::move(cursor)});
+}
+
+Task<void> SessionHost::save_now() {
+  saving_ = true;
+  const auto saved = co_await cursors_.save();
+  saving_ = false;
+  if (!saved.ok()) log_warn("session", "cursors could not be saved, the next save tries again", {{"error", saved.error().to_string()}});
+}
+
+void SessionHost::save_soon() {
+  on_worker([this] { save_cursors(); });
+}
+
+}  // namespace dunlin

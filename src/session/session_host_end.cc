@@ -1,0 +1,145 @@
+// The half of SessionHost in which sessions end.
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "runtime/spawn.h"
+#include "session/session_host.h"
+
+namespace dunlin {
+namespace {
+
+constexpr Milliseconds kDrainTick{100};
+
+metrics::ClientEnd client_end(CloseCause cause) {
+  switch (cause) {
+    case CloseCause::PeerClose: return metrics::ClientEnd::Closed;
+    case CloseCause::BadFrame:
+    case CloseCause::BadUtf8: return metrics::ClientEnd::ProtocolError;
+    default: return metrics::ClientEnd::Lost;
+  }
+}
+
+Milliseconds jittered(Milliseconds delay) {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  return Milliseconds(std::uniform_int_distribution<Milliseconds::rep>(0, std::max<Milliseconds::rep>(delay.count(), 0))(random));
+}
+
+}  // namespace
+
+void SessionHost::kick(Session& session, ErrorCode code) {
+  session.phase = Session::Phase::Leaving;
+  if (!session.connection.open()) return;
+  writer_.push(session.connection, session.encoding, wire::kick_push(code));
+  session.connection.close(code);
+}
+
+void SessionHost::leave(Session& session, ErrorCode code) {
+  session.phase = Session::Phase::Leaving;
+  pause(session);
+  flush_batch();
+  spawn(finish_leaving(*this, session.handle(), session.session_key, code));
+}
+
+Task<void> SessionHost::finish_leaving(SessionHost& host, ConnectionHandle handle, SessionKey key, ErrorCode code) {
+  co_await host.services_.store.end_session(key);
+  Session* session = host.find(handle);
+  if (session == nullptr) co_return;
+  session->in_store = false;
+  host.kick(*session, code);
+}
+
+Task<void> SessionHost::end_lane(MessageStore& store, SessionKey key) {
+  co_await store.end_session(key);
+}
+
+void SessionHost::evict(ConnectionHandle handle, Completer<Departure> left) {
+  // A refused post destroys the completer, which tells the waiter that nobody is there any more.
+  on_worker([this, handle, left = std::move(left)]() mutable { evict_here(handle, std::move(left)); });
+}
+
+void SessionHost::evict_here(ConnectionHandle handle, Completer<Departure> left) {
+  Session* session = find(handle);
+  if (session == nullptr || !session->connection.open()) {
+    if (session == nullptr || !session->registered) return left.complete(Departure{});
+    waiting_for_end_[handle].push_back(std::move(left));  // its on_close comes at the end of this turn
+    return;
+  }
+  waiting_for_end_[handle].push_back(std::move(left));
+  if (session->phase == Session::Phase::Connecting) {
+    kick(*session, ErrorCode::Replaced);
+  } else if (session->phase == Session::Phase::Ready) {
+    leave(*session, ErrorCode::Replaced);
+  }
+}
+
+void SessionHost::forget_delivery(Session& session) {
+  if (!session.attached) return;
+  session.attached = false;
+  services_.metrics.sessions.sub(1);
+}
+
+void SessionHost::on_close(Connection& connection, const CloseInfo& info) {
+  Session& session = static_cast<Session&>(*connection.user());
+  session.phase = Session::Phase::Leaving;
+  note_end(info);
+  if (session.encoding_known) count(session, -1);
+  if (session.registered) services_.registry.remove(session.user_id.view(), session.handle().bits());
+  if (session.own_lane) lanes_.end(session.session_key);
+  if (session.in_store) {
+    flush_batch();
+    spawn(end_lane(services_.store, session.session_key));
+  }
+  std::optional<DeviceCursor> cursor;
+  if (session.attached) {
+    keep_cursor(session);
+    cursor = session.delivery->cursor();
+    services_.metrics.sessions.sub(1);
+  }
+  auto waiting = waiting_for_end_.extract(session.handle());
+  if (waiting.empty()) return;
+  for (Completer<Departure>& left : waiting.mapped()) {
+    // The newest waiter goes on from here; the others were replaced themselves meanwhile.
+    const bool newest = &left == &waiting.mapped().back();
+    left.complete(newest ? Departure{std::move(cursor)} : Departure{});
+  }
+}
+
+void SessionHost::note_end(const CloseInfo& info) {
+  if (info.cause == CloseCause::Local) return services_.metrics.disconnects_total.add(static_cast<ErrorCode>(info.code));
+  if (info.cause == CloseCause::TooLarge) return services_.metrics.disconnects_total.add(ErrorCode::TooLarge);
+  if (info.cause == CloseCause::MemoryBound) return services_.metrics.disconnects_total.add(ErrorCode::Overloaded);
+  services_.metrics.disconnects_total.add(client_end(info.cause));
+}
+
+void SessionHost::drain(std::uint32_t per_second, Milliseconds reconnect_delay) {
+  on_worker([this, per_second, reconnect_delay] { drain_here(per_second, reconnect_delay); });
+}
+
+void SessionHost::drain_here(std::uint32_t per_second, Milliseconds reconnect_delay) {
+  draining_ = true;
+  reconnect_delay_ = reconnect_delay;
+  const auto ticks_per_second = static_cast<std::uint32_t>(Milliseconds(1000) / kDrainTick);
+  drain_per_tick_ = per_second == 0 ? UINT32_MAX : std::max<std::uint32_t>(1, per_second / ticks_per_second);
+  to_drain_.clear();
+  connections_.for_each_open([this](Connection& connection) { to_drain_.push_back(connection.handle()); });
+  drain_some();
+  if (!drain_timer_) drain_timer_ = std::make_unique<Every>(worker_, kDrainTick, [this] { drain_some(); });
+}
+
+void SessionHost::drain_some() {
+  for (std::uint32_t done = 0; done < drain_per_tick_ && !to_drain_.empty(); ++done) {
+    Session* session = find(to_drain_.back());
+    to_drain_.pop_back();
+    if (session != nullptr) say_farewell(*session);
+  }
+}
+
+void SessionHost::say_farewell(Session& session) {
+  if (!session.connection.open()) return;
+  writer_.push(session.connection, session.encoding,
+               wire::DrainPush{.delay_ms = static_cast<std::uint64_t>(jittered(reconnect_delay_).count()), .url = {}});
+  kick(session, ErrorCode::GoingAway);
+}
+
+}  // namespace dunlin

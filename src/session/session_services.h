@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "messaging/delivery/dispatcher.h"
+#include "messaging/delivery/session_registry.h"
+#include "messaging/delivery/sync_token.h"
+#include "messaging/ports/message_store.h"
+#include "messaging/ports/state_store.h"
+#include "metrics/server_metrics.h"
+#include "session/auth/authenticator.h"
+#include "session/user_rate.h"
+
+namespace dunlin {
+
+class SessionHost;
+
+// What the session hosts of all workers share. Made by the composition root; every part outlives the hosts.
+struct SessionServices {
+  const Clock& clock;
+  MessageStore& store;
+  StateStore& state;
+  auth::Authenticator& authenticator;
+  SessionRegistry& registry;
+  Dispatcher& dispatcher;
+  UserRate& user_rate;
+  const SyncTokenMinter& sync_tokens;
+  ServerMetrics& metrics;
+  std::string epoch;                // as text
+  std::vector<SessionHost*> hosts;  // by worker; complete before the workers start
+};
+
+}  // namespace dunlin
