@@ -83,7 +83,7 @@ std::optional<Error> JsonDecoder::decode(Request& request) {
     return Error(ErrorCode::UnknownCommand,
                  unknown == nullptr ? "the packet has no command" : "unknown command " + std::string(unknown->key.substr(0, 64)));
   }
-  return check_request(request.command, limits_);
+  return check_request(request, limits_);
 }
 
 void JsonDecoder::read(const JsonFields& fields, ConnectRequest& connect) {

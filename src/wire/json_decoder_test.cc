@@ -125,6 +125,7 @@ TEST_F(JsonDecoderTest, IdsOutOfRangeOrOfAnotherTypeAreRefused) {
         << id;
   }
   EXPECT_EQ(error_of(R"({"id":null,"ping":{}})"), "");
+  EXPECT_EQ(error_of(R"({"connect":{"token":"t","device":"d"}})"), "bad_request: id is missing: connect is always answered");
 }
 
 TEST_F(JsonDecoderTest, IdBehindTheBadFieldIsFoundToo) {
@@ -210,7 +211,7 @@ TEST_F(JsonDecoderTest, LimitsAreHeld) {
             "bad_request: body: nested too deeply (max_body_depth)");
   EXPECT_EQ(error_of(R"({"ack":{"positions":[{"conversation":"c","seq":1},{"conversation":"d","seq":1}]}})", {.max_positions = 1}),
             "too_large: ack.positions has more than 1 elements");
-  EXPECT_EQ(error_of(R"({"connect":{"token":"12345","device":"d"}})", {.max_token_bytes = 4}),
+  EXPECT_EQ(error_of(R"({"id":1,"connect":{"token":"12345","device":"d"}})", {.max_token_bytes = 4}),
             "too_large: connect.token has 5 bytes, at most 4");
   const auto outcomes = decode("{\"ping\":{}}\n{\"ping\":{}}\n{\"ping\":{}}\n{\"ping\":{}}", {.max_packets = 2});
   ASSERT_EQ(outcomes.size(), 3U);

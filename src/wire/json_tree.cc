@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "wire/decoder.h"
 #include "wire/json_text.h"
 
 namespace dunlin::wire {
@@ -11,7 +12,8 @@ namespace {
 
 namespace ondemand = simdjson::ondemand;
 
-constexpr std::uint64_t kMaxExact = (std::uint64_t{1} << 53) - 1;
+// What decoder.h asks of its callers is enough for the parser.
+static_assert(simdjson::SIMDJSON_PADDING <= kDecoderPadding);
 
 std::string_view trim_end(std::string_view text) {
   while (!text.empty() && (text.back() == ' ' || text.back() == '\n' || text.back() == '\r' || text.back() == '\t')) text.remove_suffix(1);
@@ -27,7 +29,7 @@ bool parse_integer(std::string_view token, std::uint64_t& out) {
     value = value * 10 + static_cast<std::uint64_t>(c - '0');
   }
   out = value;
-  return value <= kMaxExact;
+  return value <= kMaxInteger;
 }
 
 }  // namespace

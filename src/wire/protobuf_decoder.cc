@@ -76,7 +76,7 @@ class ProtobufDecoder final : public Decoder {
     if (!valid) return Error(ErrorCode::BadRequest, "packet: not a valid Request (field types, UTF-8 of strings)");
     if (from->has_id() && from->id() > kMaxInteger) return Error(ErrorCode::BadRequest, "id must be an integer from 0 to 9007199254740991");
     if (auto error = read(*from, request.command)) return error;
-    return check_request(request.command, limits_);
+    return check_request(request, limits_);
   }
 
   std::optional<Error> read(v1::Request& from, Command& command) {

@@ -46,7 +46,7 @@ struct Limits {
   std::uint32_t max_sync_limit = 0;
 };
 
-enum class Resume : std::uint8_t { None, Complete, Truncated, Reset };  // None: a device without a past
+enum class Resume : std::uint8_t { None, Complete, Truncated, Reset };  // None is not sent by this version
 std::string_view resume_name(Resume resume);
 
 struct ChangedConversation {

@@ -134,8 +134,10 @@ Problem check(LogoutRequest&, const DecoderLimits&) {
 
 }  // namespace
 
-std::optional<Error> check_request(Command& command, const DecoderLimits& limits) {
-  return std::visit([&limits](auto& each) { return check(each, limits); }, command);
+std::optional<Error> check_request(Request& request, const DecoderLimits& limits) {
+  // Without its reply a client would know neither its session nor how the resume went.
+  if (std::holds_alternative<ConnectRequest>(request.command) && !request.id) return bad("id", "is missing: connect is always answered");
+  return std::visit([&limits](auto& each) { return check(each, limits); }, request.command);
 }
 
 }  // namespace dunlin::wire
