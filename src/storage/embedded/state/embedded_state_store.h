@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "messaging/ports/state_store.h"
+#include "runtime/offload.h"
+
+namespace dunlin::embedded {
+
+struct StateOptions {
+  std::string path;                // folder of its own inside the data folder
+  OffloadPool* offload = nullptr;  // outlives the store, and is stopped before it goes
+  std::size_t block_cache_bytes = 16 << 20;
+};
+
+// Cursors and read positions in a RocksDB instance with a write-ahead log: small rows, written when a device detaches or every few
+// seconds, never for each message (docs/storage-history.md gives keys and values). A write is in the kernel when its task ends,
+// so kill -9 keeps it; sync() makes everything before it safe from power loss.
+//
+// Tasks run on the offload pool; the others block. Any thread. Writes never wait for a flush or compaction that is behind: they fail
+// with Overloaded. After a full disk or an I/O error the next write tries to resume the instance.
+class EmbeddedStateStore : public StateStore {
+ public:
+  // Corrupt, naming the restore command, when the instance's metadata is damaged; Busy when another process has it open.
+  static Result<std::unique_ptr<EmbeddedStateStore>> open(StateOptions options);
+
+  // Everything confirmed so far is on durable storage. The indexer calls it before it lets a log segment go.
+  virtual Status sync() = 0;
+  // A consistent copy into an empty or missing folder; concurrent with everything.
+  virtual Status checkpoint(const std::string& folder) = 0;
+  // Reads every row; the number of rows, or Corrupt.
+  virtual Result<std::uint64_t> verify() = 0;
+};
+
+}  // namespace dunlin::embedded

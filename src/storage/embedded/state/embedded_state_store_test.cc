@@ -1,0 +1,169 @@
+#include "storage/embedded/state/embedded_state_store.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "messaging/ports/state_store_suite.h"
+#include "runtime/offload.h"
+#include "runtime/spawn.h"
+
+namespace dunlin::embedded {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A store in a folder of its own. reopen() opens a copy of the folder as the files are, with the old store still running: what a
+// kill would leave.
+class StateFolder final : public StateStoreFixture {
+ public:
+  StateFolder() {
+    static int next = 0;
+    folder_ = fs::temp_directory_path() / ("dunlin-state-" + std::to_string(getpid()) + "-" + std::to_string(next++));
+    path_ = folder_ / "0";
+    fs::create_directories(folder_);
+    open();
+  }
+  ~StateFolder() override {
+    stop();
+    fs::remove_all(folder_);
+  }
+  StateStore& store() override { return *store_; }
+  EmbeddedStateStore& embedded() { return *store_; }
+  bool reopen() override {
+    const fs::path copy = folder_ / std::to_string(++copies_);
+    fs::copy(path_, copy, fs::copy_options::recursive);
+    stop();
+    path_ = copy;
+    return open();
+  }
+  bool open() {
+    pool_ = std::make_unique<OffloadPool>(OffloadPool::Options{});
+    auto opened = EmbeddedStateStore::open({path_.string(), pool_.get()});
+    if (opened.ok()) {
+      store_ = std::move(*opened);
+    } else {
+      error_ = opened.error();
+    }
+    return opened.ok();
+  }
+  void stop() {
+    pool_->stop();
+    store_.reset();
+  }
+  const fs::path& path() const { return path_; }
+  const Error& error() const { return error_; }
+
+ private:
+  fs::path folder_;
+  fs::path path_;
+  int copies_ = 0;
+  std::unique_ptr<OffloadPool> pool_;
+  std::unique_ptr<EmbeddedStateStore> store_;
+  Error error_{ErrorCode::Internal};
+};
+
+StateStore::CursorWrite cursor(std::string_view user, std::string_view device, std::uint64_t position) {
+  return {UserId(user), DeviceId(device), {Epoch{1}, LogPosition(position), {}, from_ms(5)}};
+}
+
+TEST(EmbeddedStateStoreTest, KeepsConfirmedRowsThroughAKilledProcess) {
+  const fs::path path = fs::temp_directory_path() / ("dunlin-state-kill-" + std::to_string(getpid()));
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    OffloadPool pool{OffloadPool::Options{}};
+    auto store = EmbeddedStateStore::open({path.string(), &pool});
+    if (!store.ok()) _exit(1);
+    for (std::uint64_t i = 1; i <= 100; ++i) {
+      if (!block_on((*store)->save_cursors({cursor("ada", "phone", i)})).ok()) _exit(2);
+    }
+    kill(getpid(), SIGKILL);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  OffloadPool pool{OffloadPool::Options{}};
+  {
+    auto store = EmbeddedStateStore::open({path.string(), &pool});
+    ASSERT_TRUE(store.ok());
+    const auto devices = block_on((*store)->devices(UserId("ada")));
+    ASSERT_EQ(devices->size(), 1u);
+    EXPECT_EQ(devices->front().cursor.position, LogPosition(100));
+    pool.stop();
+  }
+  fs::remove_all(path);
+}
+
+TEST(EmbeddedStateStoreTest, CopiesItselfWhileOpen) {
+  StateFolder state;
+  ASSERT_TRUE(block_on(state.store().save_cursors({cursor("ada", "phone", 7)})).ok());
+  ASSERT_TRUE(state.embedded().sync().ok());
+  const std::string copy = state.path().string() + "-copy";
+  ASSERT_TRUE(state.embedded().checkpoint(copy).ok());
+  OffloadPool pool{OffloadPool::Options{}};
+  auto copied = EmbeddedStateStore::open({copy, &pool});
+  ASSERT_TRUE(copied.ok());
+  EXPECT_EQ(block_on((*copied)->devices(UserId("ada")))->size(), 1u);
+  EXPECT_EQ(*(*copied)->verify(), 1u);
+  pool.stop();
+}
+
+TEST(EmbeddedStateStoreTest, IsOpenOnlyOnce) {
+  StateFolder state;
+  OffloadPool pool{OffloadPool::Options{}};
+  const auto second = EmbeddedStateStore::open({state.path().string(), &pool});
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code(), ErrorCode::Busy);
+}
+
+TEST(EmbeddedStateStoreTest, NamesTheRestoreCommandWhenItsMetadataIsDamaged) {
+  StateFolder state;
+  ASSERT_TRUE(block_on(state.store().save_cursors({cursor("ada", "phone", 7)})).ok());
+  state.stop();
+  std::ofstream(state.path() / "CURRENT") << "MANIFEST-999999\n";
+  ASSERT_FALSE(state.open());
+  EXPECT_EQ(state.error().code(), ErrorCode::Corrupt);
+  EXPECT_NE(state.error().context().find("dunlin restore"), std::string::npos);
+}
+
+TEST(EmbeddedStateStoreTest, KeepsOneIndexRowForAConversationHoweverOftenItIsRead) {
+  StateFolder state;
+  for (std::uint64_t i = 1; i <= 50; ++i) {
+    ReadRaise raise{UserId("ada"), private_conversation("ada", "bob"), MessageSeq(i), LogPosition(i * 3), {UserId("bob")}};
+    ASSERT_EQ(*block_on(state.store().raise_read(raise)), MessageSeq(i));
+  }
+  EXPECT_EQ(*state.embedded().verify(), 4u);  // a read row and an index row for each of the two
+}
+
+TEST(EmbeddedStateStoreTest, EndsNoPageBetweenChangesOfOnePosition) {
+  StateFolder state;
+  for (int i = 0; i < 9; ++i) {
+    ReadRaise raise{UserId("ada"), private_conversation("ada", "p" + std::to_string(i)), MessageSeq(1), LogPosition(i < 7 ? 5 : 6), {}};
+    ASSERT_TRUE(block_on(state.store().raise_read(raise)).ok());
+  }
+  const auto page = block_on(state.store().read_changes_since(UserId("ada"), LogPosition(0), 3));
+  EXPECT_EQ(page->changes.size(), 7u);
+  EXPECT_TRUE(page->more);
+  EXPECT_EQ(block_on(state.store().read_changes_since(UserId("ada"), LogPosition(6), 3))->changes.size(), 2u);
+}
+
+TEST(EmbeddedStateStoreTest, RefusesCallsOnceThePoolIsStopped) {
+  StateFolder state;
+  OffloadPool pool{OffloadPool::Options{}};
+  auto store = EmbeddedStateStore::open({state.path().string() + "-other", &pool});
+  ASSERT_TRUE(store.ok());
+  pool.stop();
+  EXPECT_FALSE(block_on((*store)->devices(UserId("ada"))).ok());
+}
+
+}  // namespace
+
+INSTANTIATE_TEST_SUITE_P(Embedded, StateStoreSuite, testing::Values(StateStoreFactory([] { return std::make_unique<StateFolder>(); })));
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,257 @@
+#include "storage/embedded/state/rocks_state.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/log.h"
+
+namespace dunlin::embedded {
+namespace {
+
+std::string_view view(const rocksdb::Slice& slice) {
+  return {slice.data(), slice.size()};
+}
+
+rocksdb::Options state_options(std::size_t cache_bytes, std::shared_ptr<rocksdb::EventListener> listener) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(cache_bytes);
+  table.cache_index_and_filter_blocks = true;
+  table.format_version = 5;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  rocksdb::Options options;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  options.create_if_missing = true;
+  options.compression = rocksdb::kNoCompression;
+  options.write_buffer_size = 8 << 20;
+  options.max_write_buffer_number = 4;
+  options.max_background_jobs = 2;
+  options.max_open_files = 256;
+  options.bytes_per_sync = 1 << 20;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  options.keep_log_file_num = 4;
+  options.max_log_file_size = 4 << 20;
+  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.listeners.push_back(std::move(listener));
+  return options;
+}
+
+Error state_damaged(const std::string& path, std::string_view what) {
+  return Error(ErrorCode::Corrupt,
+               path + " is damaged (" + std::string(what) + "); bring back a backup with `dunlin restore BACKUP --into DATA`");
+}
+
+}  // namespace
+
+// Keeps a failed compaction from stopping all writes: it leaves every row as it was.
+class RocksState::Listener final : public rocksdb::EventListener {
+ public:
+  explicit Listener(std::atomic<bool>& stopped) : stopped_(stopped) {}
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* status) override {
+    log_error("state", "a background job of the state store failed", {{"error", status->ToString()}});
+    if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
+      *status = rocksdb::Status::OK();
+    } else {
+      stopped_.store(true, std::memory_order_release);
+    }
+  }
+
+ private:
+  std::atomic<bool>& stopped_;
+};
+
+RocksState::RocksState() : listener_(std::make_shared<Listener>(stopped_)) {}
+RocksState::~RocksState() = default;
+
+void RocksState::DbCloser::operator()(rocksdb::DB* db) const {
+  db->Close().PermitUncheckedError();
+  delete db;
+}
+
+Result<std::unique_ptr<RocksState>> RocksState::open(const StateOptions& options) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::create_directories(options.path, error);
+  if (error) return Error(ErrorCode::Io, "creating " + options.path + ": " + error.message());
+  if (!fs::exists(fs::path(options.path) / "CURRENT")) {
+    // RocksDB would take the folder for a new one and delete what it holds.
+    for (fs::directory_iterator entry(options.path, error), end; !error && entry != end; entry.increment(error)) {
+      if (entry->path().extension() == ".sst") return state_damaged(options.path, "CURRENT is missing");
+    }
+  }
+  std::unique_ptr<RocksState> state(new RocksState());
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status opened = rocksdb::DB::Open(state_options(options.block_cache_bytes, state->listener_), options.path, &db);
+  if (!opened.ok()) {
+    if (opened.IsIOError() && opened.ToString().find("lock") != std::string::npos) {
+      return Error(ErrorCode::Busy, "opening " + options.path + ": " + opened.ToString());
+    }
+    if (opened.IsIOError() && !is_damage(opened)) return rocks_error("opening " + options.path, opened);
+    return state_damaged(options.path, opened.ToString());
+  }
+  state->db_.reset(db);
+  return state;
+}
+
+Mutex& RocksState::stripe_of(const ConversationId& conversation) {
+  return stripes_[std::hash<ConversationId>{}(conversation) % kStripes];
+}
+
+Status RocksState::write(rocksdb::WriteBatch& batch) {
+  if (stopped_.exchange(false, std::memory_order_acq_rel)) {
+    if (const rocksdb::Status resumed = db_->Resume(); !resumed.ok()) {
+      stopped_.store(true, std::memory_order_release);
+      return rocks_error("resuming state", resumed);
+    }
+  }
+  rocksdb::WriteOptions options;
+  options.no_slowdown = true;
+  const rocksdb::Status status = db_->Write(options, &batch);
+  if (status.IsIncomplete()) return Error(ErrorCode::Overloaded, "the state store is behind with its flushes");
+  if (!status.ok()) return rocks_error("writing state", status);
+  return {};
+}
+
+Result<std::vector<DeviceRow>> RocksState::devices(const UserId& user) {
+  const std::string prefix = device_prefix(user.view());
+  std::vector<DeviceRow> devices;
+  const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}));
+  for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
+    auto device = decode_device_key(view(rows->key()));
+    auto cursor = decode_cursor(view(rows->value()));
+    if (!device || !cursor) return Error(ErrorCode::Corrupt, "a device's cursor");
+    devices.push_back({std::move(*device), std::move(*cursor)});
+  }
+  if (!rows->status().ok()) return rocks_error("devices of a user", rows->status());
+  return devices;
+}
+
+Status RocksState::save_cursors(const std::vector<StateStore::CursorWrite>& writes) {
+  rocksdb::WriteBatch batch;
+  for (const auto& one : writes)
+    batch.Put(device_key(one.user.view(), one.device.view()), encode_cursor(one.cursor)).PermitUncheckedError();
+  return write(batch);
+}
+
+Status RocksState::forget_device(const UserId& user, const DeviceId& device) {
+  rocksdb::WriteBatch batch;
+  batch.Delete(device_key(user.view(), device.view())).PermitUncheckedError();
+  return write(batch);
+}
+
+Result<std::optional<ReadRow>> RocksState::read_row(const std::string& key) {
+  rocksdb::PinnableSlice value;
+  const rocksdb::Status status = db_->Get({}, db_->DefaultColumnFamily(), key, &value);
+  if (status.IsNotFound()) return std::optional<ReadRow>();
+  if (!status.ok()) return rocks_error("a read position", status);
+  auto row = decode_read(view(value));
+  if (!row) return Error(ErrorCode::Corrupt, "a read position");
+  return row;
+}
+
+// Moves the user's row in the change index to where the raise happened, and sets his read position when `seq` is given.
+Status RocksState::add_change(const UserId& user, const ReadRaise& raise, std::optional<MessageSeq> seq, rocksdb::WriteBatch& batch) {
+  const std::string key = read_key(user.view(), raise.conversation.view());
+  TRY_ASSIGN(const auto stored, read_row(key));
+  ReadRow row = stored.value_or(ReadRow{});
+  if (seq) row.seq = *seq;
+  const LogPosition at = std::max(raise.at, row.changed_at.value_or(LogPosition(0)));
+  if (row.changed_at) batch.Delete(change_key(user.view(), *row.changed_at, raise.conversation.view())).PermitUncheckedError();
+  row.changed_at = at;
+  batch.Put(key, encode_read(row)).PermitUncheckedError();
+  batch.Put(change_key(user.view(), at, raise.conversation.view()), {}).PermitUncheckedError();
+  return {};
+}
+
+Result<MessageSeq> RocksState::raise_read(const ReadRaise& raise) {
+  const std::string key = read_key(raise.user.view(), raise.conversation.view());
+  const MutexLock lock(stripe_of(raise.conversation));
+  TRY_ASSIGN(const auto stored, read_row(key));
+  const MessageSeq held = stored ? stored->seq : MessageSeq(0);
+  if (raise.seq <= held) return held;
+  rocksdb::WriteBatch batch;
+  TRY(add_change(raise.user, raise, raise.seq, batch));
+  std::vector<UserId> told{raise.user};
+  for (const UserId& watcher : raise.watchers) {
+    // Reads of the batch would not be seen by the next one, so nobody is told twice.
+    if (std::find(told.begin(), told.end(), watcher) != told.end()) continue;
+    told.push_back(watcher);
+    TRY(add_change(watcher, raise, std::nullopt, batch));
+  }
+  TRY(write(batch));
+  return raise.seq;
+}
+
+Result<std::vector<MessageSeq>> RocksState::read_positions(const std::vector<ReadKey>& keys) {
+  std::vector<MessageSeq> seqs;
+  seqs.reserve(keys.size());
+  for (const ReadKey& key : keys) {
+    TRY_ASSIGN(const auto row, read_row(read_key(key.user.view(), key.conversation.view())));
+    seqs.push_back(row ? row->seq : MessageSeq(0));
+  }
+  return seqs;
+}
+
+Result<ReadChangePage> RocksState::read_changes_since(const UserId& user, LogPosition since, std::size_t limit) {
+  const std::string prefix = change_prefix(user.view());
+  ReadChangePage page;
+  const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}));
+  for (rows->Seek(change_key(user.view(), since, {})); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
+    auto change = decode_change_key(view(rows->key()));
+    if (!change) return Error(ErrorCode::Corrupt, "a read change");
+    // Callers ask on from behind the last position, so a page does not end between two changes of one position.
+    if (page.changes.size() >= limit && (page.changes.empty() || page.changes.back().at != change->at)) {
+      page.more = true;
+      break;
+    }
+    page.changes.push_back(std::move(*change));
+  }
+  if (!rows->status().ok()) return rocks_error("read changes of a user", rows->status());
+  return page;
+}
+
+Status RocksState::sync() {
+  const rocksdb::Status status = db_->SyncWAL();
+  if (!status.ok()) return rocks_error("syncing state", status);
+  return {};
+}
+
+Status RocksState::checkpoint(const std::string& folder) {
+  std::error_code error;
+  if (std::filesystem::exists(folder, error) && !std::filesystem::remove(folder, error)) {
+    return Error(ErrorCode::Io, "checkpoint into " + folder + ": " + (error ? error.message() : "not an empty folder"));
+  }
+  rocksdb::Checkpoint* raw = nullptr;
+  rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &raw);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
+  if (status.ok()) status = checkpoint->CreateCheckpoint(folder);
+  if (!status.ok()) return rocks_error("checkpoint of state", status);
+  return {};
+}
+
+Result<std::uint64_t> RocksState::verify() {
+  std::uint64_t count = 0;
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options));
+  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
+    ++count;
+    const std::string_view key = view(rows->key());
+    const char kind = key.size() > 4 ? key[4] : '\0';
+    const bool sound = kind == 'd'   ? decode_cursor(view(rows->value())).has_value()
+                       : kind == 'r' ? decode_read(view(rows->value())).has_value()
+                                     : kind == 'x';
+    if (!sound) return Error(ErrorCode::Corrupt, "a row of the state store");
+  }
+  if (!rows->status().ok()) return rocks_error("reading state", rows->status());
+  return count;
+}
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/thread_annotations.h"
+#include "storage/embedded/history/rocks.h"
+#include "storage/embedded/state/embedded_state_store.h"
+#include "storage/embedded/state/state_rows.h"
+
+namespace rocksdb {
+class WriteBatch;
+}
+
+namespace dunlin::embedded {
+
+// The blocking side of EmbeddedStateStore: runs on the offload pool's threads, any number at a time.
+//
+// Raising a read position reads the row and writes it back; all rows of one conversation are changed under one of kStripes locks,
+// chosen by the conversation, so that two raises never cross. A lock is held for one read and one write of this instance and
+// nests with nothing.
+class RocksState {
+ public:
+  static Result<std::unique_ptr<RocksState>> open(const StateOptions& options);
+  ~RocksState();
+
+  Result<std::vector<DeviceRow>> devices(const UserId& user);
+  Status save_cursors(const std::vector<StateStore::CursorWrite>& writes);
+  Status forget_device(const UserId& user, const DeviceId& device);
+  Result<MessageSeq> raise_read(const ReadRaise& raise);
+  Result<std::vector<MessageSeq>> read_positions(const std::vector<ReadKey>& keys);
+  Result<ReadChangePage> read_changes_since(const UserId& user, LogPosition since, std::size_t limit);
+
+  Status sync();
+  Status checkpoint(const std::string& folder);
+  Result<std::uint64_t> verify();
+
+ private:
+  static constexpr std::size_t kStripes = 64;
+  class Listener;
+  struct DbCloser {
+    void operator()(rocksdb::DB* db) const;
+  };
+
+  RocksState();
+  Result<std::optional<ReadRow>> read_row(const std::string& key);
+  Status add_change(const UserId& user, const ReadRaise& raise, std::optional<MessageSeq> seq, rocksdb::WriteBatch& batch);
+  Status write(rocksdb::WriteBatch& batch);
+  Mutex& stripe_of(const ConversationId& conversation);
+
+  std::shared_ptr<Listener> listener_;
+  std::unique_ptr<rocksdb::DB, DbCloser> db_;
+  std::atomic<bool> stopped_{false};  // RocksDB refuses writes until it is resumed
+  std::array<Mutex, kStripes> stripes_;
+};
+
+}  // namespace dunlin::embedded

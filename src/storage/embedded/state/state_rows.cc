@@ -1,0 +1,110 @@
+#include "storage/embedded/state/state_rows.h"
+
+#include "storage/embedded/history/bytes.h"
+
+namespace dunlin::embedded {
+namespace {
+
+constexpr std::uint32_t kTenant = 0;
+constexpr std::size_t kUserAt = 6;  // behind tenant, kind and the user's size
+constexpr std::uint8_t kVersion = 1;
+
+std::string key_of(char kind, std::string_view user) {
+  std::string key;
+  append_be32(key, kTenant);
+  key.push_back(kind);
+  key.push_back(static_cast<char>(user.size()));
+  key.append(user);
+  return key;
+}
+
+// What stands behind the user in a key of ours.
+std::optional<std::string_view> behind_user(std::string_view key) {
+  if (key.size() < kUserAt) return std::nullopt;
+  const std::size_t at = kUserAt + static_cast<std::uint8_t>(key[kUserAt - 1]);
+  if (at > key.size()) return std::nullopt;
+  return key.substr(at);
+}
+
+}  // namespace
+
+std::string device_prefix(std::string_view user) {
+  return key_of('d', user);
+}
+
+std::string device_key(std::string_view user, std::string_view device) {
+  return device_prefix(user).append(device);
+}
+
+std::optional<DeviceId> decode_device_key(std::string_view key) {
+  const auto device = behind_user(key);
+  return device ? std::optional(DeviceId(*device)) : std::nullopt;
+}
+
+std::string encode_cursor(const DeviceCursor& cursor) {
+  std::string value(1, static_cast<char>(kVersion));
+  append_be64(value, cursor.epoch.value);
+  append_be64(value, static_cast<std::uint64_t>(to_ms(cursor.last_seen)));
+  append_varint(value, cursor.position.value());
+  append_varint(value, cursor.exceptions.size());
+  for (const auto& [conversation, acked] : cursor.exceptions) {
+    append_sized(value, conversation.view());
+    append_varint(value, acked.value());
+  }
+  return value;
+}
+
+std::optional<DeviceCursor> decode_cursor(std::string_view value) {
+  ByteReader reader(value);
+  if (reader.byte() != kVersion) return std::nullopt;
+  DeviceCursor cursor;
+  cursor.epoch.value = reader.be64();
+  cursor.last_seen = from_ms(static_cast<std::int64_t>(reader.be64()));
+  cursor.position = LogPosition(reader.varint());
+  for (std::uint64_t left = reader.varint(); left > 0 && reader.ok(); --left) {
+    const std::string_view conversation = reader.sized();
+    cursor.exceptions.emplace(ConversationId(conversation), MessageSeq(reader.varint()));
+  }
+  if (!reader.ok() || !reader.rest().empty()) return std::nullopt;
+  return cursor;
+}
+
+std::string read_key(std::string_view user, std::string_view conversation) {
+  return key_of('r', user).append(conversation);
+}
+
+std::string encode_read(const ReadRow& row) {
+  std::string value(1, static_cast<char>(kVersion));
+  append_varint(value, row.seq.value());
+  if (row.changed_at) append_varint(value, row.changed_at->value());
+  return value;
+}
+
+std::optional<ReadRow> decode_read(std::string_view value) {
+  ByteReader reader(value);
+  if (reader.byte() != kVersion) return std::nullopt;
+  ReadRow row;
+  row.seq = MessageSeq(reader.varint());
+  if (!reader.rest().empty()) row.changed_at = LogPosition(reader.varint());
+  if (!reader.ok() || !reader.rest().empty()) return std::nullopt;
+  return row;
+}
+
+std::string change_prefix(std::string_view user) {
+  return key_of('x', user);
+}
+
+std::string change_key(std::string_view user, LogPosition at, std::string_view conversation) {
+  std::string key = change_prefix(user);
+  append_be64(key, at.value());
+  key.append(conversation);
+  return key;
+}
+
+std::optional<ReadChange> decode_change_key(std::string_view key) {
+  const auto rest = behind_user(key);
+  if (!rest || rest->size() < 8) return std::nullopt;
+  return ReadChange{ConversationId(rest->substr(8)), LogPosition(get_be64(rest->data()))};
+}
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "messaging/ports/state_store.h"
+
+namespace dunlin::embedded {
+
+// Keys and values of the state store; docs/storage-history.md gives each with worked bytes. Pure functions, no RocksDB. Every key begins
+// with a tenant number (0 until tenants exist) and the row's kind. A decoder takes any bytes and gives nothing for what it does not know.
+
+// device: user, device -> cursor
+std::string device_prefix(std::string_view user);
+std::string device_key(std::string_view user, std::string_view device);
+std::optional<DeviceId> decode_device_key(std::string_view key);
+std::string encode_cursor(const DeviceCursor& cursor);
+std::optional<DeviceCursor> decode_cursor(std::string_view value);
+
+// read: user, conversation -> how far he has read, and where his row of the change index stands
+struct ReadRow {
+  MessageSeq seq;
+  std::optional<LogPosition> changed_at;  // nothing: no row in the index
+};
+std::string read_key(std::string_view user, std::string_view conversation);
+std::string encode_read(const ReadRow& row);
+std::optional<ReadRow> decode_read(std::string_view value);
+
+// change: user, log position, conversation -> nothing
+std::string change_prefix(std::string_view user);
+std::string change_key(std::string_view user, LogPosition at, std::string_view conversation);
+std::optional<ReadChange> decode_change_key(std::string_view key);
+
+}  // namespace dunlin::embedded
