@@ -162,6 +162,8 @@ struct JsonTree::Impl {
       return true;
     }
     if (trim_end(token).data() + trim_end(token).size() != at + 1) return fail(JsonTreeError::Invalid, "something follows a string");
+    // Consumed, since the parser would take a string that it has to skip, with a colon behind it, for a key.
+    if (auto code = value.get_raw_json_string().error()) return invalid(code);
     nodes[index].text = {begin, static_cast<std::size_t>(at - begin)};
     return true;
   }
@@ -184,10 +186,10 @@ struct JsonTree::Impl {
     char* begin = const_cast<char*>(value.raw_json_token().data());
     const JsonTextEnd result = check_json_value(begin, text_end, limits.max_body_depth);
     if (result.end == nullptr) return fail(result.too_deep ? JsonTreeError::BodyTooDeep : JsonTreeError::Body, result.problem);
-    // simdjson skips the token that it saw, which may be longer than the value ("01").
-    if (result.end != text_end && std::string_view(" \t\r\n,}").find(*result.end) == std::string_view::npos) {
-      return fail(JsonTreeError::Body, "something follows the value");
-    }
+    // The parser skips what it takes for the value, which may be more than this one ("01", or a string before a colon).
+    const char* behind = result.end;
+    while (behind != text_end && (*behind == ' ' || *behind == '\t' || *behind == '\n' || *behind == '\r')) ++behind;
+    if (behind != text_end && *behind != ',' && *behind != '}') return fail(JsonTreeError::Body, "something follows the value");
     nodes[index].kind = JsonKind::Raw;
     nodes[index].text = {begin, static_cast<std::size_t>(result.end - begin)};
     return true;
