@@ -274,6 +274,14 @@ TEST_F(ConfigFileTest, MissingFileOrFolderIsRefusedByName) {
   EXPECT_THAT(load_config(folder_, {}).error().context(), HasSubstr("is a folder"));
 }
 
+TEST(DefaultFileTest, PackagedConfigurationIsValidAndSetsOnlyThePath) {
+  const Result<LoadedConfig> loaded = load_config(DUNLIN_SOURCE_DIR "/deploy/dunlin.yaml", {});
+  ASSERT_TRUE(loaded.ok()) << loaded.error().context();
+  EXPECT_EQ(loaded->config.store.path, "/var/lib/dunlin");
+  EXPECT_THAT(compare_configs(Config{}, loaded->config).need_restart, ElementsAre("store.path"));
+  EXPECT_THAT(compare_configs(Config{}, loaded->config).reloadable, IsEmpty());
+}
+
 TEST(SettingsTest, EveryRowHasADistinctVariableDocAndDefaultWithinBounds) {
   std::set<std::string> names;
   for (const Setting& row : settings()) {
