@@ -55,7 +55,7 @@ struct AuthConfig {
 };
 
 struct StoreConfig {
-  std::string engine = "embedded";  // embedded | redis | postgres
+  std::string engine = "embedded";  // embedded | memory | redis | postgres
   std::string path = "./data";
   std::string durability = "fsync";  // fsync | os | memory
   bool unsafe_memory_acks = false;

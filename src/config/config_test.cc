@@ -161,6 +161,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"admin: {listen: 8090}", "admin.listen: 8090 is not HOST:PORT"}, Refusal{"admin: {listen: \"::1:80\"}", "brackets"},
         Refusal{"store: {durability: disk}", "must be one of fsync|os|memory, not disk"},
         Refusal{"store: {durability: \"fsync|os\"}", "store.durability"}, Refusal{"store: {durability: memory}", "unsafe-memory-acks"},
+        Refusal{"store: {engine: memory}", "store.engine: memory keeps nothing"},
         Refusal{"store: {engine: redis}", "redis is not available in this build"},
         Refusal{"store: {log: {segment-bytes: 1}}", "store.log.segment-bytes"},
         Refusal{"cluster: {enable: true}", "not available in this build"},

@@ -52,7 +52,11 @@ const auto kSettings = std::to_array<Setting>({
     {"auth.require-expiry", FIELD(auth.require_expiry), {.reload = true}, "Refuse tokens without `exp`."},
     {"auth.issuer", FIELD(auth.issuer), {.reload = true}, "If set, a token's `iss` must equal it."},
     {"auth.audience", FIELD(auth.audience), {.reload = true}, "If set, a token's `aud` must be or contain it."},
-    {"store.engine", FIELD(store.engine), {.choices = "embedded|redis|postgres"}, "Where messages are kept. This build has `embedded`."},
+    {"store.engine",
+     FIELD(store.engine),
+     {.choices = "embedded|memory|redis|postgres"},
+     "Where messages are kept. This build has `embedded`, and `memory`, which forgets everything at its end (for tests; it needs "
+     "durability `memory`)."},
     {"store.path", FIELD(store.path), {.path = true}, "Folder of the embedded store, made if missing. One server at a time uses it."},
     {"store.durability",
      FIELD(store.durability),

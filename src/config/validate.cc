@@ -124,7 +124,10 @@ Status check_keys(const std::vector<AuthKeyConfig>& keys) {
 
 Status check_store(const Config& config) {
   const StoreConfig& store = config.store;
-  if (store.engine != "embedded")
+  if (store.engine == "memory" && store.durability != "memory") {
+    return wrong("store.engine", "memory keeps nothing: it needs store.durability: memory and store.unsafe-memory-acks: true");
+  }
+  if (store.engine != "embedded" && store.engine != "memory")
     return wrong("store.engine", fmt::format("{} is not available in this build; use embedded", store.engine));
   if (store.path.empty()) return wrong("store.path", "must not be empty");
   if (store.durability == "memory" && !store.unsafe_memory_acks) {
