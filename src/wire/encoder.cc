@@ -44,31 +44,31 @@ std::size_t encoded_bytes_at_most(Encoding encoding, const MessageView& m) {
   if (encoding == Encoding::Protobuf) {
     return 8 * (1 + kMaxVarint) + m.conversation.size() + m.from.size() + m.client_msg_id.size() + m.body.size() + m.content_type.size();
   }
-  constexpr std::size_t kText =
+  constexpr std::size_t text =
       sizeof(R"({"conversation":,"seq":,"from":,"time_ms":,"client_msg_id":,"body_base64":"","content_type":,"transient":true},)");
   const std::size_t body = is_json_content_type(m.content_type) ? m.body.size() : base64_size(m.body.size());
-  return kText + 2 * kMaxDigits + json_string_size(m.conversation) + json_string_size(m.from) + json_string_size(m.client_msg_id) +
+  return text + 2 * kMaxDigits + json_string_size(m.conversation) + json_string_size(m.from) + json_string_size(m.client_msg_id) +
          json_string_size(m.content_type) + body;
 }
 
 std::size_t encoded_bytes_at_most(Encoding encoding, const GapView& gap) {
   if (encoding == Encoding::Protobuf) return 5 * (1 + kMaxVarint) + gap.conversation.size();
-  constexpr std::size_t kText = sizeof(R"({"conversation":,"from_seq":,"to_seq":,"reason":"not_visible"},)");
-  return kText + 2 * kMaxDigits + json_string_size(gap.conversation);
+  constexpr std::size_t text = sizeof(R"({"conversation":,"from_seq":,"to_seq":,"reason":"not_visible"},)");
+  return text + 2 * kMaxDigits + json_string_size(gap.conversation);
 }
 
 std::size_t encoded_bytes_at_most(Encoding encoding, const ConversationView& c) {
   const std::size_t last = c.last_message ? encoded_bytes_at_most(encoding, *c.last_message) : 0;
   if (encoding == Encoding::Protobuf) return 11 * (1 + kMaxVarint) + c.conversation.size() + c.kind.size() + c.with.size() + last;
-  constexpr std::size_t kText = sizeof(R"({"conversation":,"kind":,"with":,"head_seq":,"first_seq":,"read_seq":,"unread":,)"
-                                       R"("peer_delivered_seq":,"peer_read_seq":,"last_message":},)");
-  return kText + 6 * kMaxDigits + json_string_size(c.conversation) + json_string_size(c.kind) + json_string_size(c.with) + last;
+  constexpr std::size_t text = sizeof(R"({"conversation":,"kind":,"with":,"head_seq":,"first_seq":,"read_seq":,"unread":,)"
+                                      R"("peer_delivered_seq":,"peer_read_seq":,"last_message":},)");
+  return text + 6 * kMaxDigits + json_string_size(c.conversation) + json_string_size(c.kind) + json_string_size(c.with) + last;
 }
 
 std::size_t encoded_bytes_at_most(Encoding encoding, const ChangedConversation& c) {
   if (encoding == Encoding::Protobuf) return 7 * (1 + kMaxVarint) + c.conversation.size();
-  constexpr std::size_t kText = sizeof(R"({"conversation":,"head_seq":,"read_seq":,"unread":,"peer_delivered_seq":,"peer_read_seq":},)");
-  return kText + 5 * kMaxDigits + json_string_size(c.conversation);
+  constexpr std::size_t text = sizeof(R"({"conversation":,"head_seq":,"read_seq":,"unread":,"peer_delivered_seq":,"peer_read_seq":},)");
+  return text + 5 * kMaxDigits + json_string_size(c.conversation);
 }
 
 }  // namespace dunlin::wire

@@ -46,7 +46,7 @@ std::optional<Error> JsonDecoder::decode(Request& request) {
     std::string_view name;
     Read read;
   };
-  static constexpr Name kNames[] = {
+  static constexpr Name names[] = {
       {"send", &JsonDecoder::read_as<SendRequest>},       {"ack", &JsonDecoder::read_as<AckRequest>},
       {"ping", &JsonDecoder::read_as<PingRequest>},       {"read", &JsonDecoder::read_as<ReadRequest>},
       {"typing", &JsonDecoder::read_as<TypingRequest>},   {"history", &JsonDecoder::read_as<HistoryRequest>},
@@ -65,7 +65,7 @@ std::optional<Error> JsonDecoder::decode(Request& request) {
       continue;
     }
     const Name* found = nullptr;
-    for (const Name& each : kNames) {
+    for (const Name& each : names) {
       if (each.name == node->key) found = &each;
     }
     if (found == nullptr) {

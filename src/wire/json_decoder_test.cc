@@ -47,7 +47,7 @@ TEST_F(JsonDecoderTest, BadPacketsNameTheFieldAndKeepTheirId) {
   const struct {
     std::string packet;
     std::string error;
-  } kTable[] = {
+  } table[] = {
       {R"([1])", "bad_request: a packet must be a JSON object"},
       {R"(hello)", "bad_request: a packet must be a JSON object"},
       {R"({"id":3})", "unknown_command: the packet has no command"},
@@ -112,7 +112,7 @@ TEST_F(JsonDecoderTest, BadPacketsNameTheFieldAndKeepTheirId) {
       {"{\"id\":3,\"ping\":{},\"x\":\"\xff\"}", "bad_request: packet: not valid UTF-8"},
       {R"({"id":3,"ping":{},"x":")", "bad_request: packet: a string does not end"},
   };
-  for (const auto& row : kTable) {
+  for (const auto& row : table) {
     const std::vector<Outcome> outcomes = decode(row.packet);
     ASSERT_EQ(outcomes.size(), 1U) << row.packet;
     EXPECT_EQ(outcomes[0].error, row.error) << row.packet;
@@ -143,8 +143,8 @@ TEST_F(JsonDecoderTest, ABadPacketDoesNotStopTheNextInTheFrame) {
       "{\"id\":1,\"ping\":{}}\n{\"id\":2,\"ping\":\n{\"id\":3,\"ping\":{}}\n\xff\n{\"x\n\n  "
       "{\"id\":4,\"fly\":{}}\r\n{\"id\":5,\"ping\":{}} {}\n{\"id\":6,\"ping\":{}}\n");
   ASSERT_EQ(outcomes.size(), 8U);
-  const std::vector<std::string> kCommands = {"ping", "malformed", "ping", "malformed", "malformed", "malformed", "malformed", "ping"};
-  for (std::size_t i = 0; i < outcomes.size(); ++i) EXPECT_EQ(outcomes[i].command, kCommands[i]) << i;
+  const std::vector<std::string> commands = {"ping", "malformed", "ping", "malformed", "malformed", "malformed", "malformed", "ping"};
+  for (std::size_t i = 0; i < outcomes.size(); ++i) EXPECT_EQ(outcomes[i].command, commands[i]) << i;
   EXPECT_EQ(outcomes[1].id, std::optional<RequestId>(2));
   EXPECT_EQ(outcomes[2].id, std::optional<RequestId>(3));
   EXPECT_EQ(outcomes[7].id, std::optional<RequestId>(6));

@@ -288,10 +288,10 @@ void write(JsonWriter& w, const GapPush& p) {
 }
 
 std::string_view reply_name(const ReplyBody& reply) {
-  static constexpr std::string_view kNames[] = {"error", "connect", "refresh", "ping",   "send",  "ack",
-                                                "read",  "sync",    "history", "typing", "logout"};
-  static_assert(std::size(kNames) == std::variant_size_v<ReplyBody>);
-  return kNames[reply.index()];
+  static constexpr std::string_view names[] = {"error", "connect", "refresh", "ping",   "send",  "ack",
+                                               "read",  "sync",    "history", "typing", "logout"};
+  static_assert(std::size(names) == std::variant_size_v<ReplyBody>);
+  return names[reply.index()];
 }
 
 }  // namespace

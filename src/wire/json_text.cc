@@ -141,15 +141,15 @@ class JsonTextReader {
 
   // Skips bytes that need no look, eight at a time: a byte below 0x20, a quote or a backslash sets its high bit.
   void skip_plain() {
-    constexpr std::uint64_t kOnes = 0x0101010101010101;
-    constexpr std::uint64_t kHigh = 0x8080808080808080;
+    constexpr std::uint64_t ones = 0x0101010101010101;
+    constexpr std::uint64_t high_bits = 0x8080808080808080;
     while (end_ - at_ >= 8) {
       std::uint64_t word = 0;
       std::memcpy(&word, at_, 8);
-      const std::uint64_t quote = word ^ (kOnes * '"');
-      const std::uint64_t backslash = word ^ (kOnes * '\\');
-      const std::uint64_t hit = ((word - kOnes * 0x20) & ~word) | ((quote - kOnes) & ~quote) | ((backslash - kOnes) & ~backslash);
-      if ((hit & kHigh) != 0) return;
+      const std::uint64_t quote = word ^ (ones * '"');
+      const std::uint64_t backslash = word ^ (ones * '\\');
+      const std::uint64_t hit = ((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash);
+      if ((hit & high_bits) != 0) return;
       at_ += 8;
     }
   }

@@ -23,11 +23,11 @@ void append_escape(std::string& out, char c) {
     case '\t': out += "\\t"; return;
     default: break;
   }
-  constexpr std::string_view kHex = "0123456789abcdef";
+  constexpr std::string_view hex = "0123456789abcdef";
   const auto byte = static_cast<unsigned char>(c);
   out += "\\u00";
-  out += kHex[byte >> 4];
-  out += kHex[byte & 15];
+  out += hex[byte >> 4];
+  out += hex[byte & 15];
 }
 
 }  // namespace

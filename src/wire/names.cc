@@ -98,16 +98,16 @@ ErrorReply error_reply(const Error& error, std::uint64_t retry_after_ms) {
 }
 
 std::string_view command_name(const Command& command) {
-  static constexpr std::string_view kNames[] = {"malformed", "connect", "refresh", "ping",   "send",  "ack",
-                                                "read",      "sync",    "history", "typing", "logout"};
-  static_assert(std::size(kNames) == std::variant_size_v<Command>);
-  return kNames[command.index()];
+  static constexpr std::string_view names[] = {"malformed", "connect", "refresh", "ping",   "send",  "ack",
+                                               "read",      "sync",    "history", "typing", "logout"};
+  static_assert(std::size(names) == std::variant_size_v<Command>);
+  return names[command.index()];
 }
 
 std::string_view push_name(const Push& push) {
-  static constexpr std::string_view kNames[] = {"message", "gap", "receipt", "typing", "notice", "kick", "drain"};
-  static_assert(std::size(kNames) == std::variant_size_v<Push>);
-  return kNames[push.index()];
+  static constexpr std::string_view names[] = {"message", "gap", "receipt", "typing", "notice", "kick", "drain"};
+  static_assert(std::size(names) == std::variant_size_v<Push>);
+  return names[push.index()];
 }
 
 }  // namespace dunlin::wire
