@@ -8,7 +8,6 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(simdjson REQUIRED)
-find_package(prometheus-cpp CONFIG REQUIRED COMPONENTS core)
 find_package(CLI11 REQUIRED)
 find_package(GTest REQUIRED)
 

@@ -19,7 +19,6 @@ OWNED = {
     "simdjson": {"wire", "session", "client", "bench", "cli"},
     "spdlog/": {"base"},
     "yaml-cpp/": {"config"},
-    "prometheus/": {"metrics"},
     "CLI/": {"cli"},
     "google/protobuf/": {"wire"},
     "dunlin/v1/": {"wire"},
