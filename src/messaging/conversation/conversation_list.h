@@ -19,6 +19,7 @@ struct ConversationSummary {
   ConversationId conversation;
   UserId peer;
   MessageSeq last_seq;
+  MessageSeq first_seq{1};  // lower ones were trimmed
   MessagePtr last_message;  // null when it was trimmed or cannot be read
   std::uint64_t unread = 0;
   MessageSeq read_seq;
@@ -57,9 +58,10 @@ class ConversationList {
 
  private:
   struct PageCursor;
-  Task<Status> newest(const ConversationListQuery& query, PageCursor cursor, ConversationListPage& page);
-  Task<Status> changed(const ConversationListQuery& query, PageCursor cursor, ConversationListPage& page);
-  Task<Status> read_changed(const ConversationListQuery& query, PageCursor cursor, ConversationListPage& page);
+  struct Filling;
+  Task<Status> newest(Filling& filling, PageCursor& cursor);
+  Task<Status> changed(Filling& filling, PageCursor& cursor);
+  Task<Status> read_changed(Filling& filling, PageCursor& cursor);
   Task<Result<ConversationSummary>> summary(UserId user, ConversationId conversation, ConversationHead head);
 
   MessageStore& store_;

@@ -57,10 +57,12 @@ class CursorKeeper {
 
   CursorKeeper(MessageStore& store, StateStore& state, const Clock& clock) : store_(store), state_(state), clock_(clock) {}
 
-  // Rules, in order: inherited cursor; token of this epoch (it wins over the stored cursor, above or below it, and needs no read);
-  // token of another epoch, or one given by a device that is no longer known: Reset; stored cursor (of another epoch: Reset);
-  // new device: where the user's farthest device is, 0 when he has none.
-  // Fails with DeviceLimit, or with what the state store failed with.
+  // Rules, in order:
+  //  1. a token of another epoch, or beyond the store's newest record: Reset
+  //  2. a token with an acked position, minted in the last 60 days: delivery begins at it, below or above any cursor, and no row is read
+  //  3. inherited cursor; 4. stored cursor (of another epoch, or not seen for 60 days: Reset); an older token wins over it
+  //  5. unknown device: with a token, valid or not: Reset; else where the user's farthest device is, 0 when he has none
+  // Fails with DeviceLimit, or with what a store failed with.
   Task<Result<Attachment>> attach(AttachRequest request);
 
   // A cursor to write with the next save (of a session that ends, or one of the periodic ones).
@@ -70,7 +72,8 @@ class CursorKeeper {
   std::size_t kept() const { return kept_.size(); }
 
  private:
-  Task<Result<DeviceCursor>> new_device(AttachRequest request, std::vector<DeviceRow> rows);
+  Task<Result<Attachment>> from_rows(const AttachRequest& request);
+  Attachment new_device(const AttachRequest& request, const std::vector<DeviceRow>& rows) const;
   Task<Status> find_truncated(UserId user, Attachment& attachment);
 
   MessageStore& store_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 
@@ -32,7 +33,7 @@ class Receipts {
     MessageSeq read;
     ConnectionRef reader = 0;
   };
-  Dirty* entry(std::string_view conversation, std::string_view user);
+  Dirty& entry(std::string_view conversation, std::string_view user);
 
   Dispatcher& dispatcher_;
   std::unordered_map<std::string, Dirty> dirty_;  // by user and conversation

@@ -63,7 +63,8 @@ class DeliverySink {
 // caught up. So every trouble has one repair.
 //
 // Owner: the session, on one worker; single-threaded. A scan is a coroutine that finds the delivery gone by a ticket; there is at most one.
-// Size: 80 bytes while idle. Flights exist only while something is in flight, at most options.max_flights; at the bound it waits for acks.
+// Size: 80 bytes while idle, nothing allocated. Flights exist only while something is in flight, at most options.max_flights; at the bound
+// it waits for acks.
 class SessionDelivery {
  public:
   SessionDelivery(DeliveryContext& context, DeliverySink& sink);
@@ -102,45 +103,65 @@ class SessionDelivery {
 
  private:
   enum class Phase : std::uint8_t { New, Scanning, Live };
-  enum class Step : std::uint8_t { Done, Stop };  // Stop: gone, at a bound, or the store failed
-  // On a coroutine's frame; tells it whether the delivery still lives, and the delivery that it runs.
+  enum class Block : std::uint8_t { None, Queue, Acks };  // what a scan waits for
+  enum class Step : std::uint8_t { Done, Stop };          // Stop: the delivery is gone, blocked, or the store failed
+  // On a coroutine's frame: tells it whether the delivery still lives, and the delivery that it runs.
   struct Ticket;
+  // How far the search for trimmed conversations has got.
+  struct TrimSearch {
+    ConversationId after;
+    LogPosition through;
+  };
 
+  // hints and acks (session_delivery.cc)
   void deliver_hint(const Hint& hint);
   void scan_for(LogPosition target);
-  void begin_scan();
-  void lag();
-  void progress();
-  void settle_idle();
-  void finish_scan();
+  void raise_to_settled();
+  void compare_activity();
+  void block(Block why);
+  void release_flights();
   void push_due_again();
-  Flight* flight_for(std::string_view conversation, MessageSeq acked);
-  bool push_in_order(const ConversationId& conversation, MessageSeq acked, const MessagePtr& message, bool own);
-  bool push_gap_in_order(const ConversationId& conversation, MessageSeq acked, const SeqGap& gap);
+
+  // pushing, in order (session_delivery.cc)
+  Flight* find(std::string_view conversation) { return flights_ ? flights_->find(conversation) : nullptr; }
+  bool may_create_flight() const { return !flights_ || flights_->size() < context_.options.max_flights; }
+  Flight& create_flight(std::string_view conversation, MessageSeq acked);
+  bool push(const MessagePtr& message, MessageSeq acked, bool own);
+  bool push(const ConversationId& conversation, const SeqGap& gap, MessageSeq acked);
   void advance(Flight& flight, MessageSeq to, LogPosition position, bool sent);
   bool sent_by_this_session(const Message& message) const;
 
+  // reading on from the store (session_scan.cc)
+  void begin_scan();
+  void finish_scan();
+  void scan_failed(const Error& error);
+  bool push_page(const ConversationId& conversation, const RangePage& page, MessageSeq& from);
   static Task<void> scan(SessionDelivery* self);
   static Task<Step> fill_exceptions(Ticket& ticket);
   static Task<Step> fill_trimmed(Ticket& ticket);
+  static Task<Step> fill_trimmed_conversation(Ticket& ticket, ConversationId conversation);
   static Task<Step> scan_page(Ticket& ticket, bool& more);
+  static Task<Step> fill_entry(Ticket& ticket, ActivityEntry entry);
   static Task<Step> fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to);
   static Task<void> push_again(SessionDelivery* self);
+  static Task<Step> push_again(Ticket& ticket, ConversationId conversation);
 
   DeliveryContext& context_;
   DeliverySink& sink_;
-  std::unique_ptr<FlightTable> flights_;  // null while nothing is in flight
-  Ticket* ticket_ = nullptr;              // of the coroutine that runs now
+  std::unique_ptr<FlightTable> flights_;     // null while nothing is in flight
+  std::unique_ptr<TrimSearch> trim_search_;  // null but while it goes on
+  Ticket* ticket_ = nullptr;                 // of the coroutine that runs now
   LogPosition handled_;
-  LogPosition cursor_;  // where the scan reads on, in the order of entries' last positions; >= handled_
-  LogPosition target_;  // the scan is not over before handled_ reaches it
-  std::uint32_t stuck_since_ms_ = 0;
-  std::uint32_t pushed_again_ms_ = 0;
+  LogPosition cursor_;                 // where the scan reads on, in the order of entries' last positions; >= handled_
+  LogPosition target_;                 // the scan is not over before handled_ reaches it
+  std::uint32_t stuck_since_ms_ = 0;   // blocked, or the store failed
+  std::uint32_t pushed_again_ms_ = 0;  // meaningful with pause_doublings_ > 0
   Phase phase_ = Phase::New;
+  Block block_ = Block::None;
   std::uint8_t pause_doublings_ = 0;
-  bool lagging_ = false;
-  bool changed_ = false;
-  bool exceptions_pending_ = false;
+  bool lagging_ : 1 = false;
+  bool changed_ : 1 = false;
+  bool exceptions_pending_ : 1 = false;
 };
 
 }  // namespace dunlin

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -32,8 +33,9 @@ constexpr std::uint16_t worker_of(ConnectionRef connection) {
 //    finds it; a record told after add() comes as a hint. There is no third case.
 //  - A session hears nothing (hints dropped): its heartbeat compares activity() with what it has handled. A lost hint in the middle shows
 //    earlier, in the next hint: its `previous` is above what the session has handled.
-//  - A user's last session goes: the block goes too, and with it the activity. The next add() begins at 0, which is right since that
-//    session reads the store first.
+//  - A user's last session goes: the block goes too, and with it the activity. The next add() begins it at told(), which is at or above
+//    every record that was told before: so an old session that still asks learns that it may have missed something, and the new one
+//    reads the store first anyway.
 class SessionRegistry {
  public:
   SessionRegistry();
@@ -51,8 +53,11 @@ class SessionRegistry {
   // Nothing when he is not online.
   std::optional<LogPosition> record(std::string_view user, LogPosition position, std::vector<ConnectionRef>& sessions);
 
-  // Position of the newest record told since the user came online (0: none, or not online).
-  LogPosition activity(std::string_view user) const;
+  // Nothing of the user's above it has been told. Nothing when he is not online here: then nobody keeps count.
+  std::optional<LogPosition> activity(std::string_view user) const;
+
+  // By the dispatcher, before it calls record() for anything up to `position`.
+  void telling(LogPosition position) { told_.store(position.value(), std::memory_order_release); }
   // Appends the user's connections.
   void sessions(std::string_view user, std::vector<ConnectionRef>& out) const;
   bool online(std::string_view user) const;
@@ -78,6 +83,7 @@ class SessionRegistry {
   void erase(Stripe& stripe, std::size_t slot) REQUIRES(stripe.mutex);
 
   const SipKey key_;
+  std::atomic<std::uint64_t> told_{0};
   std::array<Stripe, kStripes> stripes_;
 };
 

@@ -20,8 +20,8 @@ struct SyncToken {
   WallTime minted{};
 };
 
-// Makes and checks sync_tokens: 1 version byte, epoch, position, minute of minting, SipHash-2-4-128 over these and user and device;
-// 50 characters of base64url. Immutable; any thread.
+// Makes and checks sync_tokens: 1 version byte, epoch, position, listed, minute of minting, SipHash-2-4-128 over these and user and
+// device; 60 characters. Immutable; any thread.
 class SyncTokenMinter {
  public:
   explicit SyncTokenMinter(const SipKey& key) : key_(key) {}  // from the store's secret

@@ -1,0 +1,281 @@
+#include "messaging/delivery/session_delivery.h"
+
+#include <algorithm>
+
+#include "messaging/delivery/session_ticket.h"
+#include "runtime/spawn.h"
+
+namespace dunlin {
+namespace {
+
+constexpr std::uint8_t kMaxPauseDoublings = 6;
+constexpr std::uint32_t kRetryAfterMs = 1000;  // hints try a scan again that the store has failed, this often at most
+
+std::uint32_t to_ms32(Milliseconds time) {
+  return static_cast<std::uint32_t>(time.count());
+}
+
+}  // namespace
+
+static_assert(sizeof(SessionDelivery) <= 88, "one of these lives with every connection");
+
+SessionDelivery::SessionDelivery(DeliveryContext& context, DeliverySink& sink) : context_(context), sink_(sink) {}
+
+SessionDelivery::~SessionDelivery() {
+  if (ticket_ != nullptr) ticket_->delivery = nullptr;
+  if (lagging_) context_.metrics.lagging_sessions.sub(1);
+}
+
+void SessionDelivery::start(const DeviceCursor& cursor) {
+  CHECK(phase_ == Phase::New);
+  phase_ = Phase::Scanning;
+  handled_ = cursor.position;
+  cursor_ = handled_;
+  for (const auto& [conversation, seq] : cursor.exceptions) {
+    Flight& flight = create_flight(conversation.view(), seq);
+    flight.last_position = LogPosition(0);  // not known: the acked message may lie anywhere
+    flight.filling = true;
+    exceptions_pending_ = true;
+  }
+  begin_scan();
+}
+
+// -- hints
+
+void SessionDelivery::on_hint(const Hint& hint) {
+  const LogPosition position = hint.message->position();
+  if (phase_ != Phase::Live) {
+    // The scan comes to it; it may have read the store before this record was there, so it must not end below it.
+    target_ = std::max(target_, position);
+    const bool idle = phase_ == Phase::Scanning && ticket_ == nullptr && block_ == Block::None;
+    if (idle && context_.now_ms() - stuck_since_ms_ >= kRetryAfterMs) begin_scan();
+    return;
+  }
+  if (position <= handled_) return;  // a scan was faster
+  if (hint.previous > handled_ || hint.message->place().previous > handled_) {
+    scan_for(position);  // an earlier hint was lost
+    return;
+  }
+  deliver_hint(hint);
+}
+
+void SessionDelivery::deliver_hint(const Hint& hint) {
+  const Message& message = *hint.message;
+  const Flight* flight = find(message.conversation());
+  if (flight != nullptr && flight->pushed.next() != message.seq()) {
+    scan_for(message.position());
+    return;
+  }
+  const bool needs_flight = flight == nullptr && !hint.own;
+  if (needs_flight && !may_create_flight()) {
+    block(Block::Acks);
+    target_ = message.position();
+    return;
+  }
+  if (!push(hint.message, message.seq().prev(), hint.own)) {
+    block(Block::Queue);
+    target_ = message.position();
+    return;
+  }
+  handled_ = message.position();
+  cursor_ = handled_;
+  changed_ = true;
+}
+
+void SessionDelivery::scan_for(LogPosition target) {
+  target_ = std::max(target_, target);
+  cursor_ = handled_;
+  phase_ = Phase::Scanning;
+  begin_scan();
+}
+
+void SessionDelivery::block(Block why) {
+  phase_ = Phase::Scanning;
+  block_ = why;
+  stuck_since_ms_ = context_.now_ms();
+  if (!lagging_) context_.metrics.lagging_sessions.add(1);
+  lagging_ = true;
+}
+
+bool SessionDelivery::too_slow() const {
+  return block_ != Block::None && context_.now_ms() - stuck_since_ms_ >= to_ms32(context_.options.slow_consumer_after);
+}
+
+void SessionDelivery::on_drained() {
+  stuck_since_ms_ = context_.now_ms();
+  if (block_ != Block::Queue) return;
+  block_ = Block::None;
+  begin_scan();
+}
+
+// -- acks
+
+SessionDelivery::AckEffect SessionDelivery::on_ack(std::string_view conversation, MessageSeq seq) {
+  Flight* flight = find(conversation);
+  if (flight == nullptr) return {};
+  const MessageSeq acked = std::min(seq, flight->pushed);
+  if (acked <= flight->acked) return {};
+  flight->acked = acked >= flight->sent ? flight->pushed : acked;
+  flight->oldest_push_ms = context_.now_ms();
+  if (flight->acked >= flight->mark_seq) {
+    flight->floor = flight->mark_position;
+    flight->mark_seq = flight->pushed;
+    flight->mark_position = flight->last_position;
+  }
+  pause_doublings_ = 0;
+  changed_ = true;
+  if (flight->done()) {
+    flights_->erase(*flight);
+    release_flights();
+  }
+  if (block_ == Block::Acks) {
+    stuck_since_ms_ = context_.now_ms();
+    if (may_create_flight()) {
+      block_ = Block::None;
+      begin_scan();
+    }
+  }
+  return {true, acked};
+}
+
+void SessionDelivery::release_flights() {
+  if (flights_ && flights_->empty()) flights_.reset();
+}
+
+// -- repair
+
+void SessionDelivery::on_heartbeat() {
+  if (phase_ == Phase::New) return;
+  if (phase_ == Phase::Live) {
+    compare_activity();
+  } else if (block_ == Block::None) {
+    begin_scan();
+  }
+  push_due_again();
+}
+
+void SessionDelivery::compare() {
+  if (phase_ == Phase::Live) compare_activity();
+}
+
+void SessionDelivery::compare_activity() {
+  raise_to_settled();
+  const auto activity = context_.registry.activity(sink_.user().view());
+  if (activity && *activity > handled_) scan_for(*activity);
+}
+
+// With nothing of the user's told since, everything settled is handled. The order of the two reads matters: a record at or below the
+// settled position has raised the activity before.
+void SessionDelivery::raise_to_settled() {
+  const LogPosition settled = context_.store.settled_position();
+  if (settled <= handled_) return;
+  const auto activity = context_.registry.activity(sink_.user().view());
+  if (!activity || *activity > handled_) return;
+  handled_ = settled;
+  cursor_ = settled;
+}
+
+void SessionDelivery::push_due_again() {
+  if (!flights_ || ticket_ != nullptr || block_ == Block::Queue) return;
+  const std::uint32_t now = context_.now_ms();
+  const std::uint32_t pause = to_ms32(context_.options.retransmit_after) << pause_doublings_;
+  if (pause_doublings_ > 0 && now - pushed_again_ms_ < pause) return;
+  bool due = false;
+  flights_->for_each([&](const Flight& flight) { due = due || (flight.acked < flight.sent && now - flight.oldest_push_ms >= pause); });
+  if (!due) return;
+  pushed_again_ms_ = now;
+  pause_doublings_ = std::min<std::uint8_t>(pause_doublings_ + 1, kMaxPauseDoublings);
+  spawn(push_again(this));
+}
+
+// -- where the device is
+
+DeviceCursor SessionDelivery::cursor() {
+  if (phase_ == Phase::Live) raise_to_settled();
+  changed_ = false;
+  DeviceCursor out;
+  out.epoch = context_.store.epoch();
+  out.position = handled_;
+  out.last_seen = context_.clock.wall();
+  if (!flights_) return out;
+  flights_->for_each([&](const Flight& flight) {
+    if (flight.acked < flight.pushed || flight.filling) out.exceptions.emplace(flight.conversation, flight.acked);
+  });
+  return out;
+}
+
+std::optional<LogPosition> SessionDelivery::token_position() {
+  if (phase_ == Phase::New || exceptions_pending_) return std::nullopt;
+  if (phase_ == Phase::Live) raise_to_settled();
+  LogPosition position = handled_;
+  bool known = true;
+  if (flights_) {
+    flights_->for_each([&](const Flight& flight) {
+      const LogPosition floor = flight.acked == flight.pushed ? flight.last_position : flight.floor;
+      known = known && (flight.done() || floor.value() != 0);
+      if (!flight.done()) position = std::min(position, floor);
+    });
+  }
+  if (!known) return std::nullopt;
+  return position;
+}
+
+// -- pushing
+
+Flight& SessionDelivery::create_flight(std::string_view conversation, MessageSeq acked) {
+  if (!flights_) flights_ = std::make_unique<FlightTable>();
+  Flight& flight = flights_->create(conversation);
+  flight.acked = flight.sent = flight.pushed = acked;
+  flight.last_position = handled_;
+  return flight;
+}
+
+// Pushes the message that follows what was pushed of its conversation. False: the write queue is at its bound.
+bool SessionDelivery::push(const MessagePtr& message, MessageSeq acked, bool own) {
+  Flight* flight = find(message->conversation());
+  if (own) {
+    if (flight != nullptr) advance(*flight, message->seq(), message->position(), false);
+    return true;
+  }
+  if (sink_.push_message(message) == DeliverySink::Pushed::AtBound) return false;
+  context_.metrics.pushes_total.add();
+  if (flight == nullptr) flight = &create_flight(message->conversation(), acked);
+  advance(*flight, message->seq(), message->position(), true);
+  return true;
+}
+
+bool SessionDelivery::push(const ConversationId& conversation, const SeqGap& gap, MessageSeq acked) {
+  if (sink_.push_gap(conversation, gap) == DeliverySink::Pushed::AtBound) return false;
+  context_.metrics.gaps_total.add();
+  Flight* flight = find(conversation.view());
+  if (flight == nullptr) flight = &create_flight(conversation.view(), acked);
+  advance(*flight, gap.to, LogPosition(0), true);
+  return true;
+}
+
+// `position` 0: not known (a gap).
+void SessionDelivery::advance(Flight& flight, MessageSeq to, LogPosition position, bool sent) {
+  const bool known = position.value() != 0;
+  if (sent && flight.acked == flight.pushed) {
+    flight.oldest_push_ms = context_.now_ms();
+    flight.floor = known ? position.prev() : flight.last_position;
+    flight.mark_seq = to;
+    flight.mark_position = known ? position : flight.last_position;
+  }
+  flight.pushed = to;
+  if (known) flight.last_position = position;
+  if (sent) flight.sent = to;
+  if (flight.acked >= flight.sent) flight.acked = flight.pushed;
+  if (flight.done()) {
+    flights_->erase(flight);
+    release_flights();
+  }
+}
+
+bool SessionDelivery::sent_by_this_session(const Message& message) const {
+  if (message.sender() != sink_.user().view()) return false;
+  const auto id = NumberedMsgId::parse(message.client_msg_id());
+  return id && id->session == sink_.key();
+}
+
+}  // namespace dunlin

@@ -1,0 +1,313 @@
+// The part of SessionDelivery that reads on from the store. After every co_await the delivery may be gone: `ticket.delivery` tells.
+#include <algorithm>
+#include <vector>
+
+#include "base/log.h"
+#include "messaging/delivery/session_delivery.h"
+#include "messaging/delivery/session_ticket.h"
+#include "runtime/spawn.h"
+
+namespace dunlin {
+namespace {
+
+constexpr int kMaxRounds = 16;  // reads of the newest part without reaching the target: the heartbeat goes on
+
+// Visits messages and gaps of an ascending page by seq, until a visitor says false.
+template <class OnMessage, class OnGap>
+bool in_seq_order(const RangePage& page, OnMessage on_message, OnGap on_gap) {
+  auto gap = page.gaps.begin();
+  for (const MessagePtr& message : page.messages) {
+    for (; gap != page.gaps.end() && gap->from < message->seq(); ++gap) {
+      if (!on_gap(*gap)) return false;
+    }
+    if (!on_message(message)) return false;
+  }
+  for (; gap != page.gaps.end(); ++gap) {
+    if (!on_gap(*gap)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void SessionDelivery::begin_scan() {
+  if (ticket_ != nullptr) return;  // what runs now goes on, or begins the scan when it ends
+  if (!exceptions_pending_ && !flights_ && !trim_search_ && handled_ >= context_.store.trimmed_through()) {
+    // Nothing new, and memory knows it: the usual reconnect costs no read. Records told or settled before the question would show in it.
+    const auto told = context_.registry.activity(sink_.user().view());
+    const LogPosition known = std::max({handled_, context_.store.settled_position(), told.value_or(LogPosition(0))});
+    if (known >= target_ && context_.store.active_since_in_memory(sink_.user().view(), handled_) == std::optional(false)) {
+      handled_ = known;
+      cursor_ = known;
+      finish_scan();
+      return;
+    }
+  }
+  spawn(scan(this));
+}
+
+void SessionDelivery::finish_scan() {
+  phase_ = Phase::Live;
+  block_ = Block::None;
+  if (lagging_) context_.metrics.lagging_sessions.sub(1);
+  lagging_ = false;
+  if (!flights_) return;
+  flights_->for_each([](Flight& flight) { flight.filling = false; });
+  flights_->erase_done();
+  release_flights();
+}
+
+// The session stays where it is; a heartbeat or a later hint tries again.
+void SessionDelivery::scan_failed(const Error& error) {
+  stuck_since_ms_ = context_.now_ms();
+  log_debug("delivery", "reading on from the store failed", {{"error", error.to_string()}});
+}
+
+Task<void> SessionDelivery::scan(SessionDelivery* self) {
+  Ticket ticket(self);
+  if (self->exceptions_pending_ && co_await fill_exceptions(ticket) == Step::Stop) co_return;
+  for (int rounds = 0; rounds < kMaxRounds;) {
+    bool more = false;
+    if (co_await scan_page(ticket, more) == Step::Stop) co_return;
+    if (more) continue;
+    if (self->handled_ >= self->target_) {
+      self->finish_scan();
+      co_return;
+    }
+    ++rounds;  // a hint came for a record that this read did not show yet
+  }
+}
+
+// Conversations that were not acked up to the position of the cursor it began from.
+Task<SessionDelivery::Step> SessionDelivery::fill_exceptions(Ticket& ticket) {
+  std::vector<ConversationId> conversations;
+  if (ticket.delivery->flights_) {
+    ticket.delivery->flights_->for_each([&](const Flight& flight) {
+      if (flight.filling) conversations.push_back(flight.conversation);
+    });
+  }
+  const LogPosition position = ticket.delivery->handled_;
+  for (const ConversationId& conversation : conversations) {
+    auto to = co_await ticket.delivery->context_.store.seq_at(conversation, position);
+    SessionDelivery* self = ticket.delivery;
+    if (self == nullptr) co_return Step::Stop;
+    if (!to.ok()) {
+      self->scan_failed(to.error());
+      co_return Step::Stop;
+    }
+    const Flight* flight = self->find(conversation.view());
+    if (flight == nullptr) continue;
+    if (co_await fill(ticket, conversation, flight->pushed, *to) == Step::Stop) co_return Step::Stop;
+  }
+  ticket.delivery->exceptions_pending_ = false;
+  co_return Step::Done;
+}
+
+Task<SessionDelivery::Step> SessionDelivery::scan_page(Ticket& ticket, bool& more) {
+  SessionDelivery* self = ticket.delivery;
+  MessageStore& store = self->context_.store;
+  more = true;
+  if (self->trim_search_ || self->handled_ < store.trimmed_through()) co_return co_await fill_trimmed(ticket);
+
+  auto page = co_await store.activity_since(self->sink_.user(), self->cursor_, self->context_.options.activity_page);
+  self = ticket.delivery;
+  if (self == nullptr) co_return Step::Stop;
+  if (!page.ok()) {
+    self->scan_failed(page.error());
+    co_return Step::Stop;
+  }
+  if (page->truncated && self->handled_ < store.trimmed_through()) co_return Step::Done;  // trimmed since: search that part first
+  for (const ActivityEntry& entry : page->entries) {
+    if (co_await fill_entry(ticket, entry) == Step::Stop) co_return Step::Stop;
+    self->cursor_ = std::max(self->cursor_, entry.last_position);
+  }
+  if (page->scanned_to > self->handled_) {
+    self->handled_ = page->scanned_to;
+    if (!page->entries.empty()) self->changed_ = true;
+  }
+  self->cursor_ = std::max(self->cursor_, self->handled_);
+  more = page->more;
+  co_return Step::Done;
+}
+
+Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, ActivityEntry entry) {
+  SessionDelivery* self = ticket.delivery;
+  MessageSeq acked = entry.first_seq.prev();
+  if (const Flight* flight = self->find(entry.conversation.view())) {
+    acked = flight->pushed;
+  } else if (entry.first_position <= self->handled_) {
+    auto seq = co_await self->context_.store.seq_at(entry.conversation, self->handled_);
+    self = ticket.delivery;
+    if (self == nullptr) co_return Step::Stop;
+    if (!seq.ok()) {
+      self->scan_failed(seq.error());
+      co_return Step::Stop;
+    }
+    acked = *seq;
+  }
+  co_return co_await fill(ticket, entry.conversation, acked, entry.last_seq);
+}
+
+// Pushes acked+1 .. to of the conversation, in pages.
+Task<SessionDelivery::Step> SessionDelivery::fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to) {
+  SessionDelivery* self = ticket.delivery;
+  if (Flight* flight = self->find(conversation.view())) flight->filling = true;  // an ack must not end it before we do
+  for (MessageSeq from = acked.next(); from <= to;) {
+    const DeliveryOptions& options = self->context_.options;
+    RangeQuery query{conversation, from, to, options.page_messages, options.page_bytes, false};
+    std::optional<RangePage> page = self->context_.store.range_in_memory(query);
+    if (!page) {
+      auto read = co_await self->context_.store.range(std::move(query));
+      self = ticket.delivery;
+      if (self == nullptr) co_return Step::Stop;
+      if (!read.ok()) {
+        self->scan_failed(read.error());
+        co_return Step::Stop;
+      }
+      page = *std::move(read);
+    }
+    const MessageSeq begin = from;
+    if (!self->push_page(conversation, *page, from)) co_return Step::Stop;
+    if (!page->more) break;
+    if (from == begin) {
+      self->scan_failed(Error(ErrorCode::Internal, "a range without progress"));
+      co_return Step::Stop;
+    }
+  }
+  Flight* flight = self->find(conversation.view());
+  if (flight != nullptr) {
+    flight->filling = false;
+    if (flight->done()) self->flights_->erase(*flight);
+    self->release_flights();
+  }
+  co_return Step::Done;
+}
+
+// False: blocked, or the page has a hole, which is never passed over. `from` follows what was pushed.
+bool SessionDelivery::push_page(const ConversationId& conversation, const RangePage& page, MessageSeq& from) {
+  const auto may_push = [&](MessageSeq first) {
+    if (first != from) {
+      log_error("delivery", "the store gave a range with a hole", {{"conversation", conversation.view()}, {"seq", from.value()}});
+      scan_failed(Error(ErrorCode::Internal, "a range with a hole"));
+      return false;
+    }
+    if (find(conversation.view()) != nullptr || may_create_flight()) return true;
+    block(Block::Acks);
+    return false;
+  };
+  const auto pushed = [&](bool queued, MessageSeq last) {
+    if (!queued) {
+      block(Block::Queue);
+      return false;
+    }
+    if (Flight* flight = find(conversation.view())) flight->filling = true;
+    from = last.next();
+    return true;
+  };
+  return in_seq_order(
+      page,
+      [&](const MessagePtr& message) {
+        return may_push(message->seq()) && pushed(push(message, from.prev(), sent_by_this_session(*message)), message->seq());
+      },
+      [&](const SeqGap& gap) { return may_push(gap.from) && pushed(push(conversation, gap, from.prev()), gap.to); });
+}
+
+// -- what retention has trimmed since the device was here
+
+// No activity row tells of what is gone, so the heads of all the user's conversations are compared: rare (away for longer than retention).
+Task<SessionDelivery::Step> SessionDelivery::fill_trimmed(Ticket& ticket) {
+  SessionDelivery* self = ticket.delivery;
+  MessageStore& store = self->context_.store;
+  if (!self->trim_search_) self->trim_search_ = std::make_unique<TrimSearch>(TrimSearch{{}, store.trimmed_through()});
+  for (bool more = true; more;) {
+    auto page = co_await store.conversations(self->sink_.user(), self->trim_search_->after, self->context_.options.activity_page);
+    self = ticket.delivery;
+    if (self == nullptr) co_return Step::Stop;
+    if (!page.ok()) {
+      self->scan_failed(page.error());
+      co_return Step::Stop;
+    }
+    for (const ConversationId& conversation : page->conversations) {
+      if (co_await fill_trimmed_conversation(ticket, conversation) == Step::Stop) co_return Step::Stop;
+      self->trim_search_->after = conversation;
+    }
+    more = page->more;
+  }
+  self->handled_ = std::max(self->handled_, self->trim_search_->through);
+  self->cursor_ = std::max(self->cursor_, self->handled_);
+  self->changed_ = true;
+  self->trim_search_.reset();
+  co_return Step::Done;
+}
+
+// range() names the trimmed part as a gap; where the device was in it may be known only as a lower bound, so the gap may begin too low.
+Task<SessionDelivery::Step> SessionDelivery::fill_trimmed_conversation(Ticket& ticket, ConversationId conversation) {
+  MessageStore& store = ticket.delivery->context_.store;
+  auto head = co_await store.head(conversation);
+  SessionDelivery* self = ticket.delivery;
+  if (self == nullptr) co_return Step::Stop;
+  if (head.ok() && head->last_position <= self->handled_) co_return Step::Done;
+  auto to = co_await store.seq_at(conversation, self->trim_search_->through);
+  self = ticket.delivery;
+  if (self == nullptr) co_return Step::Stop;
+  auto acked = co_await store.seq_at(conversation, self->handled_);
+  self = ticket.delivery;
+  if (self == nullptr) co_return Step::Stop;
+  if (!head.ok() || !to.ok() || !acked.ok()) {
+    self->scan_failed(!head.ok() ? head.error() : !to.ok() ? to.error() : acked.error());
+    co_return Step::Stop;
+  }
+  const Flight* flight = self->find(conversation.view());
+  co_return co_await fill(ticket, conversation, flight != nullptr ? flight->pushed : *acked, *to);
+}
+
+// -- pushing again what no ack came for
+
+Task<void> SessionDelivery::push_again(SessionDelivery* self) {
+  Ticket ticket(self);
+  std::vector<ConversationId> due;
+  const std::uint32_t now = self->context_.now_ms();
+  const auto after = static_cast<std::uint32_t>(self->context_.options.retransmit_after.count());
+  self->flights_->for_each([&](const Flight& flight) {
+    if (flight.acked < flight.sent && now - flight.oldest_push_ms >= after) due.push_back(flight.conversation);
+  });
+  for (const ConversationId& conversation : due) {
+    if (co_await push_again(ticket, conversation) == Step::Stop) break;
+  }
+  self = ticket.delivery;
+  if (self == nullptr) co_return;
+  self->ticket_ = nullptr;
+  ticket.delivery = nullptr;
+  if (self->phase_ == Phase::Scanning && self->block_ == Block::None) self->begin_scan();
+}
+
+Task<SessionDelivery::Step> SessionDelivery::push_again(Ticket& ticket, ConversationId conversation) {
+  SessionDelivery* self = ticket.delivery;
+  const Flight* flight = self->find(conversation.view());
+  if (flight == nullptr) co_return Step::Done;
+  for (MessageSeq from = flight->acked.next();;) {
+    if (from > flight->sent) co_return Step::Done;
+    const DeliveryOptions& options = self->context_.options;
+    auto page = co_await self->context_.store.range({conversation, from, flight->sent, options.page_messages, options.page_bytes, false});
+    self = ticket.delivery;
+    if (self == nullptr || !page.ok()) co_return Step::Stop;
+    const bool all = in_seq_order(
+        *page,
+        [&](const MessagePtr& message) {
+          from = message->seq().next();
+          if (self->sent_by_this_session(*message)) return true;
+          if (self->sink_.push_message(message) == DeliverySink::Pushed::AtBound) return false;
+          self->context_.metrics.retransmissions_total.add();
+          return true;
+        },
+        [&](const SeqGap& gap) {
+          from = gap.to.next();
+          return self->sink_.push_gap(conversation, gap) == DeliverySink::Pushed::Queued;
+        });
+    if (!all) co_return Step::Stop;
+    flight = self->find(conversation.view());
+    if (flight == nullptr || !page->more) co_return Step::Done;
+  }
+}
+
+}  // namespace dunlin
