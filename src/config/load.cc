@@ -18,12 +18,11 @@
 #include "config/values.h"
 #include "config/yaml_tree.h"
 
-extern char** environ;
-
 namespace dunlin {
 namespace {
 
 constexpr std::string_view kPrefix = "DUNLIN_";
+constexpr std::string_view kSpringPrefix = "DUNLIN_SPRING_REDIS_";
 
 std::string shown(std::string_view value) {
   std::string out;
@@ -90,9 +89,8 @@ bool is_service_link(std::string_view variable) {
 }
 
 const Setting* find_by_environment(std::string_view variable) {
-  constexpr std::string_view kSpring = "DUNLIN_SPRING_REDIS_";
   std::string name(variable);
-  if (variable.starts_with(kSpring)) name = "DUNLIN_REDIS_" + std::string(variable.substr(kSpring.size()));
+  if (variable.starts_with(kSpringPrefix)) name = "DUNLIN_REDIS_" + std::string(variable.substr(kSpringPrefix.size()));
   for (const Setting& row : settings()) {
     if (environment_name(row.key) == name) return &row;
   }

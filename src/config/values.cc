@@ -32,11 +32,12 @@ Status assign_flag(const Setting& setting, const YamlNode& node, bool& field) {
   return {};
 }
 
+constexpr std::array<std::pair<std::string_view, int>, 3> kByteUnits = {{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}}};  // suffix, bits
+
 // "64KiB" → 65536. False if it is no number or too large.
 bool parse_number(std::string_view text, bool bytes, std::int64_t& number) {
-  static constexpr std::array<std::pair<std::string_view, int>, 3> kUnits = {{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}}};
   int shift = 0;
-  for (const auto& [suffix, bits] : kUnits) {
+  for (const auto& [suffix, bits] : kByteUnits) {
     if (!bytes || !text.ends_with(suffix)) continue;
     shift = bits;
     text.remove_suffix(suffix.size());

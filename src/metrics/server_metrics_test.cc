@@ -32,6 +32,7 @@ std::vector<std::string> lines(const std::string& text) {
 TEST(CounterTest, AddsUpOverThreads) {
   metrics::Counter counter;
   std::vector<std::thread> threads;
+  threads.reserve(12);
   for (int i = 0; i < 12; ++i) {
     threads.emplace_back([&] {
       for (int n = 0; n < 10'000; ++n) counter.add();
