@@ -79,13 +79,14 @@ rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::sh
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.compression = rocksdb::kNoCompression;
   options.write_buffer_size = 64 << 10;  // nothing is ever put into a memtable
-  // Lazy and wide: many sorted runs are merged at once, each row is rewritten about once for each factor of 16.
+  // Lazy and wide: a row is rewritten about once for each factor of the merge width. Dedup is read least.
+  const int runs = family == Family::Dedup ? 48 : 32;
   options.compaction_style = rocksdb::kCompactionStyleUniversal;
   options.num_levels = 1;
-  options.compaction_options_universal.min_merge_width = 8;
+  options.compaction_options_universal.min_merge_width = static_cast<unsigned>(runs) / 2;
   options.compaction_options_universal.size_ratio = 20;
   options.compaction_options_universal.max_size_amplification_percent = 1000;
-  options.level0_file_num_compaction_trigger = 16;
+  options.level0_file_num_compaction_trigger = runs;
   options.level0_slowdown_writes_trigger = 1 << 20;
   options.level0_stop_writes_trigger = 1 << 20;
   options.soft_pending_compaction_bytes_limit = 0;

@@ -129,8 +129,16 @@ std::optional<DedupEntry> decode_dedup(const DedupKey& key, std::string_view val
   return DedupEntry{key, get_be64(value.data()), MessageSeq(get_be64(value.data() + 8)), get_be64(value.data() + 16)};
 }
 
+void heads_key(std::string_view conversation, std::string& out) {
+  out.clear();
+  append_be32(out, kTenant);
+  out.append(conversation);
+}
+
 std::string heads_key(std::string_view conversation) {
-  return tenant_key(conversation);
+  std::string key;
+  heads_key(conversation, key);
+  return key;
 }
 
 void encode_head(std::string_view key, const ConversationHead& head, std::string& out) {
@@ -156,7 +164,6 @@ std::optional<ConversationHead> decode_head(std::string_view key, std::string_vi
 
 std::string user_prefix(std::string_view user) {
   std::string key;
-  key.reserve(kTenantBytes + 1 + user.size() + 8);
   append_be32(key, kTenant);
   key.push_back(static_cast<char>(user.size()));
   key.append(user);
@@ -169,9 +176,17 @@ std::size_t user_prefix_bytes(std::string_view key) {
   return bytes <= key.size() ? bytes : 0;
 }
 
+void activity_key(std::string_view user, LogPosition position, std::string& out) {
+  out.clear();
+  append_be32(out, kTenant);
+  out.push_back(static_cast<char>(user.size()));
+  out.append(user);
+  append_be64(out, position.value());
+}
+
 std::string activity_key(std::string_view user, LogPosition position) {
-  std::string key = user_prefix(user);
-  append_be64(key, position.value());
+  std::string key;
+  activity_key(user, position, key);
   return key;
 }
 

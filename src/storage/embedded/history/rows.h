@@ -54,6 +54,7 @@ std::optional<DedupEntry> decode_dedup(const DedupKey& key, std::string_view val
 
 // heads: tenant, conversation id -> number, last seq, last position, first user's count, checksum
 std::string heads_key(std::string_view conversation);
+void heads_key(std::string_view conversation, std::string& out);  // into `out`, whose room is used again
 void encode_head(std::string_view key, const ConversationHead& head, std::string& out);
 std::optional<ConversationHead> decode_head(std::string_view key, std::string_view value);
 
@@ -62,6 +63,7 @@ inline constexpr std::size_t kActivityRowEntries = 64;
 std::string user_prefix(std::string_view user);       // of activity and list keys: tenant, size, user
 std::size_t user_prefix_bytes(std::string_view key);  // 0 when `key` is no such key
 std::string activity_key(std::string_view user, LogPosition position);
+void activity_key(std::string_view user, LogPosition position, std::string& out);
 void append_activity(std::string& row, LogPosition row_position, std::string_view conversation, const ActivityEntry& entry);
 bool decode_activity(std::string_view key, std::string_view value, std::vector<ActivityEntry>& out);
 

@@ -9,10 +9,12 @@ namespace dunlin::embedded {
 
 void write_timeline_rows(const SortedSegment& sorted, SortedFile& file) {
   std::string value;
-  for (const std::uint32_t index : sorted.timeline()) {
-    const Message& message = sorted.record(index);
+  const auto timeline = sorted.timeline();
+  for (std::size_t i = 0; i < timeline.size(); ++i) {
+    sorted.prefetch(i + SortedSegment::kPrefetchAhead);
+    const Message& message = sorted.record(timeline[i]);
     const TimelineKey key(message.place().conversation_number, message.seq());
-    if (sorted.is_lost(index)) {
+    if (sorted.is_lost(timeline[i])) {
       encode_lost(key.view(), message.position(), value);
     } else {
       encode_record(key.view(), message, value);
@@ -22,21 +24,20 @@ void write_timeline_rows(const SortedSegment& sorted, SortedFile& file) {
 }
 
 void write_head_rows(const SortedSegment& sorted, SortedFile& file) {
+  std::string key;
   std::string value;
   for (const std::uint32_t index : sorted.heads()) {
-    const Message& last = sorted.last_of(sorted.conversations()[index]);
-    const MessagePlace& place = last.place();
-    const std::string key = heads_key(last.conversation());
-    encode_head(key, {place.conversation_number, place.seq, place.position, place.first_user_count, MessageSeq(1)}, value);
+    const auto& conversation = sorted.conversations()[index];
+    heads_key(conversation.id, key);
+    encode_head(key, {conversation.number, conversation.last_seq, conversation.last_position, conversation.first_user_count, MessageSeq(1)},
+                value);
     if (!file.put(key, value)) return;
   }
 }
 
 void write_list_rows(const SortedSegment& sorted, SortedFile& file) {
   for (const auto& row : sorted.list()) {
-    const Message& first = sorted.first_of(sorted.conversations()[row.conversation]);
-    std::string key = list_key(row.user, first.conversation());
-    if (!file.put(key, {})) return;
+    if (!file.put(list_key(row.user, sorted.conversations()[row.conversation].id), {})) return;
   }
 }
 
@@ -45,27 +46,31 @@ void write_activity_rows(const SortedSegment& sorted, SortedFile& file) {
   const auto conversation = [&](std::size_t i) -> const SortedSegment::Conversation& {
     return sorted.conversations()[rows[i].conversation];
   };
+  std::string key;
   std::string value;
   for (std::size_t from = 0; from < rows.size();) {
     std::size_t to = from + 1;
     while (to < rows.size() && to - from < kActivityRowEntries && rows[to].user == rows[from].user) ++to;
-    const LogPosition row_position = sorted.last_of(conversation(to - 1)).position();
+    const LogPosition row_position = conversation(to - 1).last_position;
     value.clear();
     for (; from < to; ++from) {
-      const Message& first = sorted.first_of(conversation(from));
-      const Message& last = sorted.last_of(conversation(from));
-      append_activity(value, row_position, last.conversation(), {{}, first.seq(), last.seq(), first.position(), last.position()});
+      const auto& c = conversation(from);
+      append_activity(value, row_position, c.id, {{}, c.first_seq, c.last_seq, c.first_position, c.last_position});
     }
-    if (!file.put(activity_key(rows[to - 1].user, row_position), value)) return;
+    activity_key(rows[to - 1].user, row_position, key);
+    if (!file.put(key, value)) return;
   }
 }
 
 void write_dedup_rows(const SortedSegment& sorted, std::span<const DedupEntry> entries, SortedFile& file) {
   char key[kDedupKeyBytes];
   char value[kDedupValueBytes];
-  for (const std::uint32_t index : sorted.dedup()) {
-    encode_dedup_key(entries[index].key, key);
-    encode_dedup_value(entries[index], value);
+  const auto order = sorted.dedup();
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (i + SortedSegment::kPrefetchAhead < order.size()) __builtin_prefetch(&entries[order[i + SortedSegment::kPrefetchAhead]]);
+    const DedupEntry& entry = entries[order[i]];
+    encode_dedup_key(entry.key, key);
+    encode_dedup_value(entry, value);
     if (!file.put({key, sizeof key}, {value, sizeof value})) return;
   }
 }

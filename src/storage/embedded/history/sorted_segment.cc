@@ -40,6 +40,7 @@ SortedSegment::SortedSegment(const SealedSegment& segment, const std::function<s
   place_lost();
   sort_timeline();
   if (!lost_.empty()) count_lost(first_user_count);
+  collect_conversations();
   sort_heads();
   sort_dedup();
   sort_users();
@@ -61,16 +62,42 @@ void SortedSegment::place_lost() {
 
 // Who sent a lost record is unknown: it counts as the peer's.
 void SortedSegment::count_lost(const std::function<std::uint64_t(const ConversationId&)>& first_user_count) {
-  for (const Conversation& c : conversations_) {
-    for (std::uint32_t i = c.begin; i < c.end; ++i) {
-      if (!is_lost(timeline_[i])) continue;
-      Message& stand_in = *lost_[timeline_[i] - segment_.records.size()];
-      MessagePlace place = stand_in.place();
-      place.first_user_count =
-          i > c.begin ? record(timeline_[i - 1]).place().first_user_count : first_user_count(ConversationId(stand_in.conversation()));
-      stand_in.set_place(place);
-    }
+  for (std::size_t i = 0; i < timeline_.size(); ++i) {
+    if (!is_lost(timeline_[i])) continue;
+    Message& stand_in = *lost_[timeline_[i] - segment_.records.size()];
+    MessagePlace place = stand_in.place();
+    const Message* before = i > 0 ? &record(timeline_[i - 1]) : nullptr;
+    const bool known = before && before->place().conversation_number == place.conversation_number;
+    place.first_user_count = known ? before->place().first_user_count : first_user_count(ConversationId(stand_in.conversation()));
+    stand_in.set_place(place);
   }
+}
+
+void SortedSegment::prefetch(std::size_t place) const {
+  if (place >= timeline_.size()) return;
+  const char* lines = reinterpret_cast<const char*>(&record(timeline_[place]));
+  for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(lines + line * 64);
+}
+
+void SortedSegment::collect_conversations() {
+  std::vector<std::uint32_t> id_sizes;
+  for (std::size_t i = 0; i < timeline_.size(); ++i) {
+    prefetch(i + kPrefetchAhead);
+    const Message& message = record(timeline_[i]);
+    const MessagePlace& place = message.place();
+    if (conversations_.empty() || conversations_.back().number != place.conversation_number) {
+      conversations_.push_back({{}, place.conversation_number, place.seq, place.position, {}, {}, 0});
+      ids_.append(message.conversation());
+      id_sizes.push_back(static_cast<std::uint32_t>(message.conversation().size()));
+    }
+    Conversation& conversation = conversations_.back();
+    conversation.last_seq = place.seq;
+    conversation.last_position = place.position;
+    conversation.first_user_count = place.first_user_count;
+  }
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < conversations_.size(); at += id_sizes[i++])
+    conversations_[i].id = std::string_view(ids_).substr(at, id_sizes[i]);
 }
 
 void SortedSegment::sort_timeline() {
@@ -86,11 +113,7 @@ void SortedSegment::sort_timeline() {
   std::sort(places.begin(), places.end(),
             [](const Place& a, const Place& b) { return a.number != b.number ? a.number < b.number : a.seq < b.seq; });
   timeline_.reserve(places.size());
-  for (std::uint32_t i = 0; i < places.size(); ++i) {
-    if (i == 0 || places[i].number != places[i - 1].number) conversations_.push_back({i, i});
-    conversations_.back().end = i + 1;
-    timeline_.push_back(places[i].index);
-  }
+  for (const Place& place : places) timeline_.push_back(place.index);
 }
 
 void SortedSegment::sort_heads() {
@@ -101,7 +124,7 @@ void SortedSegment::sort_heads() {
   };
   std::vector<Entry> entries;
   entries.reserve(conversations_.size());
-  for (std::uint32_t i = 0; i < conversations_.size(); ++i) entries.push_back({0, last_of(conversations_[i]).conversation(), i});
+  for (std::uint32_t i = 0; i < conversations_.size(); ++i) entries.push_back({0, conversations_[i].id, i});
   const std::size_t common = common_prefix(entries, [](const Entry& e) { return e.id; });
   for (auto& entry : entries) entry.rank = rank_of(entry.id, common);
   std::sort(entries.begin(), entries.end(),
@@ -137,11 +160,11 @@ void SortedSegment::sort_users() {
   std::vector<Entry> entries;
   entries.reserve(conversations_.size() * 2);
   for (std::uint32_t i = 0; i < conversations_.size(); ++i) {
-    const Message& last = last_of(conversations_[i]);
-    const auto pair = parse_private(last.conversation());
+    const LogPosition last = conversations_[i].last_position;
+    const auto pair = parse_private(conversations_[i].id);
     if (!pair) continue;
-    entries.push_back({0, pair->first, i, last.position()});
-    if (pair->second != pair->first) entries.push_back({0, pair->second, i, last.position()});
+    entries.push_back({0, pair->first, i, last});
+    if (pair->second != pair->first) entries.push_back({0, pair->second, i, last});
   }
   const std::size_t common = common_prefix(entries, [](const Entry& e) { return e.user; });
   for (auto& entry : entries) entry.rank = rank_of(entry.user, common);
@@ -155,10 +178,10 @@ void SortedSegment::sort_users() {
   activity_.reserve(entries.size());
   for (const auto& entry : entries) {
     activity_.push_back({entry.user, entry.conversation});
-    if (first_of(conversations_[entry.conversation]).seq() == MessageSeq(1)) list_.push_back({entry.user, entry.conversation});
+    if (conversations_[entry.conversation].first_seq == MessageSeq(1)) list_.push_back({entry.user, entry.conversation});
   }
   // Already by user; within one user by conversation id now.
-  const auto id = [&](const UserRow& row) { return last_of(conversations_[row.conversation]).conversation(); };
+  const auto id = [&](const UserRow& row) { return conversations_[row.conversation].id; };
   for (auto from = list_.begin(); from != list_.end();) {
     auto to = std::find_if(from, list_.end(), [&](const UserRow& row) { return row.user != from->user; });
     std::sort(from, to, [&](const UserRow& a, const UserRow& b) { return id(a) < id(b); });

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,10 +16,16 @@ namespace dunlin::embedded {
 // milliseconds. Indexer thread.
 class SortedSegment {
  public:
-  // Records [begin, end) of timeline() are one conversation's, ascending by seq.
+  // What one conversation has in the segment. A copy: the messages themselves lie scattered in memory, and each look at one again would
+  // be a cache miss.
   struct Conversation {
-    std::uint32_t begin = 0;
-    std::uint32_t end = 0;
+    std::string_view id;  // into ids_
+    std::uint64_t number = 0;
+    MessageSeq first_seq;
+    LogPosition first_position;
+    MessageSeq last_seq;
+    LogPosition last_position;
+    std::uint64_t first_user_count = 0;  // at the last
   };
   struct UserRow {
     std::string_view user;
@@ -28,14 +35,16 @@ class SortedSegment {
   // `first_user_count` gives what the stored head of a conversation counts, for one whose newest record here is lost.
   SortedSegment(const SealedSegment& segment, const std::function<std::uint64_t(const ConversationId&)>& first_user_count);
 
+  static constexpr std::size_t kPrefetchAhead = 8;
+
   // A lost record stands here as a message without text.
   const Message& record(std::uint32_t index) const {
     return is_lost(index) ? *lost_[index - segment_.records.size()] : *segment_.records[index];
   }
   bool is_lost(std::uint32_t index) const { return index >= segment_.records.size(); }
   bool empty() const { return timeline_.empty(); }
-  const Message& first_of(const Conversation& c) const { return record(timeline_[c.begin]); }
-  const Message& last_of(const Conversation& c) const { return record(timeline_[c.end - 1]); }
+  // Asks the CPU for the record at `place` of timeline(), which will be read soon.
+  void prefetch(std::size_t place) const;
 
   std::span<const std::uint32_t> timeline() const { return timeline_; }           // record indices by (number, seq)
   std::span<const Conversation> conversations() const { return conversations_; }  // by number
@@ -43,11 +52,12 @@ class SortedSegment {
   std::span<const std::uint32_t> dedup() const { return dedup_; }                 // dedup indices by key, the newest of equal ones
   std::span<const UserRow> activity() const { return activity_; }                 // by user, then last position
   std::span<const UserRow> list() const { return list_; }                         // of conversations that begin here: by user, then id
-  std::uint64_t last_number() const { return conversations_.empty() ? 0 : last_of(conversations_.back()).place().conversation_number; }
+  std::uint64_t last_number() const { return conversations_.empty() ? 0 : conversations_.back().number; }
 
  private:
   void place_lost();
   void sort_timeline();
+  void collect_conversations();
   void count_lost(const std::function<std::uint64_t(const ConversationId&)>& first_user_count);
   void sort_heads();
   void sort_dedup();
@@ -56,6 +66,7 @@ class SortedSegment {
   const SealedSegment& segment_;
   std::vector<MessagePtr> lost_;
   std::vector<std::uint32_t> timeline_;
+  std::string ids_;  // of all conversations, side by side
   std::vector<Conversation> conversations_;
   std::vector<std::uint32_t> heads_;
   std::vector<std::uint32_t> dedup_;
