@@ -178,8 +178,8 @@ void Connection::fail(CloseCause cause, std::uint16_t code, std::string_view rea
 
 // on_close follows at the end of the turn.
 void Connection::end_open(CloseInfo info) {
+  if (ending_) return;  // the first reason stands
   close_info_ = info;
-  if (ending_) return;
   ending_ = true;
   set_->ending_.push_back(this);
 }

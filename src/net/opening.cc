@@ -28,8 +28,9 @@ int retry_after_s(const IpAddress& ip) {
 // A PROXY header comes before TLS, in clear text; so with both the handshake waits for it.
 Opening::Opening(Connection& connection) : connection_(connection) {
   const ListenerOptions& options = connection_.listening_->options;
-  proxied_ = options.proxy_protocol && connection_.set_->shared_.admission->trusts(connection_.peer_.ip);
-  step_ = proxied_ ? Step::Proxy : after_proxy();
+  // From anyone else such a header is no HTTP and no TLS, and is refused as that.
+  const bool proxied = options.proxy_protocol && connection_.set_->shared_.admission->trusts(connection_.peer_.ip);
+  step_ = proxied ? Step::Proxy : after_proxy();
 }
 
 Opening::Step Opening::after_proxy() const {
@@ -44,17 +45,11 @@ void Opening::on_ready() {
   if (step_ == Step::Tls && !shake_hands()) return;
   char* const buffer = connection_.set_->read_buffer_.get();
   Connection::StreamEnd end = Connection::StreamEnd::None;
-  std::size_t got = 0;
   if (step_ == Step::Proxy) {
-    // Not a byte of TLS may be taken, so look first and take only the header.
-    const ssize_t seen = ::recv(connection_.fd_, buffer, kMaxProxyHeaderBytes, MSG_PEEK);
-    if (seen < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (seen <= 0) return connection_.refuse(Refusal::PeerGone, {});
-    MutableBytes input{buffer, static_cast<std::size_t>(seen)};
-    if (take_proxy(input)) on_ready();
+    if (take_proxy()) on_ready();
     return;
   }
-  got = connection_.read_into(buffer, kReadBytes, end);
+  const std::size_t got = connection_.read_into(buffer, kReadBytes, end);
   if (got > 0) return take({buffer, got});
   if (end != Connection::StreamEnd::None) connection_.refuse(Refusal::PeerGone, {});
 }
@@ -86,21 +81,37 @@ bool Opening::advance(MutableBytes& input) {
   return step_ == Step::Http ? take_http(input) : take_first_byte(input);
 }
 
-// True once the header is taken.
-bool Opening::take_proxy(MutableBytes& input) {
-  ProxyHeader header;
-  const ProxyParse parse = parse_proxy_header(input.view(), header);
-  if (parse.type == ProxyParse::Type::NeedMore && input.size < kMaxProxyHeaderBytes) return false;
-  if (parse.type != ProxyParse::Type::Complete) {
-    connection_.refuse(Refusal::BadRequest, {});
-    return false;
-  }
-  if (::recv(connection_.fd_, input.data, parse.consumed, 0) != static_cast<ssize_t>(parse.consumed)) {
+// True once the header is taken. TLS may follow it, of which not a byte may be taken here: so it looks first, and takes what belongs to the
+// header.
+bool Opening::take_proxy() {
+  char* const buffer = connection_.set_->read_buffer_.get();
+  const ssize_t seen = ::recv(connection_.fd_, buffer, kMaxProxyHeaderBytes, MSG_PEEK);
+  if (seen < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+  if (seen <= 0) {
     connection_.refuse(Refusal::PeerGone, {});
     return false;
   }
+  const std::size_t before = kept_.size();
+  kept_.append(buffer, static_cast<std::size_t>(seen));
+  ProxyHeader header;
+  const ProxyParse parse = parse_proxy_header(kept_, header);
+  const bool complete = parse.type == ProxyParse::Type::Complete;
+  const bool incomplete = parse.type == ProxyParse::Type::NeedMore && kept_.size() <= kMaxProxyHeaderBytes;
+  const std::size_t taken = complete ? parse.consumed - before : static_cast<std::size_t>(seen);
+  if ((!complete && !incomplete) || ::recv(connection_.fd_, buffer, taken, 0) != static_cast<ssize_t>(taken)) {
+    refuse_proxy();
+    return false;
+  }
+  if (incomplete) return false;
+  kept_.clear();
   step_ = after_proxy();
   return header.local || admit_client({IpAddress{header.source_ip}, header.source_port});
+}
+
+// In HTTP's words where a client would speak HTTP: who gets no answer here is a balancer that is configured otherwise than this port.
+void Opening::refuse_proxy() {
+  if (after_proxy() == Step::Http) return refuse_http(Refusal::BadRequest, 400, "a PROXY header must come first");
+  connection_.refuse(Refusal::BadRequest, {});
 }
 
 // Counts the connection for the client behind the proxy instead of the proxy; false if that is refused.

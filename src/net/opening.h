@@ -26,7 +26,8 @@ class Opening {
   bool shake_hands();
   void take(MutableBytes input);
   bool advance(MutableBytes& input);
-  bool take_proxy(MutableBytes& input);
+  bool take_proxy();
+  void refuse_proxy();
   bool take_http(MutableBytes& input);
   bool take_first_byte(MutableBytes& input);
   bool admit_client(const Endpoint& client);
@@ -35,7 +36,6 @@ class Opening {
   Connection& connection_;
   std::string kept_;  // input of an incomplete header
   Step step_;
-  bool proxied_ = false;  // the peer is a trusted proxy whose PROXY header is expected
 };
 
 }  // namespace dunlin

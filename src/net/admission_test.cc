@@ -1,0 +1,105 @@
+#include "net/admission.h"
+
+#include <gtest/gtest.h>
+
+namespace dunlin {
+namespace {
+
+IpAddress ip(std::string_view text) {
+  return IpAddress::parse(text).value();
+}
+const IpAddress kStranger = ip("192.0.2.7");
+const MonotonicTime kNow{std::chrono::hours(3)};
+
+AdmissionOptions limits(std::uint32_t connections, std::uint32_t handshakes = 1000, std::uint32_t failures = 1000) {
+  AdmissionOptions options;
+  options.connections = connections;
+  options.handshakes_per_s = handshakes;
+  options.auth_failures_per_minute = failures;
+  options.trusted_proxies = {Cidr::parse("10.0.0.0/8").value()};
+  return options;
+}
+
+TEST(AdmissionTest, CountsConnectionsOfAnAddressUntilTheyAreReleased) {
+  Admission admission(limits(2));
+  EXPECT_TRUE(admission.admit(kStranger, kNow).admitted);
+  EXPECT_TRUE(admission.admit(kStranger, kNow).admitted);
+  const auto refused = admission.admit(kStranger, kNow);
+  EXPECT_FALSE(refused.admitted);
+  EXPECT_EQ(refused.refusal, Refusal::IpConnections);
+  EXPECT_TRUE(admission.admit(ip("192.0.2.8"), kNow).admitted);
+  admission.release(kStranger);
+  EXPECT_TRUE(admission.admit(kStranger, kNow).admitted);
+}
+
+TEST(AdmissionTest, CountsHandshakesOverTime) {
+  Admission admission(limits(1000, 5));
+  int admitted = 0;
+  for (int i = 0; i < 100; ++i) admitted += admission.admit(kStranger, kNow).admitted;
+  EXPECT_EQ(admitted, 10) << "a burst of two seconds";
+  admitted = 0;
+  for (int i = 0; i < 100; ++i) admitted += admission.admit(kStranger, kNow + Milliseconds(1000)).admitted;
+  EXPECT_EQ(admitted, 5);
+}
+
+TEST(AdmissionTest, RefusesAnAddressThatFailedToAuthenticateTooOften) {
+  Admission admission(limits(1000, 1000, 3));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(admission.admit(kStranger, kNow).admitted);
+    admission.auth_failed(kStranger, kNow);
+  }
+  EXPECT_EQ(admission.admit(kStranger, kNow).refusal, Refusal::IpAuthFailures);
+  EXPECT_TRUE(admission.admit(kStranger, kNow + Milliseconds(21'000)).admitted) << "one failure is forgiven every 20 s";
+}
+
+TEST(AdmissionTest, ExemptsLoopbackAndTrustedProxies) {
+  Admission admission(limits(0, 0, 0));
+  EXPECT_TRUE(admission.admit(ip("127.0.0.1"), kNow).admitted);
+  EXPECT_TRUE(admission.admit(ip("10.1.2.3"), kNow).admitted);
+  EXPECT_FALSE(admission.admit(kStranger, kNow).admitted);
+  EXPECT_FALSE(admission.admit(ip("127.0.0.1"), kNow).counted);
+}
+
+TEST(AdmissionTest, ObserveSaysWhatItWouldDoAndOffDoesNothing) {
+  AdmissionOptions options = limits(0);
+  options.mode = LimitMode::Observe;
+  Admission admission(options);
+  const auto verdict = admission.admit(kStranger, kNow);
+  EXPECT_TRUE(verdict.admitted);
+  EXPECT_EQ(verdict.refusal, Refusal::IpConnections);
+  options.mode = LimitMode::Off;
+  admission.set_options(options);
+  EXPECT_EQ(admission.admit(kStranger, kNow).refusal, std::nullopt);
+}
+
+TEST(AdmissionTest, CountsAnIpv6NetworkAsOne) {
+  Admission admission(limits(1));
+  EXPECT_TRUE(admission.admit(ip("2001:db8::1"), kNow).admitted);
+  EXPECT_FALSE(admission.admit(ip("2001:db8::2"), kNow).admitted);
+}
+
+TEST(AdmissionTest, BelievesForwardedForOnlyFromTrustedProxiesAndFromTheRight) {
+  Admission admission(limits(1));
+  const IpAddress proxy = ip("10.0.0.1");
+  EXPECT_EQ(admission.client_of(kStranger, "1.2.3.4"), kStranger) << "forged by a stranger";
+  EXPECT_EQ(admission.client_of(proxy, "1.2.3.4"), ip("1.2.3.4"));
+  EXPECT_EQ(admission.client_of(proxy, "6.6.6.6, 1.2.3.4"), ip("1.2.3.4")) << "the client's own forgery stands left";
+  EXPECT_EQ(admission.client_of(proxy, "6.6.6.6, 1.2.3.4, 10.9.9.9"), ip("1.2.3.4")) << "over a second proxy";
+  EXPECT_EQ(admission.client_of(proxy, "1.2.3.4, garbage"), proxy);
+  EXPECT_EQ(admission.client_of(proxy, ""), proxy);
+  EXPECT_EQ(admission.client_of(proxy, "10.0.0.2"), ip("10.0.0.2"));
+}
+
+TEST(AdmissionTest, ItsTableIsBoundedWhenAddressesNeverComeAgain) {
+  Admission admission(limits(1000));
+  MonotonicTime now = kNow;
+  for (std::uint32_t i = 0; i < 200'000; ++i) {
+    const IpAddress one = IpAddress::v4(0x20000000 + i);
+    if (admission.admit(one, now).counted) admission.release(one);
+    now += std::chrono::microseconds(10);
+  }
+  EXPECT_LE(admission.entries(), Admission::kIdleEntries + 16);
+}
+
+}  // namespace
+}  // namespace dunlin
