@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/siphash.h"
 #include "messaging/ports/message_store.h"
 #include "messaging/ports/state_store.h"
 #include "runtime/offload.h"
@@ -40,6 +41,7 @@ struct EmbeddedOptions {
   std::function<void(std::string_view point)> fault_point;                       // named steps: seal, sort, ingest, recycle
   std::function<Result<std::unique_ptr<History>>(HistoryOptions)> open_history;  // null: History::open
   std::chrono::milliseconds heal_every{500};                                     // pause between attempts to write again after a failure
+  SipHash128 (*dedup_hash)(const SipKey&, std::string_view) = &siphash128;       // a bad one forces collisions
   bool start_indexer = true;                                                     // false: segments are sealed but stay in the window
 };
 

@@ -1,0 +1,74 @@
+#include <filesystem>
+
+#include "storage/embedded/store_parts.h"
+
+namespace dunlin::embedded {
+namespace {
+
+constexpr std::size_t kChunk = 4U << 20;
+
+// Makes `folder` exist, empty.
+Status make_empty(FileSystem& files, const std::string& folder) {
+  TRY(files.make_folder(folder));
+  TRY_ASSIGN(const auto names, files.list(folder));
+  if (!names.empty()) return Error(ErrorCode::Config, "folder " + folder + " is not empty");
+  return {};
+}
+
+}  // namespace
+
+Status StoreParts::backup_to(const std::string& folder, const std::function<void(const BackupProgress&)>& progress) {
+  const std::lock_guard one_at_a_time(backup_mutex_);
+  TRY(make_empty(*files_, folder));
+  // From here on no segment is overwritten: what the copies of state and history do not hold is in the log that is copied after them.
+  indexer_->hold_files(true);
+  auto done = [&]() -> Status {
+    TRY(state_->checkpoint(folder + "/state"));
+    TRY(history_->checkpoint(folder + "/history"));
+    TRY(copy_log(folder, progress));
+    Meta meta = meta_;
+    meta.clean = meta.weak_acks = false;  // the log was synced to where it is copied
+    return write_meta(*files_, folder, meta);
+  }();
+  indexer_->hold_files(false);
+  indexer_->notify();
+  return done;
+}
+
+Status StoreParts::copy_log(const std::string& folder, const std::function<void(const BackupProgress&)>& progress) {
+  struct Piece {
+    std::string file;
+    std::uint64_t bytes;
+  };
+  std::vector<Piece> pieces;
+  Status synced;
+  committer_->run_between_batches([&] {
+    synced = writer_->sync();
+    for (const auto& file : window_->files()) pieces.push_back({file, options_.segment_bytes});
+    const LogPlace end = writer_->synced_place();
+    if (!writer_->current_file().empty() && end.offset != 0) pieces.push_back({writer_->current_file(), end.offset});
+  });
+  TRY(std::move(synced));
+  TRY(files_->make_folder(folder + "/log"));
+  BackupProgress told;
+  for (const auto& piece : pieces) told.total_bytes += piece.bytes;
+  for (const auto& piece : pieces) {
+    TRY_ASSIGN(const auto from, files_->open(pool_->path(piece.file), OpenMode::Read));
+    TRY_ASSIGN(const auto to, files_->open(folder + "/log/" + piece.file, OpenMode::Create));
+    TRY(to->truncate(0));
+    for (std::uint64_t at = 0; at < piece.bytes;) {
+      std::string chunk;
+      TRY(from->read(at, std::min<std::uint64_t>(kChunk, piece.bytes - at), chunk));
+      if (chunk.empty()) break;
+      TRY(to->write(at, chunk));
+      at += chunk.size();
+      told.done_bytes += chunk.size();
+      if (progress) progress(told);
+    }
+    TRY(to->sync_data());
+  }
+  TRY(files_->sync_folder(folder + "/log"));
+  return files_->sync_folder(folder);
+}
+
+}  // namespace dunlin::embedded

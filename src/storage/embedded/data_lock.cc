@@ -1,0 +1,45 @@
+#include "storage/embedded/data_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+namespace dunlin::embedded {
+
+Result<DataLock> DataLock::acquire(const std::string& folder) {
+  const std::string path = folder + "/LOCK";
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return errno_error("opening " + path, errno);
+  DataLock lock(fd);
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    const int failed = errno;
+    if (failed != EWOULDBLOCK) return errno_error("locking " + path, failed);
+    char text[32] = {};
+    const ssize_t size = ::pread(fd, text, sizeof text - 1, 0);
+    std::string pid(text, size > 0 ? static_cast<std::size_t>(size) : 0);
+    while (!pid.empty() && pid.back() == '\n') pid.pop_back();
+    return Error(ErrorCode::Busy, "data folder " + folder + " is in use by process " + pid);
+  }
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+    return errno_error("writing " + path, errno);
+  }
+  return lock;
+}
+
+DataLock::DataLock(DataLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+DataLock& DataLock::operator=(DataLock&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+DataLock::~DataLock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+}  // namespace dunlin::embedded

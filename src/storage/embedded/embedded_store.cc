@@ -1,0 +1,269 @@
+#include "storage/embedded/embedded_store.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "base/log.h"
+#include "storage/embedded/store_parts.h"
+
+namespace dunlin::embedded {
+namespace {
+
+std::uint64_t default_window_bytes() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES);
+  const long page = ::sysconf(_SC_PAGESIZE);
+  const std::uint64_t eighth =
+      pages > 0 && page > 0 ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page) / 8 : 128ULL << 20;
+  return std::min<std::uint64_t>(128ULL << 20, eighth);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<EmbeddedStore>> EmbeddedStore::open(EmbeddedOptions options) {
+  auto store = std::make_unique<StoreParts>(std::move(options));
+  TRY(store->start());
+  return std::unique_ptr<EmbeddedStore>(std::move(store));
+}
+
+StoreParts::StoreParts(EmbeddedOptions options) : options_(std::move(options)) {
+  if (options_.clock == nullptr) options_.clock = &system_clock_;
+  files_ = options_.file_system != nullptr ? options_.file_system : &posix_file_system();
+  if (options_.window_bytes == 0) options_.window_bytes = default_window_bytes();
+  // A record takes about as much in the window as in the log, so one bound holds for both.
+  options_.window_bytes = std::min(options_.window_bytes, options_.log_max_bytes);
+}
+
+StoreParts::~StoreParts() {
+  close();
+}
+
+Status StoreParts::start() {
+  CHECK(options_.offload != nullptr);
+  // The lock and the two databases are the operating system's even in tests, which run the log alone on the faulty file system.
+  TRY(posix_file_system().make_folder(options_.path));
+  TRY(files_->make_folder(options_.path));
+  TRY_ASSIGN(lock_, DataLock::acquire(options_.path));
+  TRY(open_meta());
+  TRY(open_history());
+  TRY(recover());
+  start_threads();
+  return {};
+}
+
+Status StoreParts::open_meta() {
+  TRY_ASSIGN(const auto found, read_meta(*files_, options_.path));
+  if (found) {
+    meta_ = *found;
+    return {};
+  }
+  TRY_ASSIGN(const auto log, files_->list(options_.path + "/log"));
+  TRY_ASSIGN(const auto history, posix_file_system().list(options_.path + "/history"));
+  // A start that was cut short before its meta file leaves an empty log folder, and nothing that could be lost.
+  if (!history.empty() || std::any_of(log.begin(), log.end(), [](const std::string& name) { return name.ends_with(".seg"); })) {
+    return Error(ErrorCode::Corrupt, "data folder " + options_.path + " has no meta file; `dunlin restore` makes one from a backup");
+  }
+  fresh_ = true;
+  meta_ = Meta::create();
+  return write_meta(*files_, options_.path, meta_);
+}
+
+Status StoreParts::open_history() {
+  HistoryOptions history;
+  history.path = options_.path + "/history";
+  history.volume_span = options_.volume_span;
+  history.volume_bytes = options_.volume_bytes;
+  history.retention = options_.retention;
+  history.retention_bytes = options_.retention_bytes;
+  history.block_cache_bytes = options_.block_cache_bytes;
+  history.clock = options_.clock;
+  history.fault_point = options_.fault_point;
+  if (options_.open_history) {
+    TRY_ASSIGN(history_, options_.open_history(std::move(history)));
+  } else {
+    TRY_ASSIGN(history_, History::open(std::move(history)));
+  }
+  TRY_ASSIGN(state_, EmbeddedStateStore::open({options_.path + "/state", options_.offload}));
+  return {};
+}
+
+Status StoreParts::recover() {
+  const std::string folder = options_.path + "/log";
+  TRY(files_->make_folder(folder));
+  TRY(files_->sync_folder(options_.path));
+  pool_ = std::make_unique<SegmentPool>(*files_, folder, options_.segment_bytes);
+  conversations_ = std::make_unique<Conversations>(options_.head_cache_bytes);
+  window_ = std::make_unique<Window>(*conversations_, history_->position());
+  intake_ = std::make_unique<Intake>(IntakeOptions{meta_.dedup_secret, options_.queue_bytes, options_.dedup_hash}, *conversations_, lanes_,
+                                     *window_, *history_, *options_.offload, queue_);
+  Recovery recovery(*files_, *conversations_, *window_, *intake_, *history_, *pool_);
+  TRY_ASSIGN(const Recovered found, recovery.run(options_.path, meta_.log_secret));
+  TRY(pool_->make_first());
+
+  report_.records = found.scan.records;
+  report_.corrupt_records = found.scan.lost + found.scan.unknown;
+  report_.cut_bytes = found.scan.tail ? found.scan.tail->bytes.size() : 0;
+  // Seqs may be given again: acks below fsync may have been lost, or records whose conversation nobody knows.
+  report_.epoch_renewed = (!meta_.clean && meta_.weak_acks) || found.scan.unknown != 0 || found.unnamed != 0;
+  const bool changed = meta_.clean || meta_.weak_acks || report_.epoch_renewed;
+  if (report_.epoch_renewed) {
+    meta_.epoch = Meta::create().epoch;
+    log_warn("store", "seqs may have been lost: a new epoch begins", {{"epoch", meta_.epoch.text()}});
+  }
+  meta_.clean = meta_.weak_acks = false;
+  if (changed) TRY(write_meta(*files_, options_.path, meta_));
+  if (found.scan.records != 0) log_info("store", "log recovered", {{"records", found.scan.records}, {"last", found.scan.last.value()}});
+
+  const LogWriter::Start at{meta_.log_secret, found.scan.last_generation, found.scan.end, found.scan.last};
+  writer_ = std::make_unique<LogWriter>(*pool_, at);
+  CommitterOptions committer;
+  committer.clock = options_.clock;
+  committer.window_bytes = options_.window_bytes;
+  committer.heal_every = options_.heal_every;
+  committer.sender_secret = meta_.dedup_secret;
+  committer.before_weak_ack = [this]() -> Status {
+    meta_.weak_acks = true;
+    return write_meta(*files_, options_.path, meta_);
+  };
+  committer_ = std::make_unique<Committer>(std::move(committer), *window_, lanes_, *intake_, queue_, *writer_, found.scan.last,
+                                           found.last_conversation_number);
+  reader_ = std::make_unique<TimelineReader>(*conversations_, *window_, *history_, *intake_);
+  return {};
+}
+
+void StoreParts::start_threads() {
+  IndexerOptions indexer;
+  indexer.clock = options_.clock;
+  indexer.data_folder = options_.path;
+  indexer.window_bytes = options_.window_bytes;
+  indexer.retain_every = options_.retain_every;
+  indexer.reserve_fraction = options_.reserve_fraction;
+  indexer.reserve_bytes_max = options_.reserve_bytes_max;
+  indexer.ingest = options_.start_indexer;
+  indexer.sync_state = [this] { return state_->sync(); };
+  indexer.fault_point = options_.fault_point;
+  indexer_ = std::make_unique<Indexer>(std::move(indexer), *files_, *window_, *history_, *pool_, queue_, *intake_, *committer_);
+  writer_->on_seal = [this](const LogWriter::Sealed& sealed) {
+    if (options_.fault_point) options_.fault_point("seal");
+    // A segment whose records all went to the next one (a failure before its first sync was told) holds nothing of the window.
+    if (!window_->seal(sealed.file)) pool_->give_dirty(sealed.file);
+    indexer_->notify();
+  };
+  indexer_->check_space();
+  indexer_->start();
+  committer_->start();
+}
+
+void StoreParts::set_listener(CommitListener* listener) {
+  listener_.store(listener, std::memory_order_release);
+  committer_->set_listener(listener);
+}
+
+void StoreParts::append(std::span<AppendRequest> requests) {
+  if (!closing_.load(std::memory_order_acquire)) return intake_->append(requests);
+  CommitListener* listener = listener_.load(std::memory_order_acquire);
+  for (AppendRequest& request : requests) {
+    AppendOutcome outcome;
+    outcome.reply = request.reply;
+    outcome.message = std::move(request.message);
+    outcome.refused = ErrorCode::StoreUnavailable;
+    if (listener != nullptr) listener->on_outcomes({&outcome, 1}, settled_position());
+  }
+}
+
+Task<void> StoreParts::end_session(SessionKey session) {
+  auto [completer, completion] = make_completion<void>();
+  intake_->end_session(session, std::move(completer));
+  ignore(co_await std::move(completion));
+}
+
+Task<Result<ConversationHead>> StoreParts::head(ConversationId conversation) {
+  if (auto known = reader_->head_in_memory(conversation)) return ready(*known);
+  return on_disk([this, id = std::move(conversation)] { return reader_->head(id); });
+}
+
+Task<Result<RangePage>> StoreParts::range(RangeQuery query) {
+  if (auto page = reader_->range_in_memory(query)) return ready(*std::move(page));
+  return on_disk([this, query = std::move(query)] { return reader_->range(query); });
+}
+
+Task<Result<MessageSeq>> StoreParts::seq_at(ConversationId conversation, LogPosition position) {
+  if (const auto seq = reader_->seq_at_in_memory(conversation, position)) return ready(*seq);
+  return on_disk([this, id = std::move(conversation), position] { return reader_->seq_at(id, position); });
+}
+
+Task<Result<ActivityPage>> StoreParts::activity_since(UserId user, LogPosition after, std::size_t limit) {
+  return on_disk(
+      [this, user = std::move(user), after, limit] { return reader_->activity_since(user, after, std::max<std::size_t>(limit, 1)); });
+}
+
+Task<Result<ActivityPage>> StoreParts::activity_newest(UserId user, LogPosition from, std::size_t limit) {
+  return on_disk(
+      [this, user = std::move(user), from, limit] { return reader_->activity_newest(user, from, std::max<std::size_t>(limit, 1)); });
+}
+
+Task<Result<ConversationsPage>> StoreParts::conversations(UserId user, ConversationId after, std::size_t limit) {
+  return on_disk([this, user = std::move(user), after = std::move(after), limit] {
+    return reader_->conversations(user, after, std::max<std::size_t>(limit, 1));
+  });
+}
+
+Task<Result<FeedPage>> StoreParts::feed(LogPosition after, std::size_t max_messages) {
+  return on_disk([this, after, max_messages] { return reader_->feed(after, max_messages); });
+}
+
+StoreHealth StoreParts::health() const {
+  if (committer_->failing()) return {false, true, "writing the message log fails; it is tried again all the time"};
+  if (committer_->disk_low()) return {false, true, "the disk is full up to the reserve"};
+  if (committer_->window_full()) return {false, true, "history is too far behind the log"};
+  return {};
+}
+
+LogStats StoreParts::log_stats() const {
+  const Committer::Stats& from = committer_->stats();
+  LogStats stats;
+  stats.batches = from.batches.load(std::memory_order_relaxed);
+  stats.records = from.records.load(std::memory_order_relaxed);
+  stats.syncs = from.syncs.load(std::memory_order_relaxed);
+  stats.commit_ns = from.commit_ns.load(std::memory_order_relaxed);
+  stats.failovers = from.failovers.load(std::memory_order_relaxed);
+  stats.window_bytes = window_->record_bytes();
+  stats.log_bytes = window_->record_bytes();
+  return stats;
+}
+
+Status StoreParts::flush_to_history(std::chrono::milliseconds deadline) {
+  Status sealed;
+  committer_->run_between_batches([&] { sealed = writer_->seal(); });
+  TRY(std::move(sealed));
+  const auto end = std::chrono::steady_clock::now() + deadline;
+  while (window_->oldest_sealed() != nullptr) {
+    if (std::chrono::steady_clock::now() > end) return Error(ErrorCode::Timeout, "history is still behind the log");
+    indexer_->notify();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return {};
+}
+
+void StoreParts::wait_for_reads() {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while ((intake_->busy() || reads_.load(std::memory_order_acquire) != 0) && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+void StoreParts::close() {
+  if (closed_) return;
+  closed_ = true;
+  closing_.store(true, std::memory_order_release);
+  if (!indexer_) return;  // open() failed half-way
+  wait_for_reads();
+  committer_->stop();
+  indexer_->stop();
+  meta_.clean = writer_->end(committer_->settled().next()).ok();
+  if (meta_.clean) meta_.weak_acks = false;
+  if (meta_.clean) ignore(write_meta(*files_, options_.path, meta_));
+}
+
+}  // namespace dunlin::embedded

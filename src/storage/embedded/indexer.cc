@@ -1,0 +1,183 @@
+#include "storage/embedded/indexer.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace dunlin::embedded {
+
+Indexer::Indexer(IndexerOptions options, FileSystem& files, Window& window, History& history, SegmentPool& pool, CommitQueue& queue,
+                 Intake& intake, Committer& committer)
+    : options_(std::move(options)),
+      fs_(files),
+      window_(window),
+      history_(history),
+      pool_(pool),
+      queue_(queue),
+      intake_(intake),
+      committer_(committer),
+      start_monotonic_(options_.clock->monotonic()),
+      start_wall_(options_.clock->wall()),
+      trimmed_(history.trimmed_through()) {}
+
+Indexer::~Indexer() {
+  stop();
+}
+
+void Indexer::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void Indexer::stop() {
+  if (!thread_.joinable()) return;
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Indexer::notify() {
+  {
+    MutexLock lock(mutex_);
+    notified_ = true;
+  }
+  changed_.notify_one();
+}
+
+void Indexer::run() {
+  rlimit limit{};
+  may_be_idle_ = ::geteuid() == 0 || (::getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= 20);
+  while (true) {
+    work();
+    MutexLock lock(mutex_);
+    if (stopping_) return;
+    if (!notified_) changed_.wait_for(mutex_, std::chrono::milliseconds(200));
+    notified_ = false;
+    if (stopping_) return;
+  }
+}
+
+void Indexer::work() {
+  working_.store(true, std::memory_order_release);
+  set_priority();
+  check_space();
+  while (options_.ingest && ingest_one()) {
+    set_priority();
+    MutexLock lock(mutex_);
+    if (stopping_) break;
+  }
+  give_held();
+  if (auto done = pool_.maintain(); !done.ok()) log_warn("store", "no spare segment could be made", {{"error", done.error().to_string()}});
+  retain();
+  working_.store(false, std::memory_order_release);
+}
+
+bool Indexer::ingest_one() {
+  WindowPart* part = window_.oldest_sealed();
+  if (part == nullptr) return false;
+  SealedSegment segment;
+  segment.id = part->last.value();
+  segment.first = part->first;
+  segment.last = part->last;
+  if (!part->records.empty()) {
+    segment.first_time_ms = part->records.front()->place().time_ms;
+    segment.last_time_ms = part->records.back()->place().time_ms;
+    newest_record_ms_ = std::max(newest_record_ms_, segment.last_time_ms);
+  }
+  segment.records = part->records;
+  segment.dedup = part->dedup;
+  segment.lost = part->lost;
+  Status done = history_.ingest(segment);
+  if (done.ok() && options_.sync_state) done = options_.sync_state();
+  if (!done.ok()) {
+    if (!ingest_alarm_) log_error("store", "a segment cannot enter history; tried again", {{"error", done.error().to_string()}});
+    ingest_alarm_ = true;
+    return false;
+  }
+  ingest_alarm_ = false;
+  const std::string file = part->file;
+  window_.mark_ingested(*part);  // the part may go at any time from here
+  queue_.nudge();
+  if (options_.fault_point) options_.fault_point("recycle");
+  recycle(file);
+  return true;
+}
+
+void Indexer::recycle(const std::string& file) {
+  MutexLock lock(mutex_);
+  held_.push_back(file);
+}
+
+// Files go back in order, and not while a backup reads them or a void segment waits to be overwritten (see SegmentPool).
+void Indexer::give_held() {
+  MutexLock lock(mutex_);
+  if (holding_ || pool_.has_dirty()) return;
+  for (const auto& file : held_) {
+    auto opened = fs_.open(pool_.path(file), OpenMode::Read);
+    const auto size = opened.ok() ? (*opened)->size() : Result<std::uint64_t>(0);
+    pool_.give(file, size.ok() && *size == pool_.segment_bytes());
+  }
+  held_.clear();
+}
+
+void Indexer::hold_files(bool hold) {
+  MutexLock lock(mutex_);
+  holding_ = hold;
+}
+
+void Indexer::check_space() {
+  const auto space = fs_.space(options_.data_folder);
+  if (!space.ok()) return;
+  const auto share = static_cast<std::uint64_t>(static_cast<double>(space->total_bytes) * options_.reserve_fraction);
+  const bool low = space->free_bytes < std::min(share, options_.reserve_bytes_max);
+  if (low != committer_.disk_low()) {
+    log_warn("store", low ? "the disk is full up to its reserve: sends are refused" : "the disk has space again",
+             {{"free_bytes", space->free_bytes}});
+  }
+  committer_.set_disk_low(low);
+}
+
+void Indexer::retain() {
+  const auto now = options_.clock->monotonic();
+  if (now < next_retain_) return;
+  next_retain_ = now + options_.retain_every;
+  if (!clock_is_sane()) return;
+  if (auto done = history_.retain(options_.clock->wall()); !done.ok()) {
+    log_error("store", "retention failed", {{"error", done.error().to_string()}});
+  }
+  if (const LogPosition trimmed = history_.trimmed_through(); trimmed != trimmed_) {
+    trimmed_ = trimmed;
+    intake_.raise_trim_version();
+  }
+}
+
+// A wall clock that jumps must not make retention drop what is young.
+bool Indexer::clock_is_sane() {
+  constexpr auto kTolerance = std::chrono::hours(1);
+  const auto wall = options_.clock->wall();
+  const auto walked = std::chrono::duration_cast<Milliseconds>(options_.clock->monotonic() - start_monotonic_);
+  const auto drift = (wall - start_wall_) - walked;
+  const bool sane = drift < kTolerance && drift > -kTolerance && to_ms(wall + kTolerance) >= static_cast<std::int64_t>(newest_record_ms_);
+  if (!sane && !clock_alarm_) {
+    log_error("store", "the wall clock has moved by more than an hour: retention and dedup expiry pause", {{"drift_ms", drift.count()}});
+  }
+  clock_alarm_ = !sane;
+  return sane;
+}
+
+void Indexer::set_priority() {
+  const bool raise = window_.bytes() > options_.window_bytes / 2;
+  if (raise == raised_) return;
+  raised_ = raise;
+  const sched_param none{};
+  // Failing is fine: only the share of the processor differs.
+  static_cast<void>(::sched_setscheduler(0, raise ? SCHED_OTHER : may_be_idle_ ? SCHED_IDLE : SCHED_BATCH, &none));
+}
+
+}  // namespace dunlin::embedded

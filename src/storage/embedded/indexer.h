@@ -1,0 +1,91 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/thread_annotations.h"
+#include "storage/embedded/history/history.h"
+#include "storage/embedded/log/commit_queue.h"
+#include "storage/embedded/log/committer.h"
+#include "storage/embedded/log/segment_pool.h"
+#include "storage/embedded/log/window.h"
+
+namespace dunlin::embedded {
+
+struct IndexerOptions {
+  const Clock* clock = nullptr;
+  std::string data_folder;
+  std::uint64_t window_bytes = 0;  // the priority rises above half of it
+  std::chrono::milliseconds retain_every{60000};
+  double reserve_fraction = 0.05;
+  std::uint64_t reserve_bytes_max = 4ULL << 30;
+  bool ingest = true;
+  std::function<Status()> sync_state;  // before a segment is recycled
+  std::function<void(std::string_view)> fault_point;
+};
+
+// Brings sealed parts of the window into history, then recycles their files; keeps spares ready, watches the disk's free space, and
+// lets history retain. One thread, SCHED_IDLE where it may come back from that (root or LimitNICE), else SCHED_BATCH; raised to
+// normal while the backlog is above half of its bound. What fails is tried again every 200 ms; the window's bound is what stops sends then.
+//
+// Order for one segment: ingest (atomic, durable) → state sync → the part may leave the window → the file is free. After a crash between
+// any two of them the part is read again from its file, and an ingest at or below history's position is refused without effect.
+class Indexer {
+ public:
+  Indexer(IndexerOptions options, FileSystem& files, Window& window, History& history, SegmentPool& pool, CommitQueue& queue,
+          Intake& intake, Committer& committer);
+  ~Indexer();
+
+  void start();
+  void stop();
+  void notify();  // a part was sealed
+  void check_space();
+  // While held, files are not recycled: a backup copies them.
+  void hold_files(bool hold);
+  bool idle() const { return !working_.load(std::memory_order_acquire); }
+
+ private:
+  void run();
+  void work();
+  bool ingest_one();
+  void recycle(const std::string& file);
+  void give_held();
+  void retain();
+  bool clock_is_sane();
+  void set_priority();
+
+  const IndexerOptions options_;
+  FileSystem& fs_;
+  Window& window_;
+  History& history_;
+  SegmentPool& pool_;
+  CommitQueue& queue_;
+  Intake& intake_;
+  Committer& committer_;
+  std::atomic<bool> working_{false};
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool notified_ GUARDED_BY(mutex_) = false;
+  bool holding_ GUARDED_BY(mutex_) = false;
+  std::vector<std::string> held_ GUARDED_BY(mutex_);
+
+  // indexer's thread only
+  MonotonicTime next_retain_{};
+  const MonotonicTime start_monotonic_;
+  const WallTime start_wall_;
+  std::uint64_t newest_record_ms_ = 0;
+  LogPosition trimmed_;
+  bool clock_alarm_ = false;
+  bool ingest_alarm_ = false;
+  bool may_be_idle_ = false;
+  bool raised_ = true;
+  std::thread thread_;
+};
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,346 @@
+#include "storage/embedded/log/committer.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace dunlin::embedded {
+namespace {
+
+constexpr std::size_t kMaxBatchRecords = 8192;
+constexpr std::size_t kEvictSlice = 2048;
+
+}  // namespace
+
+Committer::Committer(CommitterOptions options, Window& window, LaneTable& lanes, Intake& intake, CommitQueue& queue, LogWriter& writer,
+                     LogPosition last, std::uint64_t last_conversation_number)
+    : options_(std::move(options)),
+      window_(window),
+      lane_table_(lanes),
+      intake_(intake),
+      queue_(queue),
+      writer_(writer),
+      settled_(last.value()),
+      last_(last),
+      last_number_(last_conversation_number) {}
+
+Committer::~Committer() {
+  stop();
+}
+
+void Committer::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void Committer::stop() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true, std::memory_order_release);
+  queue_.nudge();
+  thread_.join();
+}
+
+void Committer::run() {
+  while (true) {
+    const bool last_round = stopping_.load(std::memory_order_acquire);
+    run_once(last_round ? std::chrono::milliseconds(0) : options_.heal_every);
+    if (last_round) return;
+  }
+}
+
+void Committer::run_once(std::chrono::milliseconds wait) {
+  if (window_.can_evict() && window_.evict(kEvictSlice)) wait = std::chrono::milliseconds(0);
+  queue_.take(input_, wait);
+  for (std::size_t done = 0; done < input_.size();) {
+    done = make_batch(done);
+    commit();
+    if (window_.can_evict()) window_.evict(kEvictSlice);
+  }
+  if (input_.empty()) idle_work();
+  input_.clear();
+  const std::function<void()>* job = nullptr;
+  {
+    MutexLock lock(job_mutex_);
+    job = job_;
+  }
+  if (job == nullptr) return;
+  (*job)();
+  MutexLock lock(job_mutex_);
+  job_ = nullptr;
+  job_done_.notify_all();
+}
+
+void Committer::run_between_batches(const std::function<void()>& job) {
+  if (!thread_.joinable()) return job();
+  MutexLock lock(job_mutex_);
+  while (job_ != nullptr) job_done_.wait(job_mutex_);
+  job_ = &job;
+  queue_.nudge();
+  while (job_ == &job) job_done_.wait(job_mutex_);
+}
+
+// Nothing to commit: get out of a failure, and make durable what was acked below fsync.
+void Committer::idle_work() {
+  if (writer_.broken()) {
+    if (can_write() && writer_.heal(last_.next()).ok()) log_info("store", "the log can be written again");
+  } else if (writer_.has_unsynced()) {
+    ignore(writer_.sync());
+  }
+  failing_.store(writer_.broken(), std::memory_order_release);
+}
+
+bool Committer::can_write() {
+  if (!writer_.broken()) return true;
+  const auto now = options_.clock->monotonic();
+  if (now < next_heal_) return false;
+  next_heal_ = now + options_.heal_every;
+  return true;
+}
+
+std::size_t Committer::make_batch(std::size_t from) {
+  batch_last_ = last_;
+  batch_number_ = last_number_;
+  batch_bytes_ = 0;
+  batch_sync_ = false;
+  may_write_ = can_write();
+  now_ms_ = static_cast<std::uint64_t>(to_ms(options_.clock->wall()));
+  window_full_.store(window_.bytes() > options_.window_bytes, std::memory_order_release);
+  window_.dedup().reserve(std::min(input_.size() - from, kMaxBatchRecords));
+  const std::uint64_t bound = writer_.max_batch_bytes();
+  for (; from < input_.size() && items_.size() < kMaxBatchRecords; ++from) {
+    Pending& pending = input_[from];
+    if (pending.kind == Pending::Kind::BeginSession) {
+      lanes_.begin(pending.request.session);
+    } else if (pending.kind == Pending::Kind::EndSession) {
+      end_session(pending);
+    } else {
+      const std::uint64_t bytes = record_bytes(*pending.request.message) + kTableRowBytes;
+      if (!items_.empty() && batch_bytes_ + bytes + kBatchHeadBytes > bound) break;
+      decide(pending);
+    }
+  }
+  return from;
+}
+
+void Committer::decide(Pending& pending) {
+  const AppendRequest& request = pending.request;
+  const Message& message = *request.message;
+  if (!lanes_.admit(request.session, message.conversation(), message.client_msg_id(), request.abandon)) {
+    return refuse(pending, ErrorCode::RetryInOrder);
+  }
+  if (pending.refused) return refuse_temporarily(pending, *pending.refused);
+  if (!is_new(pending)) {
+    if (answer_duplicate(pending)) return;
+    // Invariant 3: nobody has looked into history for this one.
+    if (pending.history == HistoryAnswer::NotAsked) return refuse_temporarily(pending, ErrorCode::StoreUnavailable);
+  }
+  const std::uint64_t bytes = record_bytes(message) + kTableRowBytes;
+  if (bytes + kBatchHeadBytes + 8 > writer_.max_batch_bytes()) return refuse(pending, ErrorCode::TooLarge);
+  if (!may_write_ || disk_low()) return refuse_temporarily(pending, ErrorCode::StoreUnavailable);
+  if (window_full()) return refuse_temporarily(pending, ErrorCode::Overloaded);
+  store(pending);
+}
+
+bool Committer::is_new(Pending& pending) {
+  if (pending.request.id && pending.request.id->session != pending.request.session) note_foreign_use(pending);
+  return pending.provably_new && !pending.lane->foreign_use.load(std::memory_order_relaxed);
+}
+
+// An id of another open session. It matters only if that session is of the same user: the sender is part of the key.
+void Committer::note_foreign_use(const Pending& pending) {
+  Lane* lane = lane_table_.find(pending.request.id->session);
+  if (lane == nullptr) return;
+  const std::uint64_t owner = lane->sender.load(std::memory_order_acquire);
+  const std::uint64_t sender = siphash64(options_.sender_secret, pending.request.message->sender()) | 1;
+  if (owner == 0 || owner == sender) lane->foreign_use.store(true, std::memory_order_release);
+}
+
+bool Committer::answer_duplicate(Pending& pending) {
+  const DedupKey& key = pending.dedup.key;
+  const bool found = window_.dedup().find(key, [&](DedupPlace place) {
+    if (place.part == DedupPlace::kBatch) {
+      const Window::Item& item = items_[place.index];
+      if (item.dedup.key != key) return false;
+      duplicate(pending, item.dedup, item.message->position(), true);
+      return true;
+    }
+    const Window::Known known = window_.dedup_at(place);
+    if (known.entry->key != key) return false;
+    duplicate(pending, *known.entry, known.position, false);
+    return true;
+  });
+  if (found) return true;
+  if (pending.history != HistoryAnswer::Present) return false;
+  duplicate(pending, *pending.found, LogPosition(), false);
+  return true;
+}
+
+void Committer::duplicate(Pending& pending, const DedupEntry& original, LogPosition position, bool in_batch) {
+  if (original.body_digest != pending.dedup.body_digest) return refuse(pending, ErrorCode::ClientMsgIdConflict);
+  // What history holds is synced (position 0 here).
+  const bool synced = !in_batch && position <= writer_.synced_through();
+  if (!synced && pending.request.durability == Durability::Fsync) batch_sync_ = true;
+  AppendOutcome& outcome = answer(pending, !synced);
+  outcome.duplicate = true;
+  outcome.seq = original.seq;
+  outcome.time_ms = original.time_ms;
+  outcome.durability = synced ? Durability::Fsync : Durability::Os;
+}
+
+void Committer::store(Pending& pending) {
+  Conversation& conversation = *pending.conversation;
+  ConversationHead& given = conversation.given;
+  if (given.number == 0) given.number = ++last_number_;
+  last_ = last_.next();
+  MessagePtr message = std::move(pending.request.message);
+  MessagePlace place;
+  place.seq = given.last_seq.next();
+  place.position = last_;
+  place.previous = given.last_position;
+  place.time_ms = now_ms_;
+  place.conversation_number = given.number;
+  place.first_user_count = given.first_user_count;
+  if (conversation.pair && conversation.pair->first == message->sender()) ++place.first_user_count;
+  message->set_place(place);
+  given.last_seq = place.seq;
+  given.last_position = place.position;
+  given.first_user_count = place.first_user_count;
+  batch_bytes_ += record_bytes(*message) + kTableRowBytes;
+  if (pending.request.durability == Durability::Fsync) batch_sync_ = true;
+
+  Window::Item item;
+  item.message = message;
+  item.conversation = &conversation;
+  item.dedup = pending.dedup;
+  item.dedup.seq = place.seq;
+  item.dedup.time_ms = place.time_ms;
+  item.dedup_slot = window_.dedup().insert(item.dedup.key, {DedupPlace::kBatch, static_cast<std::uint32_t>(items_.size())});
+  items_.push_back(std::move(item));
+  messages_.push_back(message);
+  AppendOutcome& outcome = answer(pending, true);
+  outcome.message = std::move(message);
+  outcome.seq = place.seq;
+  outcome.time_ms = place.time_ms;
+}
+
+AppendOutcome& Committer::answer(Pending& pending, bool needs_batch) {
+  AppendOutcome& outcome = outcomes_.emplace_back();
+  outcome.reply = pending.request.reply;
+  outcome.message = pending.request.message;
+  answers_.push_back({&pending, needs_batch});
+  return outcome;
+}
+
+void Committer::refuse(Pending& pending, ErrorCode code) {
+  answer(pending, false).refused = code;
+}
+
+void Committer::refuse_temporarily(Pending& pending, ErrorCode code) {
+  const Message& message = *pending.request.message;
+  lanes_.block(pending.request.session, message.conversation(), message.client_msg_id());
+  refuse(pending, code);
+}
+
+void Committer::commit() {
+  if (outcomes_.empty()) return;
+  if (!items_.empty() && !batch_sync_ && !allow_weak_ack()) batch_sync_ = true;
+  Status done;
+  if (!items_.empty()) {
+    const auto start = std::chrono::steady_clock::now();
+    done = writer_.append(messages_, batch_last_.next(), batch_sync_);
+    const auto took = std::chrono::steady_clock::now() - start;
+    stats_.batches.fetch_add(1, std::memory_order_relaxed);
+    if (batch_sync_) stats_.syncs.fetch_add(1, std::memory_order_relaxed);
+    stats_.commit_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
+    stats_.failovers.store(writer_.failovers(), std::memory_order_relaxed);
+  } else if (batch_sync_) {
+    done = writer_.sync();  // a duplicate asks for more than its original did
+  }
+  failing_.store(writer_.broken(), std::memory_order_release);
+  if (done.ok()) {
+    stats_.records.fetch_add(items_.size(), std::memory_order_relaxed);
+    const Durability level = batch_sync_ || !writer_.has_unsynced() ? Durability::Fsync : Durability::Os;
+    for (std::size_t i = 0; i < outcomes_.size(); ++i) {
+      if (answers_[i].needs_batch) outcomes_[i].durability = level;
+    }
+    if (!items_.empty()) window_.publish(items_);
+  } else {
+    next_heal_ = options_.clock->monotonic() + options_.heal_every;
+    log_error("store", "a batch could not be made durable and is refused",
+              {{"records", items_.size()}, {"error", done.error().to_string()}});
+    take_back();
+  }
+  tell();
+}
+
+bool Committer::allow_weak_ack() {
+  if (weak_acks_allowed_) return true;
+  weak_acks_allowed_ = !options_.before_weak_ack || options_.before_weak_ack().ok();
+  return weak_acks_allowed_;
+}
+
+void Committer::take_back() {
+  for (auto item = items_.rbegin(); item != items_.rend(); ++item) {
+    window_.dedup().erase(item->dedup.key, {DedupPlace::kBatch, static_cast<std::uint32_t>(items_.rend() - item - 1)});
+    MutexLock lock(intake_.shard_mutex(*item->conversation));
+    item->conversation->given = item->conversation->head;
+  }
+  last_ = batch_last_;
+  last_number_ = batch_number_;
+  for (std::size_t i = 0; i < outcomes_.size(); ++i) {
+    if (!answers_[i].needs_batch) continue;
+    AppendOutcome& outcome = outcomes_[i];
+    const AppendRequest& request = answers_[i].pending->request;
+    const Message& message = *outcome.message;
+    outcome.duplicate = false;
+    outcome.seq = MessageSeq();
+    if (!lanes_.admit(request.session, message.conversation(), message.client_msg_id(), request.abandon)) {
+      outcome.refused = ErrorCode::RetryInOrder;
+      continue;
+    }
+    lanes_.block(request.session, message.conversation(), message.client_msg_id());
+    outcome.refused = ErrorCode::StoreUnavailable;
+  }
+}
+
+void Committer::tell() {
+  for (const Answer& answer : answers_) release(*answer.pending);
+  CommitListener* listener = listener_.load(std::memory_order_acquire);
+  if (listener != nullptr) listener->on_outcomes(outcomes_, last_);
+  settled_.store(last_.value(), std::memory_order_release);
+  for (const Answer& answer : answers_) {
+    if (Lane* lane = answer.pending->lane) {
+      if (lane->pending.fetch_sub(1, std::memory_order_acq_rel) == 1 && lane->ended) finish_lane(*lane);
+    }
+    intake_.settled(answer.pending->bytes);
+  }
+  items_.clear();
+  messages_.clear();
+  outcomes_.clear();
+  answers_.clear();
+}
+
+void Committer::release(Pending& pending) {
+  pending.conversation->pins.fetch_sub(1, std::memory_order_release);
+  pending.pin = Window::Pin();
+}
+
+void Committer::end_session(Pending& pending) {
+  Lane* lane = lane_table_.find(pending.request.session);
+  if (lane == nullptr) {
+    pending.ended.complete({});
+    return;
+  }
+  lane->ended = true;
+  lane->waiters.push_back(std::move(pending.ended));
+  if (lane->pending.load(std::memory_order_acquire) == 0) finish_lane(*lane);
+}
+
+void Committer::finish_lane(Lane& lane) {
+  auto waiters = std::move(lane.waiters);
+  const SessionKey session = lane.key;
+  if (lane_table_.remove(session)) lanes_.end(session);
+  for (auto& waiter : waiters) waiter.complete({});
+}
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,143 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "messaging/delivery/send_lanes.h"
+#include "messaging/ports/message_store.h"
+#include "storage/embedded/log/intake.h"
+#include "storage/embedded/log/log_writer.h"
+
+namespace dunlin::embedded {
+
+struct CommitterOptions {
+  const Clock* clock = nullptr;
+  std::uint64_t window_bytes = 128ULL << 20;
+  std::chrono::milliseconds heal_every{500};
+  SipKey sender_secret;
+  // Before the first record that is acked without a sync: the store must learn durably that an unclean end needs a new epoch.
+  std::function<Status()> before_weak_ack;
+};
+
+// Gives every send its place, makes batches durable and tells the outcomes. One thread; reads no disk.
+//
+//   queue ─► decide (lane, dedup, place) ─► one write, one fdatasync ─► window ─► listener ─► settled
+//
+// Sends gather in the queue while the last batch is being flushed: that is the group commit.
+// Invariants:
+//  1. Places are given in `Conversation::given`, ahead of the published head. After a failed batch `given` = head again for every
+//  conversation
+//     of it, the positions, numbers and dedup entries of the batch are taken back, and the failed bytes are void (LogWriter), all before
+//     the next batch is made: no seq or position is given twice to records that can both be read.
+//  2. Nothing of a batch is told or shown before its write has succeeded, nor its fdatasync if any send of it or any duplicate in it asked
+//     for Fsync. A duplicate of a record of the same batch shares that batch's fate.
+//  3. A send that is not provably new is stored only when the batch, the window and history (HistoryAnswer with its pin) all lack its key.
+//     Where history was not asked (another session took an id of this lane between intake and here), it is refused temporarily; the
+//     repeat is looked up.
+//  4. Refusals pass through SendLanes in the order of the sends, so that after the first temporary one of a lane's conversation the others
+//     get RetryInOrder.
+//  5. Every Pending leaves exactly one outcome, and only then its conversation, lane, pin and bytes are released.
+//  6. settled() is raised after the listener has returned.
+class Committer {
+ public:
+  Committer(CommitterOptions options, Window& window, LaneTable& lanes, Intake& intake, CommitQueue& queue, LogWriter& writer,
+            LogPosition last, std::uint64_t last_conversation_number);
+  ~Committer();
+
+  void set_listener(CommitListener* listener) { listener_.store(listener, std::memory_order_release); }
+  void start();
+  // Settles all that is queued, then ends the thread. Nothing may be appended meanwhile.
+  void stop();
+  // Runs one round on the calling thread; for tests, without start().
+  void run_once(std::chrono::milliseconds wait);
+
+  // -- any thread
+  LogPosition settled() const { return LogPosition(settled_.load(std::memory_order_acquire)); }
+  void set_disk_low(bool low) { disk_low_.store(low, std::memory_order_release); }
+  bool failing() const { return failing_.load(std::memory_order_acquire); }
+  bool disk_low() const { return disk_low_.load(std::memory_order_acquire); }
+  bool window_full() const { return window_full_.load(std::memory_order_acquire); }
+  // Runs `job` on the committer's thread between two batches, and waits for it.
+  void run_between_batches(const std::function<void()>& job);
+
+  struct Stats {
+    std::atomic<std::uint64_t> batches{0};
+    std::atomic<std::uint64_t> records{0};
+    std::atomic<std::uint64_t> syncs{0};
+    std::atomic<std::uint64_t> commit_ns{0};
+    std::atomic<std::uint64_t> failovers{0};
+  };
+  const Stats& stats() const { return stats_; }
+
+ private:
+  // An outcome that is only true if the batch succeeds refers to the send that it answers.
+  struct Answer {
+    Pending* pending = nullptr;
+    bool needs_batch = false;
+  };
+
+  void run();
+  void idle_work();
+  std::size_t make_batch(std::size_t from);
+  void decide(Pending& pending);
+  void store(Pending& pending);
+  bool answer_duplicate(Pending& pending);
+  void duplicate(Pending& pending, const DedupEntry& original, LogPosition position, bool in_batch);
+  bool is_new(Pending& pending);
+  void note_foreign_use(const Pending& pending);
+  AppendOutcome& answer(Pending& pending, bool needs_batch);
+  void refuse(Pending& pending, ErrorCode code);
+  void refuse_temporarily(Pending& pending, ErrorCode code);
+  void commit();
+  bool allow_weak_ack();
+  void take_back();
+  void tell();
+  void release(Pending& pending);
+  void end_session(Pending& pending);
+  void finish_lane(Lane& lane);
+  bool can_write();
+
+  // constant
+  const CommitterOptions options_;
+  Window& window_;
+  LaneTable& lane_table_;
+  Intake& intake_;
+  CommitQueue& queue_;
+  LogWriter& writer_;
+
+  // any thread
+  std::atomic<CommitListener*> listener_{nullptr};
+  std::atomic<std::uint64_t> settled_;
+  std::atomic<bool> disk_low_{false};
+  std::atomic<bool> failing_{false};
+  std::atomic<bool> window_full_{false};
+  std::atomic<bool> stopping_{false};
+  Stats stats_;
+  Mutex job_mutex_;
+  CondVar job_done_;
+  const std::function<void()>* job_ GUARDED_BY(job_mutex_) = nullptr;
+
+  // committer's thread only
+  SendLanes lanes_;
+  std::vector<Pending> input_;
+  std::vector<Window::Item> items_;   // the batch
+  std::vector<MessagePtr> messages_;  // its records, for the writer
+  std::vector<AppendOutcome> outcomes_;
+  std::vector<Answer> answers_;  // one for each outcome
+  std::uint64_t batch_bytes_ = 0;
+  bool batch_sync_ = false;
+  bool may_write_ = true;
+  bool weak_acks_allowed_ = false;
+  LogPosition last_;
+  std::uint64_t last_number_;
+  LogPosition batch_last_;  // last_ and last_number_ before the batch
+  std::uint64_t batch_number_ = 0;
+  std::uint64_t now_ms_ = 0;
+  MonotonicTime next_heal_{};
+  std::thread thread_;
+};
+
+}  // namespace dunlin::embedded

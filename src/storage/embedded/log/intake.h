@@ -1,0 +1,79 @@
+#pragma once
+
+#include <atomic>
+#include <span>
+#include <vector>
+
+#include "base/siphash.h"
+#include "messaging/ports/message_store.h"
+#include "runtime/offload.h"
+#include "storage/embedded/history/history.h"
+#include "storage/embedded/log/commit_queue.h"
+#include "storage/embedded/log/conversations.h"
+#include "storage/embedded/log/lane_table.h"
+#include "storage/embedded/log/window.h"
+
+namespace dunlin::embedded {
+
+struct IntakeOptions {
+  SipKey dedup_secret;
+  std::uint64_t queue_bytes = 32ULL << 20;
+  // The hash that makes dedup keys of (conversation, sender, client_msg_id). Tests put a bad one here to force collisions.
+  SipHash128 (*hash)(const SipKey&, std::string_view) = &siphash128;
+};
+
+// Everything a send needs before the committer, which never reads disk: its dedup key, its conversation's head, and the look-up in
+// history when it is not provably new. Any thread calls append(); look-ups run on the offload pool.
+//
+// Order: as soon as one send of a conversation waits for a look-up, all later ones of it queue behind (`waiting` is set), and are handed
+// to the committer together in order. So sends of one session to one conversation reach the committer in the order of append().
+// Provably new: `<session>-<n>` from that very session with n above all its earlier ones, in order of append(), while no other session has
+// used an id of it. The first is decided here (a session's calls come one after another), the second by the committer in the order of
+// the log; both must hold. Sessions are random and never opened twice, so nothing was stored under such an id before.
+// A look-up takes a pin on the window first and the send keeps it: what leaves the window meanwhile was in history before.
+class Intake {
+ public:
+  Intake(IntakeOptions options, Conversations& conversations, LaneTable& lanes, Window& window, History& history, OffloadPool& pool,
+         CommitQueue& queue)
+      : options_(options), conversations_(conversations), lanes_(lanes), window_(window), history_(history), pool_(pool), queue_(queue) {}
+
+  void begin_session(SessionKey session);
+  void end_session(SessionKey session, Completer<void> ended);
+  void append(std::span<AppendRequest> requests);
+  DedupEntry dedup_of(const Message& message) const;
+
+  // By the committer, for each outcome.
+  void settled(std::uint32_t bytes) {
+    queued_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    queued_.fetch_sub(1, std::memory_order_release);
+  }
+  Mutex& shard_mutex(const Conversation& conversation) { return conversations_.shard_of(conversation).mutex; }
+  // Something taken is not settled, or a look-up still runs.
+  bool busy() const { return queued_.load(std::memory_order_acquire) != 0 || loads_.load(std::memory_order_acquire) != 0; }
+  std::uint64_t trim_version() const { return trim_version_.load(std::memory_order_acquire); }
+  void raise_trim_version() { trim_version_.fetch_add(1, std::memory_order_release); }
+
+ private:
+  void prepare(Pending& pending, AppendRequest& request);
+  bool is_provably_new(const Pending& pending) const;
+  void route(Pending& pending, std::vector<Pending>& ready, std::vector<Conversation*>& to_load);
+  void load(Conversation& conversation);
+  void look_up(Pending& pending);
+  void refuse_waiting(Conversation& conversation);
+  void take_waiting(Conversation& conversation, std::vector<Pending>& out);
+  bool finish_waiting(Conversation& conversation);
+
+  const IntakeOptions options_;
+  Conversations& conversations_;
+  LaneTable& lanes_;
+  Window& window_;
+  History& history_;
+  OffloadPool& pool_;
+  CommitQueue& queue_;
+  std::atomic<std::uint64_t> queued_bytes_{0};
+  std::atomic<std::uint64_t> queued_{0};
+  std::atomic<std::uint64_t> loads_{0};
+  std::atomic<std::uint64_t> trim_version_{1};
+};
+
+}  // namespace dunlin::embedded

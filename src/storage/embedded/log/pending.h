@@ -1,0 +1,50 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "messaging/ports/message_store.h"
+#include "runtime/completion.h"
+#include "storage/embedded/log/window.h"
+
+namespace dunlin::embedded {
+
+// An open session, as the store knows it. Lives from begin_session() until end_session() has completed.
+struct Lane {
+  explicit Lane(SessionKey session) : key(session) {}
+  const SessionKey key;
+  std::atomic<std::uint32_t> pending{0};         // taken and not settled
+  std::atomic<std::uint64_t> highest_number{0};  // of its own numbered ids, in the order of append(): see Intake
+  std::atomic<std::uint64_t> sender{0};          // hash of its user, 0 before the first send
+  // Another session of the same user has used an id of this one: nothing is provably new here any more. Set by the committer.
+  std::atomic<bool> foreign_use{false};
+  // committer only
+  bool ended = false;
+  std::vector<Completer<void>> waiters;
+};
+
+// What the look-up in history gave for a send that is not provably new.
+enum class HistoryAnswer : std::uint8_t { NotAsked, Absent, Present };
+
+// A send on its way from append() to the committer, or a session's begin or end in the same order.
+struct Pending {
+  enum class Kind : std::uint8_t { Append, BeginSession, EndSession };
+
+  Kind kind = Kind::Append;
+  HistoryAnswer history = HistoryAnswer::NotAsked;
+  bool provably_new = false;         // as far as Intake knows
+  bool wants_history = false;        // the look-up is still to be done
+  std::optional<ErrorCode> refused;  // decided before the committer saw it; only its lane is left to keep
+  AppendRequest request;
+  DedupEntry dedup;                      // key and digest; seq and time are the committer's
+  Conversation* conversation = nullptr;  // pinned
+  Lane* lane = nullptr;                  // counted in lane->pending; null for sessions that were not begun
+  Window::Pin pin;                       // with a history answer: see Window's invariant 3
+  std::optional<DedupEntry> found;       // HistoryAnswer::Present
+  std::uint32_t bytes = 0;               // charged to the queue
+  Completer<void> ended;                 // EndSession
+};
+
+}  // namespace dunlin::embedded

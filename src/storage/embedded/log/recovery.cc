@@ -1,0 +1,148 @@
+#include "storage/embedded/log/recovery.h"
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+
+namespace dunlin::embedded {
+
+Result<Recovered> Recovery::run(const std::string& data_folder, std::uint32_t secret) {
+  Recovered out;
+  last_number_ = history_.last_conversation_number();
+  TRY_ASSIGN(out.scan, scan_log(fs_, pool_.folder(), secret, history_.position(), *this));
+  LogScan& scan = out.scan;
+  if (scan.tail) TRY(keep_tail(data_folder, *scan.tail));
+  TRY(make_durable(scan));
+  end_part();
+  for (const auto& file : scan.files) {
+    pool_.know(file.name);
+    if (!file.in_log) pool_.give(file.name, file.bytes == pool_.segment_bytes());
+  }
+  for (const Lost& lost : unnamed_) {
+    // A later record of the same conversation may have told its name.
+    const auto named = names_.find(lost.number);
+    if (named == names_.end()) ++still_unnamed_;
+    log_error("store", "a record of the log is damaged",
+              {{"conversation", named == names_.end() ? fmt::format("number {}", lost.number) : named->second},
+               {"seq", lost.seq.value()},
+               {"position", lost.position.value()}});
+  }
+  if (scan.unknown != 0) log_error("store", "records of the log are lost without a trace", {{"records", scan.unknown}});
+  out.unnamed = still_unnamed_;
+  out.last_conversation_number = last_number_;
+  return out;
+}
+
+void Recovery::on_segment(const std::string& file) {
+  end_part();
+  file_ = file;
+}
+
+void Recovery::end_part() {
+  // An empty part (all of its records were repeats) leaves its file alone until the next start.
+  if (!file_.empty()) static_cast<void>(window_.seal(file_));
+}
+
+Conversation& Recovery::conversation(std::string_view name) {
+  const std::size_t hash = Conversations::hash_of(name);
+  Conversations::Shard& shard = conversations_.shard_of(hash);
+  MutexLock lock(shard.mutex);
+  Conversation& found = conversations_.find_or_add(shard, hash, name);
+  found.loaded = true;
+  return found;
+}
+
+void Recovery::on_record(MessagePtr message) {
+  Conversation& c = conversation(message->conversation());
+  const MessagePlace& place = message->place();
+  if (c.given.last_seq >= place.seq) {
+    log_error("store", "a record of the log repeats a seq and is skipped",
+              {{"conversation", c.id}, {"seq", place.seq.value()}, {"position", place.position.value()}});
+    return;
+  }
+  names_.try_emplace(place.conversation_number, c.id);
+  last_number_ = std::max(last_number_, place.conversation_number);
+  if (c.given.last_seq != MessageSeq()) {
+    // What is missing between two records was lost without a trace.
+    for (MessageSeq seq = c.given.last_seq.next(); seq < place.seq; seq = seq.next()) {
+      c.given.number = place.conversation_number;
+      put_lost({place.position.prev(), place.conversation_number, seq, c.id});
+    }
+  }
+  if (place.previous == LogPosition()) c.readable_version = intake_.trim_version();
+  c.given.number = place.conversation_number;
+  c.given.last_seq = place.seq;
+  c.given.last_position = place.position;
+  c.given.first_user_count = place.first_user_count;
+  Window::Item item;
+  item.dedup = intake_.dedup_of(*message);
+  item.dedup.seq = place.seq;
+  item.dedup.time_ms = place.time_ms;
+  item.conversation = &c;
+  item.message = std::move(message);
+  window_.dedup().reserve(1);
+  item.dedup_slot = window_.dedup().insert(item.dedup.key, {DedupPlace::kBatch, 0});
+  window_.publish({&item, 1});
+}
+
+void Recovery::on_lost(LogPosition position, std::uint64_t number, MessageSeq seq, std::string_view name) {
+  last_number_ = std::max(last_number_, number);
+  Lost lost{position, number, seq, std::string(name)};
+  if (lost.conversation.empty()) lost.conversation = name_of(number, seq);
+  if (lost.conversation.empty()) {
+    unnamed_.push_back(std::move(lost));
+    return;
+  }
+  names_.try_emplace(number, lost.conversation);
+  put_lost(lost);
+}
+
+void Recovery::put_lost(const Lost& lost) {
+  Conversation& c = conversation(lost.conversation);
+  if (c.given.last_seq >= lost.seq) return;
+  log_error("store", "a record of the log is damaged",
+            {{"conversation", lost.conversation}, {"seq", lost.seq.value()}, {"position", lost.position.value()}});
+  if (!c.run.empty()) {
+    for (MessageSeq seq = c.given.last_seq.next(); seq < lost.seq; seq = seq.next()) {
+      window_.publish_lost({ConversationId(std::string_view(c.id)), lost.number, seq, lost.position.prev()}, c);
+    }
+  }
+  c.given.number = lost.number;
+  c.given.last_seq = lost.seq;
+  c.given.last_position = lost.position;
+  window_.publish_lost({ConversationId(std::string_view(c.id)), lost.number, lost.seq, lost.position}, c);
+}
+
+// The conversation's name from any other record under its number.
+std::string Recovery::name_of(std::uint64_t number, MessageSeq seq) {
+  if (const auto found = names_.find(number); found != names_.end()) return found->second;
+  if (seq.value() < 2) return {};
+  ConversationHead head;
+  head.number = number;
+  head.last_seq = seq.prev();
+  auto page = history_.range(head, {ConversationId(), MessageSeq(1), seq.prev(), 1, 1 << 20, true});
+  if (!page.ok() || page->messages.empty()) return {};
+  return std::string(page->messages.front()->conversation());
+}
+
+// After kill -9 the kernel may hold pages that no sync has covered; what is served from here on must survive.
+Status Recovery::make_durable(const LogScan& scan) {
+  for (const auto& file : scan.files) {
+    if (!file.in_log) continue;
+    TRY_ASSIGN(const auto opened, fs_.open(pool_.path(file.name), OpenMode::Write));
+    TRY(opened->sync_data());
+  }
+  return fs_.sync_folder(pool_.folder());
+}
+
+Status Recovery::keep_tail(const std::string& data_folder, const TornTail& tail) {
+  const std::string path = fmt::format("{}/torn-{}-{}", data_folder, tail.file, tail.offset);
+  log_warn("store", "the end of the log is torn: copied aside and cut",
+           {{"file", tail.file}, {"offset", tail.offset}, {"bytes", tail.bytes.size()}, {"copy", path}});
+  TRY_ASSIGN(const auto copy, fs_.open(path, OpenMode::Create));
+  TRY(copy->truncate(0));
+  TRY(copy->write(0, tail.bytes));
+  return copy->sync_data();
+}
+
+}  // namespace dunlin::embedded

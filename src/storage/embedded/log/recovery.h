@@ -1,0 +1,59 @@
+#pragma once
+
+#include <string>
+#include <unordered_map>
+
+#include "storage/embedded/log/intake.h"
+#include "storage/embedded/log/log_scan.h"
+#include "storage/embedded/log/segment_pool.h"
+#include "storage/embedded/log/window.h"
+
+namespace dunlin::embedded {
+
+struct Recovered {
+  LogScan scan;
+  std::uint64_t last_conversation_number = 0;
+  std::uint64_t unnamed = 0;  // lost records whose conversation could not be found out
+};
+
+// Puts the log that history does not hold back into the window: each segment file becomes a sealed part. Free files go to the pool. The
+// torn tail is copied to <data>/torn-<file>-<offset> and logged; lost records are named and become gaps. Before any thread starts.
+class Recovery final : public LogScanSink {
+ public:
+  Recovery(FileSystem& files, Conversations& conversations, Window& window, Intake& intake, History& history, SegmentPool& pool)
+      : fs_(files), conversations_(conversations), window_(window), intake_(intake), history_(history), pool_(pool) {}
+
+  Result<Recovered> run(const std::string& data_folder, std::uint32_t secret);
+
+  void on_segment(const std::string& file) override;
+  void on_record(MessagePtr message) override;
+  void on_lost(LogPosition position, std::uint64_t number, MessageSeq seq, std::string_view conversation) override;
+
+ private:
+  struct Lost {
+    LogPosition position;
+    std::uint64_t number = 0;
+    MessageSeq seq;
+    std::string conversation;
+  };
+  Conversation& conversation(std::string_view name);
+  void put_lost(const Lost& lost);
+  std::string name_of(std::uint64_t number, MessageSeq seq);
+  void end_part();
+  Status make_durable(const LogScan& scan);
+  Status keep_tail(const std::string& data_folder, const TornTail& tail);
+
+  FileSystem& fs_;
+  Conversations& conversations_;
+  Window& window_;
+  Intake& intake_;
+  History& history_;
+  SegmentPool& pool_;
+  std::unordered_map<std::uint64_t, std::string> names_;  // conversation number → id, of the records read
+  std::string file_;                                      // that is being read; empty before the first
+  std::vector<Lost> unnamed_;
+  std::uint64_t last_number_ = 0;
+  std::uint64_t still_unnamed_ = 0;
+};
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/thread_annotations.h"
+#include "storage/embedded/file/file_system.h"
+
+namespace dunlin::embedded {
+
+// A segment file that the log may write: of full size, every block of it on the disk (zeros, or an earlier life's bytes).
+struct SegmentSlot {
+  std::string name;
+  std::unique_ptr<File> file;
+};
+
+// The files of the log folder that hold nothing of the log. Two are kept ready (part of the reserve for a full disk), so that the
+// committer does not wait for zeros to be written; the indexer gives files back and calls maintain().
+// A file whose write or sync failed is *dirty*: it is written anew before it is used again, and while there is one nothing is
+// recycled, because its void content is only void as long as the segments after it exist.
+// Names are p<partition>-<number>.seg and never change; which segment a file holds is told by its batches. Any thread.
+class SegmentPool {
+ public:
+  static constexpr std::size_t kSpares = 2;
+
+  SegmentPool(FileSystem& files, std::string folder, std::uint64_t segment_bytes)
+      : fs_(files), folder_(std::move(folder)), segment_bytes_(segment_bytes) {}
+
+  // A name in use at start, so that new files get others.
+  void know(const std::string& name) EXCLUDES(mutex_);
+  // A file that is free again. One that is not of full size is written anew first.
+  void give(const std::string& name, bool full_size) EXCLUDES(mutex_);
+  void give_dirty(const std::string& name) EXCLUDES(mutex_);
+  bool has_dirty() const { return dirty_count_.load(std::memory_order_acquire) != 0; }
+
+  // A spare; made on the spot when there is none.
+  Result<SegmentSlot> take() EXCLUDES(mutex_);
+
+  // Makes dirty files good, makes and removes spares. Blocks; indexer thread.
+  Status maintain() EXCLUDES(mutex_);
+
+  // A new file without waiting for its zeros to be durable: the first sync of the log makes them so. At start only.
+  Status make_first() EXCLUDES(mutex_);
+
+  const std::string& folder() const { return folder_; }
+  std::uint64_t segment_bytes() const { return segment_bytes_; }
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+
+ private:
+  Result<std::string> new_file(bool durable) EXCLUDES(mutex_);
+  Status fill(const std::string& name, bool durable);
+
+  FileSystem& fs_;
+  const std::string folder_;
+  const std::uint64_t segment_bytes_;
+  std::atomic<std::size_t> dirty_count_{0};
+  mutable Mutex mutex_;
+  std::vector<std::string> spares_ GUARDED_BY(mutex_);
+  std::vector<std::string> dirty_ GUARDED_BY(mutex_);
+  std::uint64_t last_number_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/thread_annotations.h"
+
+namespace dunlin::embedded {
+
+struct Conversation;
+
+// A user with records in the window.
+struct WindowUser {
+  explicit WindowUser(std::string_view name) : id(name) {}
+  const std::string id;
+  std::atomic<std::uint64_t> newest{0};      // position of the newest record that concerns him
+  std::vector<Conversation*> conversations;  // guarded by the shard: those of his with records in the window
+};
+
+// user → his conversations that have records in the window. Written by the committer alone; read by any thread.
+// Lock order: a shard here may be held while taking one of Conversations, never the other way round.
+class WindowUsers {
+ public:
+  static constexpr std::size_t kShards = 64;
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view id) const noexcept { return std::hash<std::string_view>{}(id); }
+  };
+  struct Shard {
+    Mutex mutex;
+    std::unordered_map<std::string_view, std::unique_ptr<WindowUser>, Hash, std::equal_to<>> users;  // keys view into the value
+  };
+  Shard& shard_of(std::string_view id) { return shards_[(Hash{}(id) >> 7) & (kShards - 1)]; }
+
+  // Committer only: the conversation has got its first, or lost its last, record in the window.
+  void add(Conversation& conversation);
+  void remove(Conversation& conversation);
+  static void raise(Conversation& conversation, LogPosition position);
+
+  // Position of the newest record of the user's in the window, if there is one.
+  std::optional<LogPosition> newest(std::string_view user);
+
+ private:
+  std::array<Shard, kShards> shards_;
+};
+
+}  // namespace dunlin::embedded

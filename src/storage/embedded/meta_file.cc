@@ -1,0 +1,95 @@
+#include "storage/embedded/meta_file.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/crc32c.h"
+
+namespace dunlin::embedded {
+namespace {
+
+constexpr std::string_view kMagic = "DUNLIN-1";
+constexpr std::size_t kBytes = 128;
+constexpr std::uint64_t kKnownReadOnly = 0;
+constexpr std::uint64_t kKnownIncompatible = 0;
+
+template <class T>
+void put(std::string& out, std::size_t at, T value) {
+  std::memcpy(out.data() + at, &value, sizeof value);
+}
+template <class T>
+T get(std::string_view in, std::size_t at) {
+  T value;
+  std::memcpy(&value, in.data() + at, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+Meta Meta::create() {
+  Meta meta;
+  meta.epoch = Epoch{SipKey::random().low};
+  meta.dedup_secret = SipKey::random();
+  meta.log_secret = static_cast<std::uint32_t>(SipKey::random().low);
+  return meta;
+}
+
+std::string encode_meta(const Meta& meta) {
+  std::string out(kBytes, '\0');
+  std::memcpy(out.data(), kMagic.data(), kMagic.size());
+  put(out, 8, meta.compatible);
+  put(out, 16, meta.read_only_compatible);
+  put(out, 24, meta.incompatible);
+  put(out, 32, meta.epoch.value);
+  put(out, 40, meta.dedup_secret.low);
+  put(out, 48, meta.dedup_secret.high);
+  put(out, 56, meta.log_secret);
+  put(out, 60, static_cast<std::uint8_t>(meta.clean));
+  put(out, 61, static_cast<std::uint8_t>(meta.weak_acks));
+  put(out, kBytes - 4, crc32c(std::string_view(out).substr(0, kBytes - 4)));
+  return out;
+}
+
+Result<Meta> decode_meta(std::string_view bytes) {
+  if (bytes.size() != kBytes || !bytes.starts_with(kMagic) ||
+      get<std::uint32_t>(bytes, kBytes - 4) != crc32c(bytes.substr(0, kBytes - 4))) {
+    return Error(ErrorCode::Corrupt, "the meta file is damaged; `dunlin restore` makes a data folder from a backup");
+  }
+  Meta meta;
+  meta.compatible = get<std::uint64_t>(bytes, 8);
+  meta.read_only_compatible = get<std::uint64_t>(bytes, 16);
+  meta.incompatible = get<std::uint64_t>(bytes, 24);
+  meta.epoch = Epoch{get<std::uint64_t>(bytes, 32)};
+  meta.dedup_secret = {get<std::uint64_t>(bytes, 40), get<std::uint64_t>(bytes, 48)};
+  meta.log_secret = get<std::uint32_t>(bytes, 56);
+  meta.clean = bytes[60] != 0;
+  meta.weak_acks = bytes[61] != 0;
+  if ((meta.incompatible & ~kKnownIncompatible) != 0 || (meta.read_only_compatible & ~kKnownReadOnly) != 0) {
+    return Error(ErrorCode::Config, "the data folder was written by a newer version of dunlin, which this one cannot write to");
+  }
+  return meta;
+}
+
+Result<std::optional<Meta>> read_meta(FileSystem& files, const std::string& folder) {
+  TRY_ASSIGN(const auto names, files.list(folder));
+  if (std::find(names.begin(), names.end(), "meta") == names.end()) return std::optional<Meta>();
+  TRY_ASSIGN(const auto file, files.open(folder + "/meta", OpenMode::Read));
+  std::string bytes;
+  TRY(file->read(0, kBytes + 1, bytes));
+  TRY_ASSIGN(Meta meta, decode_meta(bytes));
+  return std::optional<Meta>(meta);
+}
+
+Status write_meta(FileSystem& files, const std::string& folder, const Meta& meta) {
+  const std::string path = folder + "/meta";
+  {
+    TRY_ASSIGN(const auto file, files.open(path + ".new", OpenMode::Create));
+    TRY(file->truncate(0));
+    TRY(file->write(0, encode_meta(meta)));
+    TRY(file->sync_data());
+  }
+  TRY(files.rename(path + ".new", path));
+  return files.sync_folder(folder);
+}
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+
+#include "storage/embedded/data_lock.h"
+#include "storage/embedded/embedded_store.h"
+#include "storage/embedded/indexer.h"
+#include "storage/embedded/log/committer.h"
+#include "storage/embedded/log/recovery.h"
+#include "storage/embedded/meta_file.h"
+#include "storage/embedded/state/embedded_state_store.h"
+#include "storage/embedded/timeline_reader.h"
+
+namespace dunlin::embedded {
+
+// EmbeddedStore put together. Members stand in the order in which they are opened; they are closed in the reverse one.
+class StoreParts final : public EmbeddedStore {
+ public:
+  explicit StoreParts(EmbeddedOptions options);
+  ~StoreParts() override;
+  Status start();
+
+  // MessageStore
+  Epoch epoch() const override { return meta_.epoch; }
+  Durability durability() const override { return options_.durability; }
+  void set_listener(CommitListener* listener) override;
+  void begin_session(SessionKey session) override { intake_->begin_session(session); }
+  Task<void> end_session(SessionKey session) override;
+  void append(std::span<AppendRequest> requests) override;
+  LogPosition settled_position() const override { return committer_->settled(); }
+  LogPosition trimmed_through() const override { return history_->trimmed_through(); }
+  Task<Result<ConversationHead>> head(ConversationId conversation) override;
+  Task<Result<RangePage>> range(RangeQuery query) override;
+  std::optional<RangePage> range_in_memory(const RangeQuery& query) override { return reader_->range_in_memory(query); }
+  Task<Result<MessageSeq>> seq_at(ConversationId conversation, LogPosition position) override;
+  Task<Result<ActivityPage>> activity_since(UserId user, LogPosition after, std::size_t limit) override;
+  Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) override;
+  std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after) override {
+    return reader_->active_since_in_memory(user, after);
+  }
+  Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override;
+  Task<Result<FeedPage>> feed(LogPosition after, std::size_t max_messages) override;
+  StoreHealth health() const override;
+
+  // EmbeddedStore
+  void close() override;
+  const RecoveryReport& recovery() const override { return report_; }
+  LogStats log_stats() const override;
+  History::Stats history_stats() const override { return history_->stats(); }
+  StateStore& state() override { return *state_; }
+  Status flush_to_history(std::chrono::milliseconds deadline) override;
+  Status backup_to(const std::string& folder, const std::function<void(const BackupProgress&)>& progress) override;
+
+ private:
+  Status open_meta();
+  Status open_history();
+  Status recover();
+  void start_threads();
+  Status copy_log(const std::string& folder, const std::function<void(const BackupProgress&)>& progress);
+  void wait_for_reads();
+  // Runs `fn` (returning Result<T>) on the offload pool, counted so that close() can wait for it. Not a coroutine itself: gcc 12 destroys
+  // twice what a closure captured when it is a temporary inside a co_await.
+  template <class F>
+  auto on_disk(F fn) {
+    reads_.fetch_add(1, std::memory_order_relaxed);
+    std::shared_ptr<void> guard(nullptr, [this](void*) { reads_.fetch_sub(1, std::memory_order_release); });
+    return offload(*options_.offload, [fn = std::move(fn), guard = std::move(guard)]() mutable { return fn(); });
+  }
+  template <class T>
+  static Task<Result<T>> ready(T value) {
+    co_return Result<T>(std::move(value));
+  }
+
+  EmbeddedOptions options_;
+  SystemClock system_clock_;
+  FileSystem* files_;
+  std::optional<DataLock> lock_;
+  Meta meta_;
+  bool fresh_ = false;
+  RecoveryReport report_;
+  std::unique_ptr<History> history_;
+  std::unique_ptr<EmbeddedStateStore> state_;
+  std::unique_ptr<SegmentPool> pool_;
+  std::unique_ptr<Conversations> conversations_;
+  LaneTable lanes_;
+  CommitQueue queue_;
+  std::unique_ptr<Window> window_;
+  std::unique_ptr<Intake> intake_;
+  std::unique_ptr<LogWriter> writer_;
+  std::unique_ptr<TimelineReader> reader_;
+  std::unique_ptr<Committer> committer_;
+  std::unique_ptr<Indexer> indexer_;
+
+  std::atomic<CommitListener*> listener_{nullptr};
+  std::atomic<bool> closing_{false};
+  std::atomic<std::uint64_t> reads_{0};
+  bool closed_ = false;
+  std::mutex backup_mutex_;
+};
+
+}  // namespace dunlin::embedded

@@ -1,0 +1,246 @@
+#include "storage/embedded/timeline_reader.h"
+
+#include <algorithm>
+
+#include "storage/embedded/history/page_builder.h"
+
+namespace dunlin::embedded {
+namespace {
+
+// The asked interval within what exists.
+RangeQuery clamp(const RangeQuery& query, const ConversationHead& head) {
+  RangeQuery out = query;
+  out.from = std::max(query.from, MessageSeq(1));
+  out.to = std::min(query.to, head.last_seq);
+  return out;
+}
+
+void add_all(PageBuilder& page, std::vector<std::pair<MessageSeq, MessagePtr>>& messages) {
+  for (auto& [seq, message] : messages) {
+    if (page.done()) return;
+    if (message) page.add(std::move(message));
+  }
+}
+
+}  // namespace
+
+TimelineReader::Snapshot TimelineReader::snapshot(const ConversationId& id, const RangeQuery* query) {
+  Snapshot out;
+  const std::size_t hash = Conversations::hash_of(id.view());
+  Conversations::Shard& shard = conversations_.shard_of(hash);
+  const std::uint64_t version = intake_.trim_version();
+  MutexLock lock(shard.mutex);
+  Conversation* c = Conversations::find(shard, hash, id.view());
+  if (c == nullptr || !c->loaded) return out;
+  c->used = true;
+  out.known = true;
+  out.head = c->head;
+  out.readable_known = c->readable_version == version;
+  const SeqRun& run = c->run;
+  out.window_first = run.empty() ? c->head.last_seq.next() : run.first();
+  if (query == nullptr || run.empty()) return out;
+  const RangeQuery asked = clamp(*query, c->head);
+  MessageSeq from = std::max(asked.from, run.first());
+  if (from > asked.to) return out;
+  std::size_t bytes = 0;
+  for (std::uint64_t i = 0; i <= asked.to.value() - from.value() && out.messages.size() <= asked.max_messages; ++i) {
+    const MessageSeq seq(asked.newest_first ? asked.to.value() - i : from.value() + i);
+    const MessagePtr& message = run.at(seq);
+    out.messages.emplace_back(seq, message);
+    if (message) bytes += message->footprint();
+    if (bytes > asked.max_bytes && out.messages.size() > 1) break;
+  }
+  return out;
+}
+
+void TimelineReader::remember_readable(const ConversationId& id, MessageSeq first_readable, std::uint64_t version) {
+  const std::size_t hash = Conversations::hash_of(id.view());
+  Conversations::Shard& shard = conversations_.shard_of(hash);
+  MutexLock lock(shard.mutex);
+  Conversation* c = Conversations::find(shard, hash, id.view());
+  if (c == nullptr || !c->loaded) return;
+  c->head.first_readable = std::max(c->head.first_readable, first_readable);
+  c->readable_version = version;
+}
+
+std::optional<ConversationHead> TimelineReader::head_in_memory(const ConversationId& id) {
+  const Snapshot memory = snapshot(id, nullptr);
+  if (memory.known && memory.readable_known) return memory.head;
+  if (!memory.known && history_.position() == LogPosition()) return ConversationHead();
+  return std::nullopt;
+}
+
+Result<ConversationHead> TimelineReader::head(const ConversationId& id) {
+  const Snapshot memory = snapshot(id, nullptr);
+  if (memory.known && memory.readable_known) return memory.head;
+  const std::uint64_t version = intake_.trim_version();
+  TRY_ASSIGN(const auto stored, history_.head(id));
+  if (!memory.known) return stored.value_or(ConversationHead());
+  ConversationHead head = memory.head;
+  if (stored) head.first_readable = stored->first_readable;
+  remember_readable(id, head.first_readable, version);
+  return head;
+}
+
+std::optional<RangePage> TimelineReader::range_in_memory(const RangeQuery& query) {
+  Snapshot memory = snapshot(query.conversation, &query);
+  if (!memory.known || !memory.readable_known) return std::nullopt;
+  const RangeQuery asked = clamp(query, memory.head);
+  PageBuilder page(asked, memory.head.first_readable);
+  const MessageSeq needed = std::max(asked.from, memory.head.first_readable);  // below it nothing can be read anyway
+  if (needed < memory.window_first && asked.from <= asked.to) {
+    // Memory lacks the lower part: enough only if the page ends before it.
+    if (!asked.newest_first) return std::nullopt;
+    add_all(page, memory.messages);
+    if (!page.done()) return std::nullopt;
+  } else {
+    add_all(page, memory.messages);
+    if (memory.messages.empty() || !page.done()) page.missing_rest();
+  }
+  RangePage out = std::move(page).finish();
+  out.head = memory.head;
+  return out;
+}
+
+Result<RangePage> TimelineReader::range(const RangeQuery& query) {
+  Snapshot memory = snapshot(query.conversation, &query);
+  const std::uint64_t version = intake_.trim_version();
+  TRY_ASSIGN(const auto stored, history_.head(query.conversation));
+  if (!memory.known) {
+    if (!stored) return RangePage{};
+    memory.head = *stored;
+    memory.window_first = stored->last_seq.next();
+  } else if (stored) {
+    memory.head.first_readable = stored->first_readable;
+    remember_readable(query.conversation, stored->first_readable, version);
+  }
+  const RangeQuery asked = clamp(query, memory.head);
+  PageBuilder page(asked, memory.head.first_readable);
+  if (asked.newest_first) add_all(page, memory.messages);
+  if (stored && !page.done() && asked.from < memory.window_first && asked.from <= asked.to) {
+    RangeQuery older = asked;
+    if (asked.newest_first) {
+      older.to = std::min(page.next(), memory.window_first.prev());
+    } else {
+      older.to = std::min(asked.to, memory.window_first.prev());
+    }
+    if (older.from <= older.to) {
+      TRY_ASSIGN(RangePage part, history_.range(*stored, older));
+      std::vector<std::pair<MessageSeq, MessagePtr>> found;
+      MessageSeq edge = older.newest_first ? older.to.next() : older.from.prev();  // how far the part reaches
+      for (auto& message : part.messages) {
+        edge = message->seq();
+        found.emplace_back(edge, std::move(message));
+      }
+      for (const SeqGap& gap : part.gaps) edge = older.newest_first ? std::min(edge, gap.from) : std::max(edge, gap.to);
+      add_all(page, found);
+      const bool behind = older.newest_first ? edge <= page.next() && edge >= older.from : edge >= page.next() && edge <= older.to;
+      if (!page.done() && behind) page.missing_to(edge);
+      if (part.more) {
+        RangePage out = std::move(page).finish();
+        out.head = memory.head;
+        out.more = true;
+        return out;
+      }
+    }
+  }
+  if (!asked.newest_first) add_all(page, memory.messages);
+  // The window was copied only as far as the limits reach: what is left behind that is "more", not missing.
+  const bool copied_all = asked.newest_first
+                              ? memory.messages.empty() || memory.messages.back().first <= std::max(asked.from, memory.window_first)
+                              : memory.messages.empty() || memory.messages.back().first >= asked.to;
+  if (copied_all) page.missing_rest();
+  RangePage out = std::move(page).finish();
+  out.head = memory.head;
+  return out;
+}
+
+std::optional<MessageSeq> TimelineReader::seq_at_in_memory(const ConversationId& id, LogPosition position) {
+  const std::size_t hash = Conversations::hash_of(id.view());
+  Conversations::Shard& shard = conversations_.shard_of(hash);
+  MutexLock lock(shard.mutex);
+  const Conversation* c = Conversations::find(shard, hash, id.view());
+  if (c == nullptr || !c->loaded) return std::nullopt;
+  return Window::seq_at(*c, position);
+}
+
+Result<MessageSeq> TimelineReader::seq_at(const ConversationId& id, LogPosition position) {
+  if (const auto seq = seq_at_in_memory(id, position)) return *seq;
+  TRY_ASSIGN(const auto stored, history_.head(id));
+  if (!stored) return MessageSeq();
+  return history_.seq_at(*stored, position);
+}
+
+std::optional<bool> TimelineReader::active_since_in_memory(std::string_view user, LogPosition after) {
+  const auto newest = window_.users().newest(user);
+  if (newest && *newest > after) return true;
+  // The floor is read last: what has left the window has raised it before.
+  if (after < window_.floor()) return std::nullopt;
+  return false;
+}
+
+Result<ActivityPage> TimelineReader::activity_since(const UserId& user, LogPosition after, std::size_t limit) {
+  const Window::Pin pin = window_.pin();
+  const LogPosition stored = history_.position();
+  ActivityPage page;
+  if (after < stored) {
+    TRY_ASSIGN(page, history_.activity_since(user, after, limit));
+    // Segments that entered meanwhile are told from the window.
+    std::erase_if(page.entries, [&](const ActivityEntry& e) { return e.first_position > stored; });
+    if (page.more && !page.entries.empty()) return page;
+  }
+  ActivityPage recent = window_.activity_since(user.view(), std::max(after, stored), limit - page.entries.size());
+  for (auto& entry : recent.entries) page.entries.push_back(std::move(entry));
+  page.more = recent.more;
+  page.scanned_to = recent.scanned_to;
+  return page;
+}
+
+Result<ActivityPage> TimelineReader::activity_newest(const UserId& user, LogPosition from, std::size_t limit) {
+  const Window::Pin pin = window_.pin();
+  const LogPosition stored = history_.position();
+  ActivityPage page = window_.activity_newest(user.view(), stored, from, limit);
+  if (page.more) return page;
+  if (page.entries.size() == limit) {
+    page.more = stored != LogPosition();
+    return page;
+  }
+  if (stored == LogPosition()) return page;
+  TRY_ASSIGN(ActivityPage older, history_.activity_newest(user, std::min(from, stored), limit - page.entries.size()));
+  for (auto& entry : older.entries) page.entries.push_back(std::move(entry));
+  page.more = older.more;
+  page.truncated = older.truncated;
+  return page;
+}
+
+Result<ConversationsPage> TimelineReader::conversations(const UserId& user, const ConversationId& after, std::size_t limit) {
+  const Window::Pin pin = window_.pin();
+  ConversationsPage page;
+  if (history_.position() != LogPosition()) {
+    TRY_ASSIGN(page, history_.conversations(user, after, limit));
+  }
+  std::vector<ConversationId> recent = window_.conversations_of(user.view(), after.view());
+  if (page.more && !page.conversations.empty()) {
+    const ConversationId& last = page.conversations.back();
+    std::erase_if(recent, [&](const ConversationId& id) { return id > last; });  // they come with a later page
+  }
+  std::vector<ConversationId> merged;
+  std::set_union(page.conversations.begin(), page.conversations.end(), recent.begin(), recent.end(), std::back_inserter(merged));
+  if (merged.size() > limit) {
+    merged.resize(limit);
+    page.more = true;
+  }
+  page.conversations = std::move(merged);
+  return page;
+}
+
+Result<FeedPage> TimelineReader::feed(LogPosition after, std::size_t max_messages) {
+  const Window::Pin pin = window_.pin();
+  if (after < history_.position()) {
+    TRY_ASSIGN(FeedPage page, history_.feed(after, max_messages));
+    if (!page.messages.empty() || page.reset || page.next > after) return page;
+  }
+  return window_.feed(std::max(after, history_.position()), max_messages);
+}
+
+}  // namespace dunlin::embedded

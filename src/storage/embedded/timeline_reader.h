@@ -1,0 +1,53 @@
+#pragma once
+
+#include <optional>
+
+#include "storage/embedded/history/history.h"
+#include "storage/embedded/log/conversations.h"
+#include "storage/embedded/log/intake.h"
+#include "storage/embedded/log/window.h"
+
+namespace dunlin::embedded {
+
+// Answers reads from window and history together. What the window shows is copied before history is asked, so that nothing falls between:
+// a record that has left the window was in history before. The *_in_memory calls never block; the others read disk (offload pool only).
+class TimelineReader {
+ public:
+  TimelineReader(Conversations& conversations, Window& window, History& history, Intake& intake)
+      : conversations_(conversations), window_(window), history_(history), intake_(intake) {}
+
+  std::optional<ConversationHead> head_in_memory(const ConversationId& conversation);
+  Result<ConversationHead> head(const ConversationId& conversation);
+
+  std::optional<RangePage> range_in_memory(const RangeQuery& query);
+  Result<RangePage> range(const RangeQuery& query);
+
+  std::optional<MessageSeq> seq_at_in_memory(const ConversationId& conversation, LogPosition position);
+  Result<MessageSeq> seq_at(const ConversationId& conversation, LogPosition position);
+
+  std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after);
+  Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit);
+  Result<ActivityPage> activity_newest(const UserId& user, LogPosition from, std::size_t limit);
+  Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit);
+  Result<FeedPage> feed(LogPosition after, std::size_t max_messages);
+
+ private:
+  // What memory knows of a conversation: its head, and the messages of the query that the window holds (in the asked direction, as
+  // many as the limits allow; null for a lost one).
+  struct Snapshot {
+    bool known = false;           // else memory knows nothing
+    bool readable_known = false;  // head.first_readable is right
+    ConversationHead head;
+    MessageSeq window_first;  // first seq that the window holds; last_seq + 1 when none
+    std::vector<std::pair<MessageSeq, MessagePtr>> messages;
+  };
+  Snapshot snapshot(const ConversationId& conversation, const RangeQuery* query);
+  void remember_readable(const ConversationId& conversation, MessageSeq first_readable, std::uint64_t version);
+
+  Conversations& conversations_;
+  Window& window_;
+  History& history_;
+  Intake& intake_;
+};
+
+}  // namespace dunlin::embedded

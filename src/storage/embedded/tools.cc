@@ -1,0 +1,169 @@
+#include "storage/embedded/tools.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include "storage/embedded/data_lock.h"
+#include "storage/embedded/history/history.h"
+#include "storage/embedded/log/log_scan.h"
+#include "storage/embedded/meta_file.h"
+
+namespace dunlin::embedded {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Collects damage as intervals of one conversation.
+class Damaged {
+ public:
+  void add(const std::string& conversation, std::uint64_t number, std::uint64_t from, std::uint64_t to) {
+    auto& all = by_name_[{conversation, conversation.empty() ? number : 0}];
+    all.emplace_back(from, to);
+  }
+  std::vector<VerifyReport::Corrupt> merged() {
+    std::vector<VerifyReport::Corrupt> out;
+    for (auto& [name, spans] : by_name_) {
+      std::sort(spans.begin(), spans.end());
+      for (const auto& [from, to] : spans) {
+        if (!out.empty() && out.back().conversation == name.first && out.back().number == name.second && out.back().to_seq + 1 >= from) {
+          out.back().to_seq = std::max(out.back().to_seq, to);
+        } else {
+          out.push_back({name.first, name.second, from, to});
+        }
+      }
+    }
+    return out;
+  }
+
+ private:
+  std::map<std::pair<std::string, std::uint64_t>, std::vector<std::pair<std::uint64_t, std::uint64_t>>> by_name_;
+};
+
+// Counts the log's records; names lost ones by other records under their number.
+class CountingSink final : public LogScanSink {
+ public:
+  void on_segment(const std::string&) override {}
+  void on_record(MessagePtr message) override { names_.try_emplace(message->place().conversation_number, message->conversation()); }
+  void on_lost(LogPosition, std::uint64_t number, MessageSeq seq, std::string_view conversation) override {
+    if (!conversation.empty()) names_.try_emplace(number, conversation);
+    lost_.emplace_back(number, seq.value());
+  }
+  void report(Damaged& damaged) const {
+    for (const auto& [number, seq] : lost_) {
+      const auto name = names_.find(number);
+      damaged.add(name == names_.end() ? std::string() : name->second, number, seq, seq);
+    }
+  }
+
+ private:
+  std::map<std::uint64_t, std::string> names_;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> lost_;
+};
+
+void append_json_string(std::string& out, std::string_view text) {
+  out += '"';
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+Status copy_folder(const std::string& from, const std::string& to) {
+  std::error_code failed;
+  FileSystem& files = posix_file_system();
+  TRY(files.make_folder(to));
+  TRY_ASSIGN(const auto existing, files.list(to));
+  if (!existing.empty()) return Error(ErrorCode::Config, "folder " + to + " is not empty");
+  for (fs::recursive_directory_iterator entry(from, failed), end; !failed && entry != end; entry.increment(failed)) {
+    const fs::path relative = fs::relative(entry->path(), from, failed);
+    if (failed) break;
+    if (relative == "LOCK" || relative == "control.sock") continue;
+    const std::string target = (fs::path(to) / relative).string();
+    if (entry->is_directory()) {
+      TRY(files.make_folder(target));
+    } else if (entry->is_regular_file()) {
+      fs::copy_file(entry->path(), target, failed);
+      if (failed) break;
+      TRY_ASSIGN(const auto copy, files.open(target, OpenMode::Write));
+      TRY(copy->sync_data());
+    }
+  }
+  if (failed) return Error(ErrorCode::Io, "copying " + from + " to " + to + ": " + failed.message());
+  for (fs::recursive_directory_iterator entry(to, failed), end; !failed && entry != end; entry.increment(failed)) {
+    if (entry->is_directory()) TRY(files.sync_folder(entry->path().string()));
+  }
+  return files.sync_folder(to);
+}
+
+Result<Meta> meta_of(const std::string& folder) {
+  TRY_ASSIGN(const auto meta, read_meta(posix_file_system(), folder));
+  if (!meta) return Error(ErrorCode::NotFound, folder + " is not a data folder: it has no meta file");
+  return *meta;
+}
+
+}  // namespace
+
+Result<VerifyReport> verify_data(const std::string& folder) {
+  TRY_ASSIGN(const Meta meta, meta_of(folder));
+  VerifyReport report;
+  Damaged damaged;
+  LogPosition stored;
+  TRY_ASSIGN(const auto history, posix_file_system().list(folder + "/history"));
+  if (!history.empty()) {
+    TRY_ASSIGN(const HistoryReport counted, verify_history(folder + "/history", [&](const CorruptInterval& c) {
+                 damaged.add(c.conversation.str(), 0, c.from.value(), c.to.value());
+               }));
+    report.records = counted.records;
+    stored = counted.position;
+  }
+  CountingSink sink;
+  const std::string log = folder + "/log";
+  TRY_ASSIGN(const LogScan scan, scan_log(posix_file_system(), log, meta.log_secret, stored, sink));
+  sink.report(damaged);
+  report.records += scan.records;
+  report.corrupt = damaged.merged();
+  if (scan.unknown != 0) report.corrupt.push_back({"", 0, 0, scan.unknown});
+  report.cut_bytes = scan.tail ? scan.tail->bytes.size() : 0;
+  return report;
+}
+
+std::string to_json(const VerifyReport& report) {
+  std::string out = fmt::format("{{\"records\":{},\"corrupt\":[", report.records);
+  bool first = true;
+  for (const auto& corrupt : report.corrupt) {
+    if (!first) out += ',';
+    first = false;
+    out += "{\"conversation\":";
+    append_json_string(out, corrupt.conversation);
+    if (corrupt.conversation.empty()) out += fmt::format(",\"number\":{}", corrupt.number);
+    out += fmt::format(",\"from_seq\":{},\"to_seq\":{}}}", corrupt.from_seq, corrupt.to_seq);
+  }
+  out += fmt::format("],\"cut_bytes\":{}}}", report.cut_bytes);
+  return out;
+}
+
+Status backup_offline(const std::string& folder, const std::string& target) {
+  TRY(meta_of(folder));
+  TRY_ASSIGN(const auto lock, DataLock::acquire(folder));
+  return copy_folder(folder, target);
+}
+
+Status restore(const std::string& backup, const std::string& into) {
+  TRY_ASSIGN(Meta meta, meta_of(backup));
+  TRY(copy_folder(backup, into));
+  meta.epoch = Meta::create().epoch;
+  meta.clean = meta.weak_acks = false;
+  return write_meta(posix_file_system(), into, meta);
+}
+
+}  // namespace dunlin::embedded
