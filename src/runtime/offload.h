@@ -59,8 +59,8 @@ struct Unwrapped<Result<R>> {
 // awaits. Overloaded when the pool's queue is full; Cancelled when the pool stopped first.
 template <class F, class R = std::invoke_result_t<F&>, class T = typename offload_detail::Unwrapped<R>::type>
 Task<Result<T>> offload(OffloadPool& pool, F fn) {
-  auto [completer, completion] = make_completion<T>();
-  const bool queued = pool.submit([fn = std::move(fn), completer = std::move(completer)]() mutable {
+  auto ends = make_completion<T>();
+  const bool queued = pool.submit([fn = std::move(fn), completer = std::move(ends.first)]() mutable {
     if constexpr (std::is_void_v<R>) {
       fn();
       completer.complete({});
@@ -69,7 +69,7 @@ Task<Result<T>> offload(OffloadPool& pool, F fn) {
     }
   });
   if (!queued) co_return Error(ErrorCode::Overloaded, "the queue for blocking work is full");
-  co_return co_await std::move(completion);
+  co_return co_await std::move(ends.second);
 }
 
 }  // namespace dunlin

@@ -75,8 +75,8 @@ TEST(OffloadTest, WorksWithoutAWorkerAndFlattensResults) {
 }
 
 TEST(OffloadTest, AFullQueueGivesOverloaded) {
+  std::promise<void> entered, release;  // before the pool, whose thread uses them
   OffloadPool pool({.threads = 1, .queue_jobs = 1});
-  std::promise<void> entered, release;
   ASSERT_TRUE(pool.submit([&] {
     entered.set_value();
     release.get_future().wait();
