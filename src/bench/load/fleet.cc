@@ -59,7 +59,7 @@ void Fleet::on_packet(Link& link, const ScannedPacket& packet) {
   if (!clients_[index].connected && packet.kind == "connect") {
     take_connect_reply(index, packet.content);
   } else if (packet.kind == "error" || packet.kind == "kick") {
-    report_problem(index, fmt::format("{} {}", packet.kind, packet.content));
+    if (!on_client_error(index, packet)) report_problem(index, fmt::format("{} {}", packet.kind, packet.content));
   } else {
     on_client_packet(index, packet);
   }

@@ -50,6 +50,8 @@ class Fleet : public LinkEvents {
   virtual void on_connected(std::uint32_t) {}
   virtual void on_client_packet(std::uint32_t, const ScannedPacket&) {}
   virtual void on_client_read_end(std::uint32_t) {}
+  // True: the subclass deals with this error reply, and it is no problem.
+  virtual bool on_client_error(std::uint32_t, const ScannedPacket&) { return false; }
 
   void report_problem(std::uint32_t index, std::string_view what);
   LoadLoop& loop() { return loop_; }
