@@ -68,6 +68,12 @@ void Damage::row_found(Column& column, std::string_view what) {
   column.contain();
 }
 
+void Damage::rows_lost(const ConversationId& conversation, const SeqGap& seqs) {
+  if (logged_rows_.fetch_add(1, std::memory_order_relaxed) >= kLoggedRows) return;
+  log_error("history", "messages cannot be read",
+            {{"conversation", conversation.view()}, {"from_seq", seqs.from.value()}, {"to_seq", seqs.to.value()}});
+}
+
 void Damage::compaction_failed(const std::string& column, const rocksdb::Status& status) {
   const std::string file = file_in(status.ToString());
   if (note_file(file.empty() ? column : file)) {

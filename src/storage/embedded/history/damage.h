@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <set>
 #include <string>
@@ -23,6 +24,8 @@ class Damage {
   // A read of `column` failed with damage: contain it, log it once for each file.
   void found(Column& column, const rocksdb::Status& status);
   void row_found(Column& column, std::string_view what);
+  // Messages that no file gives any more: logged for operators, at most kLoggedRows lines in the life of the process.
+  void rows_lost(const ConversationId& conversation, const SeqGap& seqs);
   // Families in which a compaction met damage since the last call.
   std::vector<std::string> take_failed_columns();
   // RocksDB stopped all writes because of an error that is not damage of a table file; the indexer resumes it.
@@ -31,6 +34,7 @@ class Damage {
   std::uint64_t files() const;
 
  private:
+  static constexpr std::uint32_t kLoggedRows = 1000;
   class Listener;
   void compaction_failed(const std::string& column, const rocksdb::Status& status);
   void stopped(const rocksdb::Status& status);
@@ -40,6 +44,7 @@ class Damage {
   std::set<std::string> files_ GUARDED_BY(mutex_);
   std::set<std::string> failed_columns_ GUARDED_BY(mutex_);
   bool stopped_ GUARDED_BY(mutex_) = false;
+  std::atomic<std::uint32_t> logged_rows_{0};
   std::shared_ptr<Listener> listener_;
 };
 

@@ -20,7 +20,10 @@ class HistoryScribe {
  public:
   HistoryScribe() {
     static int next = 0;
-    folder = std::filesystem::temp_directory_path() / ("dunlin-history-" + std::to_string(getpid()) + "-" + std::to_string(next++));
+    // Every ingest syncs a dozen files; what is tested here does not depend on a disk.
+    const std::filesystem::path memory = "/dev/shm";
+    folder = (std::filesystem::exists(memory) ? memory : std::filesystem::temp_directory_path()) /
+             ("dunlin-history-" + std::to_string(getpid()) + "-" + std::to_string(next++));
     std::filesystem::create_directories(folder);
     options.path = path();
     options.clock = &clock;
@@ -86,6 +89,23 @@ class HistoryScribe {
     return segment;
   }
   Status ingest(History& history) { return history.ingest(seal()); }
+
+  // To play on from an earlier state of the folder.
+  struct Mark {
+    std::uint64_t numbers, position, sealed_through, segments;
+    std::map<ConversationId, ConversationHead> heads;
+    std::map<ConversationId, std::vector<MessagePtr>> messages;
+  };
+  Mark mark() const { return {numbers, position, sealed_through, segments, heads, messages}; }
+  void back_to(const Mark& mark) {
+    numbers = mark.numbers;
+    position = mark.position;
+    sealed_through = mark.sealed_through;
+    segments = mark.segments;
+    heads = mark.heads;
+    messages = mark.messages;
+    pending.clear();
+  }
 
   static DedupEntry dedup_of(const Message& message) {
     DedupEntry entry;

@@ -84,13 +84,21 @@ Result<ActivityPage> RocksHistory::activity_since(const UserId& user, LogPositio
       }
       for (auto& entry : entries) {
         if (entry.last_position <= after || entry.last_position > through) continue;
-        if (page.entries.size() >= limit) {
-          page.more = true;
-          page.scanned_to = page.entries.empty() ? after : page.entries.back().last_position;
-          return page;
+        if (page.entries.size() < limit) {
+          page.entries.push_back(std::move(entry));
+          continue;
         }
-        page.entries.push_back(std::move(entry));
+        if (!page.more) page.scanned_to = page.entries.empty() ? after : page.entries.back().last_position;
+        page.more = true;
+        page.scanned_to = std::min(page.scanned_to, entry.first_position.prev());
       }
+      // What is left out and begins below the page's end stands in the same segment: read on until its rows are over.
+      const auto begins_behind = [&](const ActivityEntry& e) { return e.first_position > page.scanned_to.next(); };
+      if (page.more && std::all_of(entries.begin(), entries.end(), begins_behind)) break;
+    }
+    if (page.more) {
+      page.scanned_to = std::max(page.scanned_to, after);
+      return page;
     }
     if (!rows.status().ok()) {
       damage_.found(*volume.activity, rows.status());

@@ -1,8 +1,9 @@
 #include <rocksdb/db.h>
 
 #include <algorithm>
+#include <optional>
+#include <vector>
 
-#include "base/log.h"
 #include "storage/embedded/history/page_builder.h"
 #include "storage/embedded/history/rocks_history.h"
 #include "storage/embedded/history/salvage.h"
@@ -93,23 +94,24 @@ class RangeRead {
 
   void salvage() {
     Salvage rows(newest_first_, number_);
+    std::optional<SeqGap> lost;
     for (std::uint64_t looked = 0; !page_.done() && looked < kSalvagePageRows; ++looked) {
       const MessageSeq seq = page_.next();
-      if (seq < readable_from_) return page_.missing_rest();
+      if (seq < readable_from_) {
+        page_.missing_rest();
+        break;
+      }
       rows_read_.fetch_add(1, std::memory_order_relaxed);
       const auto value = rows.row(seq);
       MessagePtr message = value ? decode_record(TimelineKey(number_, seq).view(), *value) : MessagePtr();
       if (message) {
         page_.add(std::move(message));
-      } else {
-        lost(seq);
+        continue;
       }
+      page_.missing_to(seq);
+      lost = SeqGap{lost ? std::min(lost->from, seq) : seq, lost ? std::max(lost->to, seq) : seq, SeqGap::Reason::Corrupt};
     }
-  }
-
-  void lost(MessageSeq seq) {
-    log_error("history", "a message cannot be read", {{"conversation", query_.conversation.view()}, {"seq", seq.value()}});
-    page_.missing_to(seq);
+    if (lost) damage_.rows_lost(query_.conversation, *lost);
   }
 
   const std::uint64_t number_;

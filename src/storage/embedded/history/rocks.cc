@@ -40,7 +40,6 @@ rocksdb::DBOptions history_db_options(std::shared_ptr<rocksdb::EventListener> li
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   options.skip_stats_update_on_db_open = true;
-  options.avoid_unnecessary_blocking_io = true;
   options.keep_log_file_num = 4;
   options.max_log_file_size = 4 << 20;
   options.info_log_level = rocksdb::WARN_LEVEL;

@@ -61,7 +61,7 @@ class Verification {
       for (const SeqGap& gap : page.gaps) {
         covered = std::max(covered, gap.to);
         if (gap.reason != SeqGap::Reason::Corrupt) continue;
-        if (open.to.next() != gap.from) {
+        if (open.from == MessageSeq(0) || open.to.next() != gap.from) {
           report(open);
           open.from = gap.from;
         }
