@@ -97,11 +97,13 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, ConnectCall connect) 
 
   host.services().store.begin_session(session->session_key);
   session->in_store = true;
-  const auto attachment = co_await host.cursors().attach({.user = session->user_id,
-                                                          .device = session->device,
-                                                          .token = connect.token,
-                                                          .token_given = connect.token_given,
-                                                          .inherited = std::move(inherited)});
+  // Named: gcc 12 copies an aggregate that is made inside a co_await expression bit by bit, and frees it twice.
+  AttachRequest request{.user = session->user_id,
+                        .device = session->device,
+                        .token = connect.token,
+                        .token_given = connect.token_given,
+                        .inherited = std::move(inherited)};
+  const auto attachment = co_await host.cursors().attach(std::move(request));
   session = host.find(handle);
   if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
   const Call call{host, session->connection, *session, connect.id};
