@@ -23,7 +23,12 @@ Task<Result<Attachment>> CursorKeeper::attach(AttachRequest request) {
   const bool other_epoch = request.token && request.token->epoch != store_.epoch();
   // Positions above what is stored come only from a log that was lost without a new epoch: nothing can be said about those either.
   const std::optional<LogPosition> acked = request.token ? request.token->position : std::nullopt;
-  const bool beyond = acked && *acked > store_.settled_position();
+  bool beyond = acked && *acked > store_.settled_position();
+  if (beyond) {
+    // The session that it was minted for may have been a little ahead of the settled position: is there such a record?
+    CO_TRY_ASSIGN(const FeedPage record, co_await store_.feed(acked->prev(), 1));
+    beyond = record.messages.empty();
+  }
   const bool fresh = request.token && now - request.token->minted < kForgetAfter;
 
   if (other_epoch || beyond) {

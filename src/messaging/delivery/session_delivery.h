@@ -136,6 +136,7 @@ class SessionDelivery {
   void finish_scan();
   void scan_failed(const Error& error);
   bool push_page(const ConversationId& conversation, const RangePage& page, MessageSeq& from);
+  static Task<Result<MessageSeq>> seq_at_least(MessageStore& store, ConversationId conversation, LogPosition position);
   static Task<void> scan(SessionDelivery* self);
   static Task<Step> fill_exceptions(Ticket& ticket);
   static Task<Step> fill_trimmed(Ticket& ticket);

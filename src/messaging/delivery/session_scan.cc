@@ -78,6 +78,15 @@ Task<void> SessionDelivery::scan(SessionDelivery* self) {
   }
 }
 
+// Like MessageStore::seq_at, but never lower than the truth: where retention hides it, all that is hidden counts.
+Task<Result<MessageSeq>> SessionDelivery::seq_at_least(MessageStore& store, ConversationId conversation, LogPosition position) {
+  CO_TRY_ASSIGN(const MessageSeq seq, co_await store.seq_at(conversation, position));
+  if (position >= store.trimmed_through()) co_return seq;
+  // Read after seq_at, so that it knows of every trim that seq_at knew of.
+  CO_TRY_ASSIGN(const ConversationHead head, co_await store.head(conversation));
+  co_return std::max(seq, head.first_readable.prev());
+}
+
 // Conversations that were not acked up to the position of the cursor it began from.
 Task<SessionDelivery::Step> SessionDelivery::fill_exceptions(Ticket& ticket) {
   std::vector<ConversationId> conversations;
@@ -88,7 +97,7 @@ Task<SessionDelivery::Step> SessionDelivery::fill_exceptions(Ticket& ticket) {
   }
   const LogPosition position = ticket.delivery->handled_;
   for (const ConversationId& conversation : conversations) {
-    auto to = co_await ticket.delivery->context_.store.seq_at(conversation, position);
+    auto to = co_await seq_at_least(ticket.delivery->context_.store, conversation, position);
     SessionDelivery* self = ticket.delivery;
     if (self == nullptr) co_return Step::Stop;
     if (!to.ok()) {
@@ -247,7 +256,7 @@ Task<SessionDelivery::Step> SessionDelivery::fill_trimmed_conversation(Ticket& t
   SessionDelivery* self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
   if (head.ok() && head->last_position <= self->handled_) co_return Step::Done;
-  auto to = co_await store.seq_at(conversation, self->trim_search_->through);
+  auto to = co_await seq_at_least(store, conversation, self->trim_search_->through);
   self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
   auto acked = co_await store.seq_at(conversation, self->handled_);
@@ -288,7 +297,8 @@ Task<SessionDelivery::Step> SessionDelivery::push_again(Ticket& ticket, Conversa
   for (MessageSeq from = flight->acked.next();;) {
     if (from > flight->sent) co_return Step::Done;
     const DeliveryOptions& options = self->context_.options;
-    auto page = co_await self->context_.store.range({conversation, from, flight->sent, options.page_messages, options.page_bytes, false});
+    RangeQuery query{conversation, from, flight->sent, options.page_messages, options.page_bytes, false};
+    auto page = co_await self->context_.store.range(std::move(query));
     self = ticket.delivery;
     if (self == nullptr || !page.ok()) co_return Step::Stop;
     const bool all = in_seq_order(

@@ -1,0 +1,62 @@
+// Delivery as a whole under a seed: users, devices, drops, cuts, crashes, trims. It stands here since it needs a store.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "storage/memory/delivery_world.h"
+
+namespace dunlin {
+namespace {
+
+// DUNLIN_SIMULATION_SEED runs one seed again; DUNLIN_SIMULATION_SEEDS runs so many.
+std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+void simulate(const DeliveryWorld::Faults& faults) {
+  const std::uint64_t one = number_from("DUNLIN_SIMULATION_SEED", 0);
+  const std::uint64_t first = one != 0 ? one : 1;
+  const std::uint64_t count = one != 0 ? 1 : number_from("DUNLIN_SIMULATION_SEEDS", 25);
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    SCOPED_TRACE("DUNLIN_SIMULATION_SEED=" + std::to_string(seed));
+    DeliveryWorld world(seed, faults);
+    for (int i = 0; i < 1500 && !testing::Test::HasFailure(); ++i) world.step();
+    if (!testing::Test::HasFailure()) world.settle();
+    if (!testing::Test::HasFailure()) world.check_converged();
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(DeliverySimulationTest, ConvergesWithoutFaults) {
+  simulate({});
+}
+
+TEST(DeliverySimulationTest, ConvergesWhenEveryHintIsDropped) {
+  simulate({.drop_hint = 1});
+}
+
+TEST(DeliverySimulationTest, ConvergesWhenSomeHintsAreDropped) {
+  simulate({.drop_hint = 0.2, .full_mailbox = 0.1});
+}
+
+TEST(DeliverySimulationTest, ConvergesWithSlowReadersLostAcksAndCrashes) {
+  simulate({.drop_hint = 0.05, .lose_ack = 0.5, .crash = 0.5, .queue_bound = 2});
+}
+
+TEST(DeliverySimulationTest, ConvergesWithASlowAndFailingStore) {
+  simulate({.drop_hint = 0.1,
+            .lose_ack = 0.2,
+            .crash = 0.3,
+            .append_delay = Milliseconds(400),
+            .read_delay = Milliseconds(300),
+            .read_failures = 0.1});
+}
+
+TEST(DeliverySimulationTest, NamesWhatRetentionHasTakenAndConverges) {
+  simulate({.drop_hint = 0.1, .full_mailbox = 0.05, .lose_ack = 0.3, .crash = 0.5, .trims = 0.5, .read_delay = Milliseconds(50)});
+}
+
+}  // namespace
+}  // namespace dunlin

@@ -1,0 +1,503 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "messaging/delivery/cursor_keeper.h"
+#include "messaging/delivery/dispatcher.h"
+#include "messaging/delivery/receipts.h"
+#include "messaging/delivery/session_delivery.h"
+#include "messaging/model/conversation.h"
+#include "runtime/spawn.h"
+#include "storage/memory/memory_message_store.h"
+#include "storage/memory/memory_state_store.h"
+
+namespace dunlin {
+
+// What really happened, against which devices and cursors are judged.
+struct Truth {
+  struct Record {
+    LogPosition position;
+    std::string client_msg_id;
+    std::string device;  // user/device that sent it
+  };
+  std::map<ConversationId, std::vector<Record>> timelines;  // seq - 1
+
+  std::uint64_t seq_at(const ConversationId& conversation, LogPosition position) const {
+    const auto at = timelines.find(conversation);
+    if (at == timelines.end()) return 0;
+    const auto above = std::ranges::upper_bound(at->second, position, {}, &Record::position);
+    return static_cast<std::uint64_t>(above - at->second.begin());
+  }
+};
+
+// One client device: what it has, what it has acked. Checks the order of everything it receives.
+struct SimDevice {
+  struct Known {
+    std::uint64_t baseline = 0;    // at or below it the device never asked for anything
+    std::set<std::uint64_t> seqs;  // received, or covered by a gap
+    std::uint64_t acked = 0;       // by acks that reached the server
+  };
+  UserId user;
+  DeviceId device;
+  std::string name;  // user/device
+  bool met = false;  // has ever connected
+  std::map<ConversationId, Known> conversations;
+  std::optional<LogPosition> token;  // of the newest sync_token it got
+  std::uint64_t sent = 0;
+
+  bool own(const Truth& truth, const ConversationId& conversation, std::uint64_t seq) const {
+    const auto at = truth.timelines.find(conversation);
+    return at != truth.timelines.end() && seq <= at->second.size() && at->second[seq - 1].device == name;
+  }
+  bool has(const Truth& truth, const ConversationId& conversation, std::uint64_t seq) {
+    Known& known = conversations[conversation];
+    return seq <= known.baseline || known.seqs.contains(seq) || own(truth, conversation, seq);
+  }
+  // Highest seq up to which it has everything.
+  std::uint64_t contiguous(const Truth& truth, const ConversationId& conversation) {
+    std::uint64_t seq = conversations[conversation].baseline;
+    while (has(truth, conversation, seq + 1)) ++seq;
+    return seq;
+  }
+  // Highest seq up to which everything is acked, own, or from before its time.
+  std::uint64_t covered(const Truth& truth, const ConversationId& conversation) {
+    const Known& known = conversations[conversation];
+    std::uint64_t seq = std::max(known.baseline, known.acked);
+    while (own(truth, conversation, seq + 1)) ++seq;
+    return seq;
+  }
+};
+
+// A live connection: a bounded write queue in front of the client.
+class SimSession final : public DeliverySink {
+ public:
+  struct Gap {
+    ConversationId conversation;
+    SeqGap gap;
+  };
+  using Packet = std::variant<MessagePtr, Gap>;
+
+  SimSession(SimDevice& of, ConnectionRef ref, DeliveryContext& context, std::size_t bound)
+      : device(of), connection(ref), session_key(SessionKey::random()), queue_bound(bound), delivery(context, *this) {}
+
+  Pushed push_message(const MessagePtr& message) override { return take(message); }
+  Pushed push_gap(const ConversationId& conversation, const SeqGap& gap) override { return take(Gap{conversation, gap}); }
+  const UserId& user() const override { return device.user; }
+  const SessionKey& key() const override { return session_key; }
+
+  SimDevice& device;
+  const ConnectionRef connection;
+  const SessionKey session_key;
+  const std::size_t queue_bound;
+  std::deque<Packet> queue;
+  bool was_at_bound = false;
+  bool attached = false;
+  std::uint64_t sent = 0;
+  SessionDelivery delivery;
+
+ private:
+  Pushed take(Packet packet) {
+    if (queue.size() >= queue_bound) {
+      was_at_bound = true;
+      return Pushed::AtBound;
+    }
+    queue.push_back(std::move(packet));
+    return Pushed::Queued;
+  }
+};
+
+// Users, devices, two workers and a store, all on one thread under one seed and a manual clock. Every step is random; every fault that
+// delivery has to survive is one of the steps.
+class DeliveryWorld final : public CommitListener {
+ public:
+  struct Faults {
+    double drop_hint = 0;     // silently
+    double full_mailbox = 0;  // a batch's hints lost, with the flag
+    double lose_ack = 0;
+    double crash = 0;  // of cuts: the cursor is not saved
+    double trims = 0;
+    double numbered_ids = 0.5;
+    std::size_t queue_bound = 8;
+    Milliseconds append_delay{0};
+    Milliseconds read_delay{0};
+    double read_failures = 0;
+  };
+
+  DeliveryWorld(std::uint64_t seed, Faults faults)
+      : random_(seed),
+        faults_(faults),
+        store_(store_options(seed, faults)),
+        dispatcher_(registry_, {&mailboxes_[0], &mailboxes_[1]}),
+        keeper_(store_, state_, clock_),
+        context_{store_, registry_, clock_, metrics_, {}} {
+    for (SimMailbox& mailbox : mailboxes_) mailbox.world = this;
+    context_.options.max_flights = 6;
+    context_.options.activity_page = 3;
+    context_.options.page_messages = 4;
+    store_.set_listener(this);
+    for (const char* user : {"ann", "bob", "cyd"}) {
+      for (int i = 0; i < 2; ++i) {
+        SimDevice& device = devices_.emplace_back();
+        device.user = UserId(user);
+        device.device = DeviceId("d" + std::to_string(i));
+        device.name = std::string(user) + "/" + device.device.str();
+      }
+    }
+  }
+
+  // The truth is noted before the dispatcher knows it.
+  void on_outcomes(std::span<AppendOutcome> outcomes, LogPosition settled_through) override {
+    for (const AppendOutcome& outcome : outcomes) {
+      if (outcome.refused || outcome.duplicate) continue;
+      auto& records = truth_.timelines[ConversationId(outcome.message->conversation())];
+      EXPECT_EQ(outcome.seq.value(), records.size() + 1);
+      records.push_back({outcome.message->position(), std::string(outcome.message->client_msg_id()), std::string(outcome.message->body())});
+    }
+    dispatcher_.on_outcomes(outcomes, settled_through);
+  }
+
+  void step() {
+    const int dice = chance(100);
+    if (dice < 25) return send();
+    if (dice < 45) return deliver();
+    if (dice < 65) return read_socket();
+    if (dice < 77) return ack();
+    if (dice < 80) return heartbeat();
+    if (dice < 85) return connect(pick(devices_));
+    if (dice < 88) return cut();
+    if (dice < 90) return save_cursors();
+    if (dice < 91) return take_token();
+    if (dice < 92) return trim();
+    pass_time(Milliseconds(chance(2000)));
+  }
+
+  // Everybody comes online and behaves; then every device must have everything.
+  void settle() {
+    faults_ = Faults{};
+    faults_.queue_bound = 16;
+    store_.set_read_failures(0);
+    for (int round = 0; round < 400; ++round) {
+      for (SimDevice& device : devices_) {
+        if (session_of(device) == nullptr) connect(device);
+      }
+      pass_time(Milliseconds(50));
+      while (!mailboxes_[0].queue.empty() || !mailboxes_[1].queue.empty()) deliver();
+      for (auto& [ref, session] : sessions_) {
+        while (!session->queue.empty()) read_socket(*session);
+        for (const auto& [conversation, records] : truth_.timelines) ack(*session, conversation);
+        if (round % 10 == 9 && session->attached) session->delivery.on_heartbeat();
+      }
+      if (round > 20 && settled()) return;
+    }
+    EXPECT_TRUE(settled()) << "not everybody caught up";
+  }
+
+  void check_converged() {
+    for (SimDevice& device : devices_) {
+      for (const auto& [conversation, records] : truth_.timelines) {
+        const auto pair = parse_private(conversation.view());
+        if (!pair->has(device.user.view())) continue;
+        EXPECT_EQ(device.contiguous(truth_, conversation), records.size()) << device.name << " in " << conversation.view();
+      }
+    }
+    for (auto& [ref, session] : sessions_) {
+      EXPECT_TRUE(session->delivery.cursor().exceptions.empty());
+      EXPECT_EQ(session->delivery.cursor().position, store_.settled_position()) << session->device.name;
+    }
+    EXPECT_EQ(metrics_.lagging_sessions.value(), 0);
+  }
+
+  const Truth& truth() const { return truth_; }
+  std::uint64_t pushes() const { return metrics_.pushes_total.value(); }
+  ServerMetrics& metrics() { return metrics_; }
+
+ private:
+  struct SimMailbox final : public WorkerMailbox {
+    bool post(DeliveryBatch batch) override { return world->posted(*this, std::move(batch)); }
+    DeliveryWorld* world = nullptr;
+    std::deque<DeliveryBatch> queue;
+    bool hints_lost = false;
+  };
+
+  MemoryStoreOptions store_options(std::uint64_t seed, const Faults& faults) const {
+    MemoryStoreOptions out;
+    out.clock = &clock_;
+    out.seed = seed;
+    out.append_delay = faults.append_delay;
+    out.read_delay = faults.read_delay;
+    out.read_failures = faults.read_failures;
+    return out;
+  }
+
+  int chance(int below) { return std::uniform_int_distribution<>(0, below - 1)(random_); }
+  bool happens(double share) { return std::uniform_real_distribution<>(0, 1)(random_) < share; }
+  template <class C>
+  typename C::value_type& pick(C& from) {
+    return *std::next(from.begin(), chance(static_cast<int>(from.size())));
+  }
+  SimSession* session_of(const SimDevice& device) {
+    for (auto& [ref, session] : sessions_) {
+      if (&session->device == &device) return session.get();
+    }
+    return nullptr;
+  }
+  SimSession* any_session() { return sessions_.empty() ? nullptr : pick(sessions_).second.get(); }
+
+  void send() {
+    SimSession* session = any_session();
+    if (session == nullptr || !session->attached) return;
+    SimDevice& device = session->device;
+    const std::string peer = pick(devices_).user.str();
+    const ConversationId conversation = private_conversation(device.user.view(), peer);
+    ++session->sent;
+    const std::string id = happens(faults_.numbered_ids) ? session->session_key.text() + "-" + std::to_string(session->sent)
+                                                         : device.name + "#" + std::to_string(++device.sent);
+    AppendRequest request;
+    request.message = Message::create({conversation.view(), device.user.view(), id, {}, device.name});
+    request.session = session->session_key;
+    request.id = NumberedMsgId::parse(id);
+    request.reply = {session->connection, 0};
+    store_.append({&request, 1});
+  }
+
+  bool posted(SimMailbox& mailbox, DeliveryBatch batch) {
+    const bool full = happens(faults_.full_mailbox);
+    if (full) {
+      mailbox.hints_lost = mailbox.hints_lost || !batch.hints.empty();
+      batch.hints.clear();
+    }
+    std::erase_if(batch.hints, [&](const Hint&) { return happens(faults_.drop_hint); });
+    mailbox.queue.push_back(std::move(batch));
+    return !full;
+  }
+
+  void deliver() {
+    SimMailbox& mailbox = mailboxes_[static_cast<std::size_t>(chance(2))];
+    if (!mailbox.queue.empty()) {
+      DeliveryBatch batch = std::move(mailbox.queue.front());
+      mailbox.queue.pop_front();
+      for (const Hint& hint : batch.hints) {
+        const auto at = sessions_.find(hint.connection);
+        if (at != sessions_.end()) at->second->delivery.on_hint(hint);
+      }
+    }
+    if (!std::exchange(mailbox.hints_lost, false)) return;
+    for (auto& [ref, session] : sessions_) {
+      if (&mailboxes_[worker_of(ref)] == &mailbox) session->delivery.compare();
+    }
+  }
+
+  void read_socket() {
+    SimSession* session = any_session();
+    if (session == nullptr) return;
+    for (int n = chance(6); n >= 0 && !session->queue.empty(); --n) read_socket(*session);
+  }
+
+  void read_socket(SimSession& session) {
+    const SimSession::Packet packet = std::move(session.queue.front());
+    session.queue.pop_front();
+    if (const auto* message = std::get_if<MessagePtr>(&packet)) {
+      receive(session.device, **message);
+    } else {
+      receive(session.device, std::get<SimSession::Gap>(packet));
+    }
+    if (session.was_at_bound && session.queue.size() <= session.queue_bound / 2) {
+      session.was_at_bound = false;
+      session.delivery.on_drained();
+    }
+  }
+
+  void receive(SimDevice& device, const Message& message) {
+    const ConversationId conversation(message.conversation());
+    const std::uint64_t seq = message.seq().value();
+    EXPECT_LE(seq, device.contiguous(truth_, conversation) + 1) << device.name << " got a hole in " << conversation.view();
+    EXPECT_EQ(message.client_msg_id(), truth_.timelines[conversation][seq - 1].client_msg_id);
+    device.conversations[conversation].seqs.insert(seq);
+  }
+  void receive(SimDevice& device, const SimSession::Gap& gap) {
+    EXPECT_LE(gap.gap.from.value(), device.contiguous(truth_, gap.conversation) + 1) << device.name << " got a gap behind a hole";
+    EXPECT_EQ(gap.gap.reason, SeqGap::Reason::Truncated);
+    EXPECT_LE(truth_.timelines[gap.conversation][gap.gap.to.value() - 1].position, store_.trimmed_through())
+        << "a gap where nothing was trimmed";
+    for (std::uint64_t seq = gap.gap.from.value(); seq <= gap.gap.to.value(); ++seq) {
+      device.conversations[gap.conversation].seqs.insert(seq);
+    }
+  }
+
+  void ack() {
+    SimSession* session = any_session();
+    if (session == nullptr || truth_.timelines.empty()) return;
+    ack(*session, pick(truth_.timelines).first);
+  }
+  void ack(SimSession& session, const ConversationId& conversation) {
+    SimDevice& device = session.device;
+    const std::uint64_t has = device.contiguous(truth_, conversation);
+    // A cumulative ack may be any seq up to what it has.
+    const std::uint64_t seq = faults_.lose_ack > 0 && has > 0 ? has - static_cast<std::uint64_t>(chance(2)) : has;
+    if (seq == 0 || happens(faults_.lose_ack)) return;
+    const auto effect = session.delivery.on_ack(conversation.view(), MessageSeq(seq));
+    if (effect.raised) {
+      EXPECT_LE(effect.delivered.value(), seq);
+    }
+    SimDevice::Known& known = device.conversations[conversation];
+    known.acked = std::max(known.acked, seq);
+  }
+
+  void heartbeat() {
+    SimSession* session = any_session();
+    if (session != nullptr && session->attached) session->delivery.on_heartbeat();
+  }
+
+  void connect(SimDevice& device) {
+    std::optional<DeviceCursor> inherited;
+    if (SimSession* old = session_of(device)) {
+      if (!old->attached) return;
+      if (happens(0.5)) inherited = checked_cursor(*old);
+      end(*old);
+    }
+    const std::uint16_t worker = static_cast<std::uint16_t>(chance(2));
+    const ConnectionRef ref = std::uint64_t{worker} << 54 | ++connections_;
+    auto session = std::make_unique<SimSession>(device, ref, context_, faults_.queue_bound);
+    EXPECT_TRUE(registry_.add(device.user.view(), device.device.view(), ref).empty());
+    store_.begin_session(session->session_key);
+    sessions_.emplace(ref, std::move(session));
+    AttachRequest request{device.user, device.device, std::nullopt, false, std::move(inherited)};
+    if (device.token && happens(0.5)) {
+      request.token = SyncToken{store_.epoch(), *device.token, *device.token, clock_.wall()};
+      request.token_given = true;
+    }
+    spawn(attach(this, ref, std::move(request)));
+  }
+
+  static Task<void> attach(DeliveryWorld* world, ConnectionRef ref, AttachRequest request) {
+    auto attachment = co_await world->keeper_.attach(std::move(request));
+    const auto at = world->sessions_.find(ref);
+    if (at == world->sessions_.end()) co_return;
+    SimSession& session = *at->second;
+    if (!attachment.ok()) {
+      world->end(session);
+      co_return;
+    }
+    EXPECT_NE(attachment->resume, ResumeKind::Reset);
+    world->begin(session, attachment->cursor);
+  }
+
+  void begin(SimSession& session, const DeviceCursor& cursor) {
+    SimDevice& device = session.device;
+    if (!device.met) {
+      for (const auto& [conversation, records] : truth_.timelines) {
+        const auto at = cursor.exceptions.find(conversation);
+        device.conversations[conversation].baseline =
+            at != cursor.exceptions.end() ? at->second.value() : truth_.seq_at(conversation, cursor.position);
+      }
+      device.met = true;
+    }
+    check(device, cursor.position, &cursor.exceptions);
+    session.attached = true;
+    session.delivery.start(cursor);
+  }
+
+  void cut() {
+    SimSession* session = any_session();
+    if (session == nullptr) return;
+    if (session->attached && !happens(faults_.crash)) {
+      keeper_.keep({session->device.user, session->device.device, checked_cursor(*session)});
+    }
+    end(*session);
+  }
+
+  void end(SimSession& session) {
+    registry_.remove(session.device.user.view(), session.connection);
+    spawn(store_.end_session(session.session_key));
+    sessions_.erase(session.connection);
+  }
+
+  void save_cursors() {
+    for (auto& [ref, session] : sessions_) {
+      if (!session->attached || !session->delivery.changed()) continue;
+      keeper_.keep({session->device.user, session->device.device, checked_cursor(*session)});
+    }
+    spawn([](DeliveryWorld* world) -> Task<void> { ignore(co_await world->keeper_.save()); }(this));
+  }
+
+  void take_token() {
+    SimSession* session = any_session();
+    if (session == nullptr || !session->attached) return;
+    const auto position = session->delivery.token_position();
+    if (!position) return;
+    check(session->device, *position, nullptr);
+    session->device.token = position;
+  }
+
+  void trim() {
+    if (!happens(faults_.trims)) return;
+    const std::uint64_t from = store_.trimmed_through().value();
+    const std::uint64_t to = store_.settled_position().value();
+    if (to > from) store_.trim_through(LogPosition(from + static_cast<std::uint64_t>(chance(static_cast<int>(to - from) + 1))));
+  }
+
+  void pass_time(Milliseconds time) {
+    for (Milliseconds step = time / 10; time.count() > 0; time -= step) {
+      step = std::max(step, Milliseconds(1));
+      clock_.advance(step);
+      while (store_.pump()) {
+      }
+    }
+  }
+
+  DeviceCursor checked_cursor(SimSession& session) {
+    DeviceCursor cursor = session.delivery.cursor();
+    check(session.device, cursor.position, &cursor.exceptions);
+    return cursor;
+  }
+
+  // No position may claim what the device has not acked.
+  void check(SimDevice& device, LogPosition position, const std::map<ConversationId, MessageSeq>* exceptions) {
+    for (const auto& [conversation, records] : truth_.timelines) {
+      if (!parse_private(conversation.view())->has(device.user.view())) continue;
+      std::uint64_t claimed = truth_.seq_at(conversation, position);
+      if (exceptions != nullptr && exceptions->contains(conversation)) claimed = exceptions->at(conversation).value();
+      EXPECT_LE(claimed, device.covered(truth_, conversation))
+          << device.name << " at " << position.value() << (exceptions != nullptr ? " (cursor)" : " (token)") << " in "
+          << conversation.view();
+    }
+  }
+
+  bool settled() {
+    if (store_.next_due() || !mailboxes_[0].queue.empty() || !mailboxes_[1].queue.empty()) return false;
+    for (SimDevice& device : devices_) {
+      SimSession* session = session_of(device);
+      if (session == nullptr || !session->attached || !session->queue.empty() || !session->delivery.caught_up()) return false;
+      if (session->delivery.cursor().position != store_.settled_position() || !session->delivery.cursor().exceptions.empty()) return false;
+    }
+    return true;
+  }
+
+  std::mt19937_64 random_;
+  Faults faults_;
+  ManualClock clock_;
+  ServerMetrics metrics_;
+  Truth truth_;
+  MemoryMessageStore store_;
+  MemoryStateStore state_;
+  SessionRegistry registry_;
+  std::array<SimMailbox, 2> mailboxes_;
+  Dispatcher dispatcher_;
+  CursorKeeper keeper_;
+  DeliveryContext context_;
+  std::deque<SimDevice> devices_;
+  std::map<ConnectionRef, std::unique_ptr<SimSession>> sessions_;
+  std::uint64_t connections_ = 0;
+};
+
+}  // namespace dunlin
