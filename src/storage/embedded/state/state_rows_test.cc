@@ -1,0 +1,60 @@
+#include "storage/embedded/state/state_rows.h"
+
+#include <gtest/gtest.h>
+
+namespace dunlin::embedded {
+namespace {
+
+std::string hex(std::string_view bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (const char c : bytes) {
+    out.push_back(kDigits[static_cast<unsigned char>(c) >> 4]);
+    out.push_back(kDigits[static_cast<unsigned char>(c) & 15]);
+  }
+  return out;
+}
+
+// The examples are written in groups, as on the page.
+std::string packed(std::string groups) {
+  std::erase(groups, ' ');
+  return groups;
+}
+
+// The worked examples of docs/storage-history.md: a change here is a change of the format.
+TEST(StateRowsTest, DeviceRowHasItsWorkedBytes) {
+  EXPECT_EQ(hex(device_key("ada", "phone")), packed("00000000 64 03 616461 70686f6e65"));
+  DeviceCursor cursor{Epoch{0x0102030405060708}, LogPosition(300), {}, from_ms(1'700'000'000'000)};
+  cursor.exceptions.emplace(ConversationId("p3:ada:bob"), MessageSeq(1));
+  const std::string value = encode_cursor(cursor);
+  EXPECT_EQ(hex(value), packed("01 0102030405060708 0000018bcfe56800 ac02 01 0a70333a6164613a626f62 01"));
+  const auto back = decode_cursor(value);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->epoch, cursor.epoch);
+  EXPECT_EQ(back->position, cursor.position);
+  EXPECT_EQ(back->exceptions, cursor.exceptions);
+  EXPECT_EQ(back->last_seen, cursor.last_seen);
+  for (std::size_t size = 0; size < value.size(); ++size) EXPECT_FALSE(decode_cursor(std::string_view(value).substr(0, size)));
+  EXPECT_FALSE(decode_cursor(value + "x"));
+  EXPECT_EQ(*decode_device_key(device_key("ada", "phone")), DeviceId("phone"));
+}
+
+TEST(StateRowsTest, ReadAndChangeRowsHaveTheirWorkedBytes) {
+  EXPECT_EQ(hex(read_key("ada", "p3:ada:bob")), packed("00000000 72 03 616461 70333a6164613a626f62"));
+  EXPECT_EQ(hex(encode_read({MessageSeq(2), LogPosition(300)})), packed("01 02 ac02"));
+  EXPECT_EQ(hex(encode_read({MessageSeq(2), std::nullopt})), packed("01 02"));
+  EXPECT_EQ(*decode_read(encode_read({MessageSeq(2), LogPosition(300)}))->changed_at, LogPosition(300));
+  EXPECT_FALSE(decode_read(encode_read({MessageSeq(2), std::nullopt}))->changed_at);
+  EXPECT_FALSE(decode_read(""));
+  EXPECT_FALSE(decode_read("\x02\x02"));
+  const std::string key = change_key("ada", LogPosition(300), "p3:ada:bob");
+  EXPECT_EQ(hex(key), packed("00000000 78 03 616461 000000000000012c 70333a6164613a626f62"));
+  const auto change = decode_change_key(key);
+  ASSERT_TRUE(change);
+  EXPECT_EQ(change->at, LogPosition(300));
+  EXPECT_EQ(change->conversation, ConversationId("p3:ada:bob"));
+  for (std::size_t size = 0; size < 17; ++size) EXPECT_FALSE(decode_change_key(std::string_view(key).substr(0, size)));
+}
+
+}  // namespace
+}  // namespace dunlin::embedded
