@@ -92,14 +92,12 @@ Result<ActivityPage> RocksHistory::activity_since(const UserId& user, LogPositio
         page.more = true;
         page.scanned_to = std::min(page.scanned_to, entry.first_position.prev());
       }
-      // What is left out and begins below the page's end stands in the same segment: read on until its rows are over.
+      // What is left out and begins below the page's end holds scanned_to back (below `after` even). It stands in the same segment: read
+      // on until its rows are over.
       const auto begins_behind = [&](const ActivityEntry& e) { return e.first_position > page.scanned_to.next(); };
       if (page.more && std::all_of(entries.begin(), entries.end(), begins_behind)) break;
     }
-    if (page.more) {
-      page.scanned_to = std::max(page.scanned_to, after);
-      return page;
-    }
+    if (page.more) return page;
     if (!rows.status().ok()) {
       damage_.found(*volume.activity, rows.status());
       page.truncated = true;
