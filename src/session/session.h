@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <string>
 
 #include "base/clock.h"
 #include "base/ids.h"
@@ -53,7 +55,8 @@ struct Session final : ConnectionUser, DeliverySink {
   bool in_store = false;        // the store knows its lane (begin_session)
   bool own_lane = false;        // the worker's SendLanes know it: a send of its was refused by a limit
   bool reading_paused = false;
-  bool changed = false;  // in the host's list of sessions whose cursor may have moved
+  bool changed = false;               // in the host's list of sessions whose cursor may have moved
+  std::unique_ptr<std::string> held;  // while Connecting: the packets that came behind connect in its frame
   std::uint16_t pending_queries = 0;
   std::uint32_t pending_sends = 0;
   std::uint32_t strikes = 0;  // refused sends in excess of accepted ones

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "codec/ws_frame.h"
 #include "runtime/spawn.h"
 #include "session/every.h"
 
@@ -105,10 +106,37 @@ void SessionHost::on_message(Connection& connection, const ReceivedMessage& mess
   session.last_life = now();
   if (session.phase == Session::Phase::Leaving) return;
   learn_encoding(session, message);
+  if (connection.transport() == Transport::WebSocket && message.kind != frame_kind(session.encoding)) {
+    return connection.close(kWsUnsupportedData, "not the kind of message of this encoding");
+  }
   wire::Decoder& decoder = *decoders_[static_cast<std::size_t>(session.encoding)];
   decoder.start({message.payload.data, message.payload.size});
+  dispatch_all(session, decoder);
+}
+
+void SessionHost::dispatch_all(Session& session, wire::Decoder& decoder) {
   wire::Request request;
-  while (connection.open() && session.phase != Session::Phase::Leaving && decoder.next(request)) dispatch(session, request);
+  while (session.connection.open() && session.phase != Session::Phase::Leaving && decoder.next(request)) {
+    dispatch(session, request);
+    if (session.phase != Session::Phase::Connecting) continue;
+    // What comes behind connect waits for its answer: later frames because reading is paused, the rest of this one here.
+    if (const std::string_view rest = decoder.rest(); !rest.empty()) session.held = std::make_unique<std::string>(rest);
+    return;
+  }
+}
+
+void SessionHost::dispatch_held(Session& session) {
+  const std::unique_ptr<std::string> held = std::move(session.held);
+  if (held == nullptr) return;
+  wire::Decoder& decoder = *decoders_[static_cast<std::size_t>(session.encoding)];
+  decoder.start_copy(*held);
+  dispatch_all(session, decoder);
+}
+
+// Only TCP asks: a WebSocket peer learns the reason from the close code.
+void SessionHost::on_failing(Connection& connection, const CloseInfo& info) {
+  const Session& session = static_cast<const Session&>(*connection.user());
+  writer_.push(connection, session.encoding, wire::kick_push(static_cast<ErrorCode>(info.code)));
 }
 
 void SessionHost::on_control(Connection& connection) {
@@ -163,6 +191,7 @@ void SessionHost::became_ready(Session& session, const DeviceCursor& cursor) {
   session.delivery->start(cursor);
   note_changed(session);
   arm_timer(session);
+  dispatch_held(session);
   resume(session);
 }
 

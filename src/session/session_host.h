@@ -78,6 +78,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void on_message(Connection& connection, const ReceivedMessage& message) override;
   void on_control(Connection& connection) override;
   void on_drained(Connection& connection) override;
+  void on_failing(Connection& connection, const CloseInfo& info) override;
   void on_timer(Connection& connection) override;
   void on_close(Connection& connection, const CloseInfo& info) override;
 
@@ -133,6 +134,8 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
  private:
   void learn_encoding(Session& session, const ReceivedMessage& message);
   void dispatch(Session& session, wire::Request& request);
+  void dispatch_all(Session& session, wire::Decoder& decoder);
+  void dispatch_held(Session& session);
   template <class Command>
   void call_handler(Session& session, std::optional<wire::RequestId> id, const Command& command);
   void check_deadlines(Session& session);

@@ -3,6 +3,7 @@
 #include <random>
 #include <utility>
 
+#include "codec/ws_frame.h"
 #include "runtime/spawn.h"
 #include "session/session_host.h"
 
@@ -106,6 +107,8 @@ void SessionHost::on_close(Connection& connection, const CloseInfo& info) {
 }
 
 void SessionHost::note_end(const CloseInfo& info) {
+  if (info.cause == CloseCause::Local && info.code == kWsUnsupportedData)
+    return services_.metrics.disconnects_total.add(metrics::ClientEnd::ProtocolError);
   if (info.cause == CloseCause::Local) return services_.metrics.disconnects_total.add(static_cast<ErrorCode>(info.code));
   if (info.cause == CloseCause::TooLarge) return services_.metrics.disconnects_total.add(ErrorCode::TooLarge);
   if (info.cause == CloseCause::MemoryBound) return services_.metrics.disconnects_total.add(ErrorCode::Overloaded);

@@ -45,6 +45,9 @@ class Decoder {
   // The next packet, or false at the end of the frame. Frees the views of the packet before.
   virtual bool next(Request& request) = 0;
 
+  // What next() has not looked at yet, for a caller that must wait before it goes on: good for start_copy() later. Valid like the payload.
+  virtual std::string_view rest() const = 0;
+
   // Copies the payload into a padded buffer of the decoder first: for tests, fuzzing and payloads that are not in a worker's buffer.
   virtual void start_copy(std::string_view payload) = 0;
 };

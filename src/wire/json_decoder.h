@@ -17,6 +17,7 @@ class JsonDecoder final : public Decoder {
   void start(std::span<char> payload) override;
   void start_copy(std::string_view payload) override;
   bool next(Request& request) override;
+  std::string_view rest() const override { return frame_.rest(); }
 
  private:
   std::optional<Error> decode(Request& request);

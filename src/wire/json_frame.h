@@ -27,6 +27,7 @@ class JsonFrame {
   const std::optional<Error>& error() const { return error_; }
   std::optional<std::uint64_t> id() const;
   void drop_rest() { at_ = end_; }
+  std::string_view rest() const { return {at_, static_cast<std::size_t>(end_ - at_)}; }
 
  private:
   bool parse(char* end);

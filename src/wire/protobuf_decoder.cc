@@ -64,6 +64,7 @@ class ProtobufDecoder final : public Decoder {
     if (error) request.command = MalformedRequest{*std::move(error)};
     return true;
   }
+  std::string_view rest() const override { return frame_.rest(); }
 
  private:
   static constexpr std::size_t kBlockBytes = 4096;

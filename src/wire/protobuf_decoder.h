@@ -17,6 +17,7 @@ class ProtobufFrame {
   void start_copy(std::string_view payload);
   bool at_end() const { return rest_.empty(); }
   void drop_rest() { rest_ = {}; }
+  std::string_view rest() const { return rest_; }
 
   // The next packet's bytes; nothing (and the rest of the frame dropped) if its length is broken.
   std::optional<std::string_view> next();
