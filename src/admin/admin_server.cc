@@ -70,9 +70,9 @@ class AdminConnection final : public std::enable_shared_from_this<AdminConnectio
     respond({status, "application/json", R"({"error":"bad request"})"}, false);
   }
 
-  HttpRequest request() const {
+  AdminRequest request() const {
     const auto& message = parser_->get();
-    HttpRequest request;
+    AdminRequest request;
     request.method = std::string(message.method_string());
     const std::string target(message.target());
     const auto mark = target.find('?');
@@ -82,7 +82,7 @@ class AdminConnection final : public std::enable_shared_from_this<AdminConnectio
     return request;
   }
 
-  void respond(HttpResponse answer, bool keep_alive) {
+  void respond(AdminResponse answer, bool keep_alive) {
     log_debug("admin", "request",
               {{"path", std::string(parser_->get().target().substr(0, parser_->get().target().find('?')))}, {"status", answer.status}});
     response_ = {};

@@ -81,7 +81,7 @@ TEST(JsonTextTest, EscapesWhatJsonForbids) {
 
 TEST(RouterTest, AnswersUnknownPathsAndMethodsWithTheirCodes) {
   Router router;
-  router.add("GET", "/x", [](const HttpRequest& request) { return HttpResponse{200, "text/plain", request.query}; });
+  router.add("GET", "/x", [](const AdminRequest& request) { return AdminResponse{200, "text/plain", request.query}; });
   EXPECT_EQ(router.handle({"GET", "/x", "q=1", ""}).body, "q=1");
   EXPECT_EQ(router.handle({"HEAD", "/x", "", ""}).status, 200U);
   EXPECT_EQ(router.handle({"POST", "/x", "", ""}).status, 405U);

@@ -8,14 +8,14 @@
 
 namespace dunlin {
 
-struct HttpRequest {
+struct AdminRequest {
   std::string method;
   std::string path;   // without the query
   std::string query;  // after '?', may be empty
   std::string body;
 };
 
-struct HttpResponse {
+struct AdminResponse {
   unsigned status = 200;
   std::string content_type = "application/json";
   std::string body;
@@ -26,10 +26,10 @@ struct HttpResponse {
 // report values that others have prepared.
 class Router {
  public:
-  using Handler = std::function<HttpResponse(const HttpRequest&)>;
+  using Handler = std::function<AdminResponse(const AdminRequest&)>;
 
   void add(std::string method, std::string path, Handler handler);
-  HttpResponse handle(const HttpRequest& request) const;
+  AdminResponse handle(const AdminRequest& request) const;
 
  private:
   std::map<std::string, std::map<std::string, Handler>, std::less<>> handlers_;  // path → method → handler

@@ -9,17 +9,17 @@
 namespace dunlin {
 namespace {
 
-HttpResponse live(const AdminSources& sources) {
+AdminResponse live(const AdminSources& sources) {
   if (sources.alive()) return {200, "application/json", R"({"alive":true})"};
   return {503, "application/json", R"({"alive":false})"};
 }
 
-HttpResponse ready(const AdminSources& sources) {
+AdminResponse ready(const AdminSources& sources) {
   HealthSummary summary = sources.health->summary();
   return {summary.ready ? 200U : 503U, "application/json", std::move(summary.json)};
 }
 
-HttpResponse info(const AdminSources& sources) {
+AdminResponse info(const AdminSources& sources) {
   const ServerInfo info = sources.info();
   std::string body = fmt::format(R"({{"name":"dunlin","version":{},"epoch":{},"node":{},"pid":{},"uptime_ms":{},)", json_text(info.version),
                                  json_text(info.epoch), json_text(info.node), info.pid, info.uptime_ms);
@@ -40,8 +40,9 @@ void update_health(const AdminSources& sources) {
   }
 }
 
-HttpResponse scrape(const AdminSources& sources) {
+AdminResponse scrape(const AdminSources& sources) {
   update_health(sources);
+  if (sources.collect) sources.collect();
   return {200, "text/plain; version=0.0.4; charset=utf-8", sources.metrics->expose()};
 }
 
@@ -49,8 +50,8 @@ HttpResponse scrape(const AdminSources& sources) {
 
 Router make_admin_router(AdminSources sources) {
   Router router;
-  const auto add = [&](const char* path, HttpResponse (*handler)(const AdminSources&)) {
-    router.add("GET", path, [sources, handler](const HttpRequest&) { return handler(sources); });
+  const auto add = [&](const char* path, AdminResponse (*handler)(const AdminSources&)) {
+    router.add("GET", path, [sources, handler](const AdminRequest&) { return handler(sources); });
   };
   add("/livez", live);
   add("/readyz", ready);

@@ -35,6 +35,8 @@ struct AdminSources {
   std::function<ServerInfo()> info;
   // True while event loops turn: /livez. A process that only waits for its disk is alive.
   std::function<bool()> alive;
+  // Brings numbers that others keep up to date in the metrics, right before a scrape; may be empty. Must not block.
+  std::function<void()> collect = {};
 };
 
 // GET /livez /readyz /info /metrics.

@@ -1,14 +1,9 @@
 #include "server/auth_keys.h"
 
-#include <fcntl.h>
-#include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
-#include <filesystem>
 #include <fstream>
-#include <iterator>
+
+#include "server/secret_file.h"
 
 namespace dunlin {
 namespace {
@@ -52,48 +47,14 @@ Result<auth::KeySpec> read_key(const AuthKeyConfig& key) {
   return spec;
 }
 
-Result<std::string> random_hex() {
-  unsigned char bytes[32];
-  if (getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes)) return errno_error("getrandom", errno);
-  std::string text;
-  for (unsigned char byte : bytes) {
-    text += "0123456789abcdef"[byte >> 4];
-    text += "0123456789abcdef"[byte & 15];
-  }
-  return text;
-}
-
-// Written under a name of its own and linked into place, so that nobody ever reads half a secret and two processes agree on one.
-Status write_secret(const std::string& path, const std::string& secret) {
-  const std::string draft = path + "." + std::to_string(getpid());
-  const int fd = open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return errno_error("creating " + draft, errno);
-  const bool written = write(fd, secret.data(), secret.size()) == static_cast<ssize_t>(secret.size()) && fsync(fd) == 0;
-  const int write_errno = errno;
-  close(fd);
-  const bool linked = written && link(draft.c_str(), path.c_str()) == 0;
-  const int link_errno = errno;
-  unlink(draft.c_str());
-  if (!written) return errno_error("writing " + draft, write_errno);
-  if (!linked && link_errno != EEXIST) return errno_error("creating " + path, link_errno);
-  return {};
-}
-
 Result<AuthKeys> generated_key(const Config& config) {
   AuthKeys keys;
   keys.generated_file = config.store.path + "/auth.secret";
-  std::error_code error;
-  if (!std::filesystem::exists(keys.generated_file, error)) {
-    std::filesystem::create_directories(config.store.path, error);
-    if (error) return Error(ErrorCode::Config, "store.path: cannot create " + config.store.path + ": " + error.message());
-    TRY_ASSIGN(const std::string secret, random_hex());
-    TRY(write_secret(keys.generated_file, secret));
-    keys.generated_now = true;
-  }
+  TRY_ASSIGN(SecretFile secret, read_or_make_secret(keys.generated_file));
+  keys.generated_now = secret.made_now;
   auth::KeySpec spec;
   spec.id = "generated";
-  TRY_ASSIGN(std::string secret, read_file(keys.generated_file));
-  spec.secret = without_last_line_break(std::move(secret));
+  spec.secret = std::move(secret.hex);
   keys.specs.push_back(std::move(spec));
   return keys;
 }

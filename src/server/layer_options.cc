@@ -104,7 +104,10 @@ SessionOptions session_options(const Config& config) {
   options.user_sends = {.mode = limit_mode(config.limits.user_mode),
                         .per_second = static_cast<std::uint32_t>(config.limits.user_sends_per_s),
                         .burst = static_cast<std::uint32_t>(config.limits.user_sends_burst)};
-  options.drain_spread = Milliseconds(config.shutdown.reconnect_delay_ms);
+  options.cursor_flush_interval = Milliseconds(config.store.cursor_flush_interval_ms);
+  options.receipt_interval = Milliseconds(config.session.receipt_interval_ms);
+  options.delivery.retransmit_after = Milliseconds(config.session.retransmit_after_ms);
+  options.delivery.slow_consumer_after = Milliseconds(config.session.slow_consumer_after_ms);
   return options;
 }
 

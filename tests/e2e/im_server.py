@@ -6,6 +6,7 @@ import re
 import secrets
 import signal
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -13,9 +14,20 @@ import urllib.request
 
 import jwt
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from under_test import CLEAN_ENVIRONMENT, ENGINE, SANITIZER  # noqa: E402
+
 READY = re.compile(r"^ready ws=(\S+) tcp=(\S+) admin=(\S+) data=(.*) pid=(\d+)$")
 START_DEADLINE_S = 20
 STOP_DEADLINE_S = 20
+
+
+# Under ThreadSanitizer the memory store stands in, since RocksDB is not instrumented.
+STORES = {"embedded": {}, "memory": {"engine": "memory", "durability": "memory", "unsafe-memory-acks": True}}
+
+# The sanitizers slow start and stop down, and the machine may be busy.
+if SANITIZER:
+    START_DEADLINE_S = STOP_DEADLINE_S = 90
 
 
 def merged(base, overrides):
@@ -44,8 +56,9 @@ class Server:
                 "tcpsocket": {"listen": "127.0.0.1", "port": 0},
                 "admin": {"listen": "127.0.0.1:0"},
                 "auth": {"keys": [{"id": "test", "alg": "HS256", "secret-file": str(self.folder / "key.secret")}]},
-                "store": {"path": str(self.data)},
+                "store": {"path": str(self.data), **STORES[ENGINE]},
                 "performance": {"worker-threads": 2},
+                "shutdown": {"ready-delay-ms": 0, "reconnect-delay-ms": 50},
             },
             overrides,
         )
@@ -59,12 +72,13 @@ class Server:
 
     def start(self, wait_ready=True):
         config_file = self.folder / "dunlin.yaml"
-        config_file.write_text(json.dumps(self.config, indent=1))  # JSON is YAML
+        config_file.write_text(json.dumps(self.config, indent=1, ensure_ascii=False))  # JSON is YAML
         self.process = subprocess.Popen(
             [str(self.binary), "serve", "--config", str(config_file)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
+            env=CLEAN_ENVIRONMENT,
             text=True,
             errors="replace",
         )
@@ -115,7 +129,7 @@ class Server:
         return code
 
     def reload(self):
-        (self.folder / "dunlin.yaml").write_text(json.dumps(self.config, indent=1))
+        (self.folder / "dunlin.yaml").write_text(json.dumps(self.config, indent=1, ensure_ascii=False))
         self.process.send_signal(signal.SIGHUP)
 
     def restart(self):

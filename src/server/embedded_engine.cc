@@ -1,0 +1,107 @@
+#include "server/embedded_engine.h"
+
+#include <charconv>
+
+#include "base/log.h"
+#include "server/secret_file.h"
+#include "storage/embedded/embedded_store.h"
+
+namespace dunlin {
+namespace {
+
+using embedded::EmbeddedOptions;
+using embedded::EmbeddedStore;
+
+Result<SipKey> key_of(const std::string& hex) {
+  SipKey key;
+  const char* text = hex.data();
+  const bool low = std::from_chars(text, text + 16, key.low, 16).ptr == text + 16;
+  const bool high = std::from_chars(text + 16, text + 32, key.high, 16).ptr == text + 32;
+  if (!low || !high) return Error(ErrorCode::Corrupt, "the sync_token secret is not hexadecimal");
+  return key;
+}
+
+class EmbeddedEngine final : public Engine {
+ public:
+  EmbeddedEngine(std::unique_ptr<EmbeddedStore> store, std::string path, Faults& faults, ServerMetrics& metrics)
+      : store_(std::move(store)), path_(std::move(path)), faults_(faults), metrics_(metrics) {}
+
+  MessageStore& messages() override { return *store_; }
+  StateStore& state() override { return store_->state(); }
+  void close() override { store_->close(); }
+
+  // The committer proves nothing while nobody sends: so a byte is written and synced beside the log, on the same file system, the same way.
+  Status probe() override {
+    TRY_ASSIGN(auto file, faults_.file_system().open(path_ + "/probe", embedded::OpenMode::Create));
+    TRY(file->write(0, "x"));
+    return file->sync_data();
+  }
+
+  void collect() override {
+    const embedded::LogStats log = store_->log_stats();
+    const embedded::History::Stats history = store_->history_stats();
+    metrics_.store_window_bytes.set(static_cast<std::int64_t>(log.window_bytes));
+    metrics_.store_log_backlog_bytes.set(static_cast<std::int64_t>(log.log_bytes));
+    metrics_.store_retained_bytes.set(static_cast<std::int64_t>(log.log_bytes + history.bytes));
+    metrics_.store_rows_read_total.add(history.rows_read - rows_read_);
+    rows_read_ = history.rows_read;
+  }
+
+  Status backup(const std::string& folder, const std::function<bool(std::uint64_t, std::uint64_t)>& progress) override {
+    return store_->backup_to(folder, [&](const EmbeddedStore::BackupProgress& at) { progress(at.done_bytes, at.total_bytes); });
+  }
+
+  Result<SipKey> token_key() override {
+    TRY_ASSIGN(const SecretFile secret, read_or_make_secret(path_ + "/sync.secret"));
+    return key_of(secret.hex);
+  }
+
+ private:
+  const std::unique_ptr<EmbeddedStore> store_;
+  const std::string path_;
+  Faults& faults_;
+  ServerMetrics& metrics_;
+  std::uint64_t rows_read_ = 0;  // as far as the metrics know
+};
+
+EmbeddedOptions options_of(const EngineParts& parts) {
+  const StoreConfig& store = parts.config.store;
+  EmbeddedOptions options;
+  options.path = store.path;
+  options.offload = &parts.offload;
+  options.clock = &parts.clock;
+  options.durability = parse_durability(store.durability).value_or(Durability::Fsync);
+  options.segment_bytes = static_cast<std::uint64_t>(store.log_segment_bytes);
+  options.window_bytes = static_cast<std::uint64_t>(store.window_bytes);
+  options.log_max_bytes = static_cast<std::uint64_t>(store.log_backlog_bytes);
+  options.reserve_fraction = static_cast<double>(store.reserve_percent) / 100;
+  options.volume_span = std::chrono::seconds(store.volume_span_seconds);
+  options.volume_bytes = static_cast<std::uint64_t>(store.volume_max_bytes);
+  options.retention = std::chrono::seconds(parts.config.message.retention_in_seconds());
+  options.retention_bytes = static_cast<std::uint64_t>(parts.config.message.retention_bytes);
+  if (options.retention.count() > 0) {
+    // Short retentions (tests) are looked after as often as they mean it.
+    options.retain_every =
+        std::clamp(std::chrono::milliseconds(options.retention) / 4, std::chrono::milliseconds(250), options.retain_every);
+  }
+  options.file_system = &parts.faults.file_system();
+  options.fault_point = [&faults = parts.faults](std::string_view point) { faults.reached(point); };
+  return options;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> open_embedded_engine(const EngineParts& parts) {
+  TRY_ASSIGN(auto store, EmbeddedStore::open(options_of(parts)));
+  const embedded::RecoveryReport& found = store->recovery();
+  log_info("store", "open",
+           {{"path", parts.config.store.path},
+            {"epoch", store->epoch().text()},
+            {"recovered", found.records},
+            {"cut_bytes", found.cut_bytes},
+            {"corrupt", found.corrupt_records},
+            {"epoch_renewed", found.epoch_renewed}});
+  return std::unique_ptr<Engine>(std::make_unique<EmbeddedEngine>(std::move(store), parts.config.store.path, parts.faults, parts.metrics));
+}
+
+}  // namespace dunlin

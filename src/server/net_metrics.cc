@@ -1,0 +1,27 @@
+#include "server/net_metrics.h"
+
+namespace dunlin {
+namespace {
+
+struct LimitRow {
+  Refusal refusal;
+  metrics::Limit limit;
+};
+constexpr LimitRow kLimits[] = {{Refusal::IpConnections, metrics::Limit::IpConnections},
+                                {Refusal::IpHandshakes, metrics::Limit::IpHandshakes},
+                                {Refusal::IpAuthFailures, metrics::Limit::IpAuthFailures}};
+
+}  // namespace
+
+void NetMetrics::update(const NetTotals& totals) {
+  metrics_.accepted_total.add(totals.accepted - last_.accepted);
+  metrics_.write_queue_bytes.add(static_cast<std::int64_t>(totals.write_queue_bytes) - static_cast<std::int64_t>(last_.write_queue_bytes));
+  for (const LimitRow& row : kLimits) {
+    const auto i = static_cast<std::size_t>(row.refusal);
+    metrics_.limited(row.limit, metrics::LimitOutcome::Rejected).add(totals.refused[i] - last_.refused[i]);
+    metrics_.limited(row.limit, metrics::LimitOutcome::WouldReject).add(totals.would_have_refused[i] - last_.would_have_refused[i]);
+  }
+  last_ = totals;
+}
+
+}  // namespace dunlin

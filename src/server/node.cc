@@ -1,0 +1,223 @@
+#include "server/node.h"
+
+#include <unistd.h>
+
+#include "admin/routes.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "config/load.h"
+#include "server/auth_keys.h"
+#include "server/layer_options.h"
+
+namespace dunlin {
+namespace {
+
+// Hints that may wait for one worker, in bytes: beyond it they are dropped and repaired from the store.
+constexpr std::size_t kMailboxBytes = 32 << 20;
+constexpr Milliseconds kLoopDeadAfter{30'000};
+
+LogLevel log_level(const std::string& name) {
+  if (name == "debug") return LogLevel::Debug;
+  if (name == "warn") return LogLevel::Warn;
+  return name == "error" ? LogLevel::Error : LogLevel::Info;
+}
+
+Result<std::shared_ptr<const auth::KeySet>> key_set(const Config& config) {
+  TRY_ASSIGN(const AuthKeys keys, read_auth_keys(config));
+  if (keys.generated_now) {
+    log_info("auth", "no key is configured: a secret was generated; `dunlin token USER` signs with it", {{"file", keys.generated_file}});
+  }
+  return auth::KeySet::create(keys.specs);
+}
+
+}  // namespace
+
+Node::Node(const Config& config) : config_(config), started_(clock_.monotonic()), net_metrics_(metrics_) {}
+
+Result<std::unique_ptr<Node>> Node::start(const Config& config) {
+  std::unique_ptr<Node> node(new Node(config));
+  TRY(node->open());
+  return node;
+}
+
+Status Node::open() {
+  set_log_level(log_level(config_.log_level));
+  for (const std::string& option : unsafe_options(config_)) {
+    metrics_.set_config_unsafe(option, true);
+    log_warn("config", "an unsafe option is on: a promise of docs/guarantees.md does not hold", {{"option", option}});
+  }
+  faults_.apply(config_.debug);
+  offload_ = std::make_unique<OffloadPool>(
+      OffloadPool::Options{.name = "offload", .threads = static_cast<std::size_t>(config_.performance.offload_threads)});
+  TRY_ASSIGN(engine_, open_engine({config_, clock_, metrics_, *offload_, faults_}));
+  TRY(open_auth());
+  TRY(make_sessions());
+  for (const auto& worker : workers_) worker->start();
+  TRY(listen());
+  prober_->start();
+  return open_admin();
+}
+
+Status Node::open_auth() {
+  TRY_ASSIGN(const SipKey key, engine_->token_key());
+  sync_tokens_ = std::make_unique<SyncTokenMinter>(key);
+  TRY_ASSIGN(auto keys, key_set(config_));
+  authenticator_ = std::make_unique<auth::Authenticator>(std::move(keys), auth_options(config_));
+  return {};
+}
+
+Status Node::make_sessions() {
+  std::vector<Worker*> workers;
+  std::vector<WorkerMailbox*> mailboxes;
+  for (std::size_t i = 0; i < worker_count(config_); ++i) {
+    workers_.push_back(std::make_unique<Worker>(static_cast<std::uint16_t>(i), clock_));
+    workers.push_back(workers_.back().get());
+    mailboxes_.push_back(std::make_unique<DeliveryMailbox>(*workers_.back(), kMailboxBytes, metrics_.hints_dropped_total));
+    mailboxes.push_back(mailboxes_.back().get());
+  }
+  dispatcher_ = std::make_unique<Dispatcher>(registry_, std::move(mailboxes));
+  dispatcher_->drop_hints(config_.debug.drop_hints);
+  engine_->messages().set_listener(dispatcher_.get());
+  services_ = std::unique_ptr<SessionServices>(new SessionServices{clock_,
+                                                                   engine_->messages(),
+                                                                   engine_->state(),
+                                                                   *authenticator_,
+                                                                   registry_,
+                                                                   *dispatcher_,
+                                                                   user_rate_,
+                                                                   *sync_tokens_,
+                                                                   metrics_,
+                                                                   engine_->messages().epoch().text(),
+                                                                   {}});
+  TRY_ASSIGN(NetOptions net, net_options(config_));
+  net_ = std::make_unique<NetServer>(workers, std::move(net));
+  const auto options = std::make_shared<const SessionOptions>(session_options(config_));
+  for (const auto& worker : workers_) {
+    hosts_.push_back(
+        std::make_unique<SessionHost>(*worker, net_->connections(worker->index()), *services_, *mailboxes_[worker->index()], options));
+    hosts_.back()->set_faults({.drop_pushes = config_.debug.drop_pushes});
+    services_->hosts.push_back(hosts_.back().get());
+  }
+  return {};
+}
+
+Status Node::listen() {
+  if (config_.tls.enabled()) TRY(net_->load_certificate(config_.tls.certificate_file, config_.tls.key_file));
+  const std::vector<ConnectionHandler*> handlers(services_->hosts.begin(), services_->hosts.end());
+  Prober::Targets targets{.clock = clock_, .workers = {}, .mailboxes = {}, .hosts = services_->hosts, .ports = {}, .engine = engine_.get()};
+  if (config_.websocket.enable) {
+    TRY_ASSIGN(ListenerOptions options, websocket_listener(config_));
+    TRY_ASSIGN(websocket_, net_->listen(std::move(options), handlers));
+    targets.ports.push_back(websocket_);
+  }
+  if (config_.tcpsocket.enable) {
+    TRY_ASSIGN(ListenerOptions options, tcp_listener(config_));
+    TRY_ASSIGN(tcp_, net_->listen(std::move(options), handlers));
+    targets.ports.push_back(tcp_);
+  }
+  for (const auto& worker : workers_) targets.workers.push_back(worker.get());
+  for (const auto& mailbox : mailboxes_) targets.mailboxes.push_back(mailbox.get());
+  prober_ = std::make_unique<Prober>(std::move(targets));
+  for (const HealthCheck* check : prober_->checks()) health_.add(check);
+  return {};
+}
+
+Status Node::open_admin() {
+  if (config_.admin.enable) {
+    AdminOptions options;
+    options.listen = config_.admin.listen;
+    AdminSources sources{.health = &health_,
+                         .metrics = &metrics_,
+                         .info = [this] { return info(); },
+                         .alive = [this] { return loops_turn(); },
+                         .collect = [this] { collect(); }};
+    admin_ = std::make_unique<AdminServer>(options, make_admin_router(std::move(sources)));
+    TRY(admin_->start());
+  }
+  if (config_.store.engine != "embedded") return {};
+  ControlSocket::Handler backup = [this](const std::string& folder, const ControlSocket::Progress& progress) {
+    return engine_->backup(folder, progress);
+  };
+  TRY_ASSIGN(control_, ControlSocket::open(config_.store.path, {{"backup", std::move(backup)}}));
+  return {};
+}
+
+std::string Node::ready_line() const {
+  const auto shown = [](bool on, const Endpoint& endpoint) { return on ? endpoint.to_string() : std::string("off"); };
+  return fmt::format("ready ws={} tcp={} admin={} data={} pid={}", shown(config_.websocket.enable, websocket_),
+                     shown(config_.tcpsocket.enable, tcp_), admin_ ? admin_->address() : "off", config_.store.path, getpid());
+}
+
+std::string Node::not_ready_because() const {
+  std::string text;
+  for (const HealthReport& report : health_.reports()) {
+    if (!report.ok) text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", report.name, report.detail);
+  }
+  return text;
+}
+
+ServerInfo Node::info() const {
+  ServerInfo info;
+  info.version = kVersion;
+  info.epoch = services_->epoch;
+  info.engine = config_.store.engine;
+  info.durability = durability_name(engine_->messages().durability());
+  info.node = config_.cluster.node_id;
+  if (config_.websocket.enable) info.websocket = websocket_.to_string();
+  if (config_.tcpsocket.enable) info.tcp = tcp_.to_string();
+  info.tls = config_.tls.enabled();
+  info.max_packet_bytes = config_.performance.max_frame_size;
+  info.heartbeat_interval_ms = config_.session.heartbeat_interval_ms;
+  info.max_devices = config_.session.max_devices;
+  info.connections = static_cast<std::int64_t>(net_->connection_count());
+  info.uptime_ms = std::chrono::duration_cast<Milliseconds>(clock_.monotonic() - started_).count();
+  info.pid = getpid();
+  return info;
+}
+
+bool Node::loops_turn() const {
+  const MonotonicTime now = clock_.monotonic();
+  for (const auto& worker : workers_) {
+    if (now - worker->last_turn() > kLoopDeadAfter) return false;
+  }
+  return true;
+}
+
+void Node::collect() {
+  net_metrics_.update(net_->totals());
+  engine_->collect();
+}
+
+Status Node::reload(const Config& config) {
+  TRY_ASSIGN(auto keys, key_set(config));
+  TRY_ASSIGN(AdmissionOptions admission, admission_options(config));
+  if (config.tls.enabled() && config_.tls.enabled()) TRY(net_->load_certificate(config.tls.certificate_file, config.tls.key_file));
+  authenticator_->replace(std::move(keys), auth_options(config));
+  net_->set_admission(std::move(admission));
+  set_log_level(log_level(config.log_level));
+  const auto options = std::make_shared<const SessionOptions>(session_options(config));
+  for (const auto& host : hosts_) {
+    host->set_options(options);
+    host->set_faults({.drop_pushes = config.debug.drop_pushes});
+  }
+  for (const std::string& option : unsafe_options(config_)) metrics_.set_config_unsafe(option, false);
+  for (const std::string& option : unsafe_options(config)) metrics_.set_config_unsafe(option, true);
+  dispatcher_->drop_hints(config.debug.drop_hints);
+  faults_.apply(config.debug);
+  if (config.debug.worker_stall_ms > 0) stall_workers(Milliseconds(config.debug.worker_stall_ms));
+  // What a reload cannot change keeps its old value here, so that the next reload is compared with what holds.
+  config_.auth = config.auth;
+  config_.limits = config.limits;
+  config_.debug = config.debug;
+  config_.log_level = config.log_level;
+  return {};
+}
+
+void Node::stall_workers(Milliseconds by) {
+  for (const auto& worker : workers_) {
+    const bool posted = worker->post([by] { usleep(static_cast<useconds_t>(by.count()) * 1000); });
+    if (!posted) log_warn("server", "a worker takes no jobs", {{"worker", worker->index()}});
+  }
+}
+
+}  // namespace dunlin

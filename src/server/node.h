@@ -1,0 +1,100 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "admin/admin_server.h"
+#include "admin/control_socket.h"
+#include "admin/health.h"
+#include "admin/routes.h"
+#include "base/clock.h"
+#include "base/result.h"
+#include "config/config.h"
+#include "messaging/delivery/dispatcher.h"
+#include "messaging/delivery/session_registry.h"
+#include "messaging/delivery/sync_token.h"
+#include "metrics/server_metrics.h"
+#include "net/net_server.h"
+#include "runtime/offload.h"
+#include "runtime/worker.h"
+#include "server/engine.h"
+#include "server/faults.h"
+#include "server/net_metrics.h"
+#include "server/prober.h"
+#include "session/auth/authenticator.h"
+#include "session/delivery_mailbox.h"
+#include "session/session_host.h"
+#include "session/user_rate.h"
+
+namespace dunlin {
+
+// A whole running server: every part, made in the order in which they need each other, and destroyed in the reverse one. The only place
+// that knows concrete types.
+//
+// Owner: run_server, on the main thread, which calls everything here. Order of a stop: refuse_traffic, stop_accepting, (flush),
+// close_clients, wait for connections() == 0, shut_down. Each step may be left out; the destructor does what is missing without manners.
+class Node {
+ public:
+  // Config errors name the key; Busy the port or the pid.
+  static Result<std::unique_ptr<Node>> start(const Config& config);
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  bool ready() const { return health_.ready(); }
+  std::string not_ready_because() const;
+  std::string ready_line() const;
+  ServerMetrics& metrics() { return metrics_; }
+
+  // What a SIGHUP can change: keys, certificate, limits, log level, faults. The first error is returned; what comes before it holds.
+  Status reload(const Config& config);
+
+  // -- the steps of a stop
+  void refuse_traffic();
+  void stop_accepting();
+  bool flushed() const;
+  void close_clients();
+  std::size_t connections() const { return net_->connection_count(); }
+  void shut_down();
+
+ private:
+  explicit Node(const Config& config);
+  Status open();
+  Status open_auth();
+  Status make_sessions();
+  Status listen();
+  Status open_admin();
+  ServerInfo info() const;
+  bool loops_turn() const;
+  void collect();
+  void stall_workers(Milliseconds by);
+
+  Config config_;
+  SystemClock clock_;
+  const MonotonicTime started_;
+  ServerMetrics metrics_;
+  NetMetrics net_metrics_;
+  Faults faults_;
+  std::unique_ptr<OffloadPool> offload_;
+  SessionRegistry registry_;
+  UserRate user_rate_;
+  std::unique_ptr<Engine> engine_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<DeliveryMailbox>> mailboxes_;
+  std::unique_ptr<Dispatcher> dispatcher_;
+  std::unique_ptr<SyncTokenMinter> sync_tokens_;
+  std::unique_ptr<auth::Authenticator> authenticator_;
+  std::unique_ptr<SessionServices> services_;
+  std::vector<std::unique_ptr<SessionHost>> hosts_;
+  std::unique_ptr<NetServer> net_;
+  Endpoint websocket_;
+  Endpoint tcp_;
+  std::unique_ptr<Prober> prober_;
+  Health health_;
+  std::unique_ptr<AdminServer> admin_;
+  std::unique_ptr<ControlSocket> control_;
+  bool shut_down_ = false;
+};
+
+}  // namespace dunlin

@@ -1,0 +1,137 @@
+#include "server/server.h"
+
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+
+#include "admin/sd_notify.h"
+#include "base/log.h"
+#include "server/node.h"
+
+namespace dunlin {
+namespace {
+
+constexpr Milliseconds kLook{50};
+constexpr Milliseconds kTellWaiting{5'000};
+
+// The signals of the process, taken one by one by the main thread instead of by handlers.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set_, signal);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+  }
+  // The next signal, or 0 after `wait`.
+  int next(Milliseconds wait) const {
+    const timespec time{.tv_sec = wait.count() / 1000, .tv_nsec = wait.count() % 1000 * 1'000'000};
+    const int signal = sigtimedwait(&set_, nullptr, &time);
+    return signal > 0 ? signal : 0;
+  }
+
+ private:
+  sigset_t set_{};
+};
+
+bool ends(int signal) {
+  return signal == SIGTERM || signal == SIGINT;
+}
+
+void reload_now(Node& node, Config& running, const std::function<Result<LoadedConfig>()>& reload) {
+  sd_notify(
+      fmt::format("RELOADING=1\nMONOTONIC_USEC={}",
+                  std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count()));
+  auto loaded = reload();
+  Status applied = loaded.ok() ? node.reload(loaded->config) : Status(Error(loaded.error().code(), loaded.error().context()));
+  if (applied.ok()) {
+    const ConfigChanges changes = compare_configs(running, loaded->config);
+    for (const std::string& key : changes.need_restart) log_warn("server", "this key changes only at a restart", {{"key", key}});
+    log_info("server", "configuration reloaded", {{"changed", changes.reloadable.size()}});
+    running = std::move(loaded->config);
+    node.metrics().config_reloads_total.add();
+  } else {
+    log_error("server", "reload failed, the running configuration stays", {{"error", applied.error().to_string()}});
+    node.metrics().config_reload_failures_total.add();
+  }
+  sd_notify("READY=1");
+}
+
+// Waits until `done` or the deadline. False: a second signal wants an end at once.
+template <class Done>
+bool wait_until(const Signals& signals, MonotonicTime deadline, Done&& done) {
+  while (!done() && std::chrono::steady_clock::now() < deadline) {
+    if (ends(signals.next(kLook))) return false;
+  }
+  return true;
+}
+
+// False: interrupted. The phases and their numbers are those of dunlin_stop_phase.
+bool stop_in_phases(Node& node, const ShutdownConfig& shutdown, const Signals& signals) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto last = start + Milliseconds(shutdown.timeout_ms);
+  sd_notify("STOPPING=1");
+  log_info("server", "stopping: not ready", {{"wait_ms", shutdown.ready_delay_ms}});
+  node.refuse_traffic();
+  if (!wait_until(signals, start + Milliseconds(shutdown.ready_delay_ms), [] { return false; })) return false;
+
+  log_info("server", "stopping: not accepting");
+  node.stop_accepting();
+  log_info("server", "stopping: flushing");
+  node.metrics().stop_phase.set(3);
+  if (!wait_until(signals, std::min(last, std::chrono::steady_clock::now() + Milliseconds(shutdown.flush_ms)),
+                  [&] { return node.flushed(); }))
+    return false;
+
+  log_info("server", "stopping: closing clients", {{"connections", node.connections()}, {"per_second", shutdown.clients_per_s}});
+  node.close_clients();
+  if (!wait_until(signals, last, [&] { return node.connections() == 0; })) return false;
+  node.shut_down();
+  log_info("server", "stopped", {{"connections_left", node.connections()}});
+  return true;
+}
+
+int failed(const Error& error) {
+  log_error("server", "cannot start", {{"error", error.to_string()}});
+  return error.code() == ErrorCode::Config ? 2 : 1;
+}
+
+// Until every health check is green. False: a signal came first.
+bool wait_ready(const Node& node, const Signals& signals) {
+  auto tell = std::chrono::steady_clock::now() + kTellWaiting;
+  while (!node.ready()) {
+    if (ends(signals.next(Milliseconds(5)))) return false;
+    if (std::chrono::steady_clock::now() < tell) continue;
+    log_warn("server", "not ready yet", {{"because", node.not_ready_because()}});
+    tell += kTellWaiting;
+  }
+  return true;
+}
+
+}  // namespace
+
+int run_server(const LoadedConfig& config, std::function<Result<LoadedConfig>()> reload) {
+  const Signals signals;
+  for (const std::string& warning : config.warnings) log_warn("config", warning);
+  auto started = Node::start(config.config);
+  if (!started.ok()) return failed(started.error());
+  Node& node = **started;
+  Config running = config.config;
+  if (!wait_ready(node, signals)) return 1;
+  std::printf("%s\n", node.ready_line().c_str());
+  std::fflush(stdout);
+  sd_notify("READY=1");
+  log_info("server", "ready");
+
+  for (;;) {
+    const int signal = signals.next(Milliseconds(1000));
+    if (signal == SIGHUP) reload_now(node, running, reload);
+    if (!ends(signal)) continue;
+    if (stop_in_phases(node, running.shutdown, signals)) return 0;
+    log_warn("server", "a second signal: ending at once");
+    std::_Exit(1);
+  }
+}
+
+}  // namespace dunlin
