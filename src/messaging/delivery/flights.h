@@ -15,8 +15,8 @@ struct Flight {
   MessageSeq acked;
   MessageSeq sent;    // last seq written to this client
   MessageSeq pushed;  // >= sent; own messages, which need no sending, count too
-  // Everything of the conversation at or below `floor` is acked; 0: not known. It follows the acks by marks: when mark_seq is acked, floor
-  // becomes mark_position, and the next mark is what had been pushed by then.
+  // Everything of the conversation at or below `floor` is acked (0 when no more is known). It follows the acks by marks: when mark_seq is
+  // acked, floor becomes mark_position, and the next mark is what had been pushed by then.
   LogPosition floor;
   MessageSeq mark_seq;
   LogPosition mark_position;

@@ -208,15 +208,12 @@ std::optional<LogPosition> SessionDelivery::token_position() {
   if (phase_ == Phase::New || exceptions_pending_) return std::nullopt;
   if (phase_ == Phase::Live) raise_to_settled();
   LogPosition position = handled_;
-  bool known = true;
   if (flights_) {
     flights_->for_each([&](const Flight& flight) {
-      const LogPosition floor = flight.acked == flight.pushed ? flight.last_position : flight.floor;
-      known = known && (flight.done() || floor.value() != 0);
-      if (!flight.done()) position = std::min(position, floor);
+      if (!flight.done()) position = std::min(position, flight.acked == flight.pushed ? flight.last_position : flight.floor);
     });
   }
-  if (!known) return std::nullopt;
+  if (position.value() == 0) return std::nullopt;  // true of every device, and worth nothing
   return position;
 }
 

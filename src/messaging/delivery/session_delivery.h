@@ -98,7 +98,7 @@ class SessionDelivery {
   DeviceCursor cursor();
   bool changed() const { return changed_; }
 
-  // Everything at or below it is acked by this device: what a sync_token may say. Nothing while that is not known.
+  // Everything at or below it is acked by this device: what a sync_token may say. Nothing while nothing is known.
   std::optional<LogPosition> token_position();
 
  private:

@@ -1,0 +1,306 @@
+// ConversationList and TimelineAccess over the memory stores.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+
+#include "messaging/conversation/conversation_list.h"
+#include "messaging/conversation/timeline_access.h"
+#include "messaging/model/conversation.h"
+#include "runtime/spawn.h"
+#include "storage/memory/memory_message_store.h"
+#include "storage/memory/memory_state_store.h"
+
+namespace dunlin {
+namespace {
+
+class ConversationTest : public testing::Test {
+ protected:
+  static MemoryStoreOptions options(const Clock& clock) {
+    MemoryStoreOptions out;
+    out.clock = &clock;
+    return out;
+  }
+  void send(std::string_view from, std::string_view to, int count = 1) {
+    for (int i = 0; i < count; ++i) {
+      AppendRequest request;
+      request.message = Message::create({private_conversation(from, to).view(), from, "m" + std::to_string(++sends_), {}, "{}"});
+      store_.append({&request, 1});
+    }
+  }
+  std::uint64_t read(std::string_view user, std::string_view peer, std::uint64_t seq) {
+    const auto effect = block_on(access_.read(UserId(user), private_conversation(user, peer), MessageSeq(seq)));
+    EXPECT_TRUE(effect.ok());
+    return effect.ok() ? effect->read_seq.value() : UINT64_MAX;
+  }
+  ConversationListPage list(ConversationListQuery query) {
+    auto page = block_on(lists_.list(std::move(query)));
+    EXPECT_TRUE(page.ok()) << (page.ok() ? "" : page.error().to_string());
+    return page.ok() ? *std::move(page) : ConversationListPage();
+  }
+  ConversationListPage newest(std::string_view user, std::size_t limit, std::string page = {}) {
+    return list({UserId(user), limit, std::move(page), std::nullopt});
+  }
+  ConversationListPage since(std::string_view user, LogPosition position, std::size_t limit = 20, std::string page = {}) {
+    return list({UserId(user), limit, std::move(page), position});
+  }
+  static std::vector<std::string> peers(const ConversationListPage& page) {
+    std::vector<std::string> out;
+    for (const ConversationSummary& line : page.conversations) out.push_back(line.peer.str());
+    return out;
+  }
+  using Peers = std::vector<std::string>;
+
+  ManualClock clock_;
+  MemoryMessageStore store_{options(clock_)};
+  MemoryStateStore state_;
+  ConversationList lists_{store_, state_};
+  TimelineAccess access_{store_, state_};
+  int sends_ = 0;
+};
+
+using ConversationListTest = ConversationTest;
+using TimelineAccessTest = ConversationTest;
+
+TEST_F(ConversationListTest, GivesTheNewestFirstWithLastMessageUnreadAndReadPositions) {
+  send("bob", "alice", 3);
+  send("carol", "alice", 2);
+  send("alice", "bob");
+  read("alice", "bob", 1);
+  read("bob", "alice", 2);
+  const ConversationListPage page = newest("alice", 10);
+  EXPECT_EQ(peers(page), (Peers{"bob", "carol"}));
+  EXPECT_FALSE(page.more);
+  const ConversationSummary& bob = page.conversations[0];
+  EXPECT_EQ(bob.last_seq, MessageSeq(4));
+  EXPECT_EQ(bob.last_message->seq(), MessageSeq(4));
+  EXPECT_EQ(bob.unread, 2U) << "own messages do not count";
+  EXPECT_EQ(bob.read_seq, MessageSeq(1));
+  EXPECT_EQ(bob.peer_read_seq, MessageSeq(2));
+  EXPECT_EQ(page.conversations[1].unread, 2U);
+}
+
+TEST_F(ConversationListTest, TellsHowFarThePeersFarthestDeviceHasGot) {
+  send("alice", "bob", 5);
+  const ConversationId conversation = private_conversation("alice", "bob");
+  const auto delivered = [&] { return newest("alice", 1).conversations[0].peer_delivered_seq.value(); };
+  const auto save = [&](std::string_view device, Epoch epoch, std::uint64_t position,
+                        std::map<ConversationId, MessageSeq> exceptions = {}) {
+    std::vector<StateStore::CursorWrite> writes;
+    writes.push_back({UserId("bob"), DeviceId(device), {epoch, LogPosition(position), std::move(exceptions), clock_.wall()}});
+    EXPECT_TRUE(block_on(state_.save_cursors(std::move(writes))).ok());
+  };
+  EXPECT_EQ(delivered(), 0U);
+  save("other epoch", Epoch{1}, 5);
+  EXPECT_EQ(delivered(), 0U);
+  save("phone", store_.epoch(), 2);
+  EXPECT_EQ(delivered(), 2U);
+  save("laptop", store_.epoch(), 5, {{conversation, MessageSeq(4)}});
+  EXPECT_EQ(delivered(), 4U);
+  save("tablet", store_.epoch(), 5);
+  EXPECT_EQ(delivered(), 5U);
+}
+
+TEST_F(ConversationListTest, PagesListEveryConversationOnceNewestFirst) {
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 17; ++i) send("peer" + std::to_string((i * 5 + round * 7) % 17), "alice");
+  }
+  Peers all;
+  std::string next;
+  LogPosition last(UINT64_MAX);
+  for (bool more = true; more;) {
+    const ConversationListPage page = newest("alice", 4, next);
+    ASSERT_LE(page.conversations.size(), 4U);
+    for (const ConversationSummary& line : page.conversations) {
+      all.push_back(line.peer.str());
+      EXPECT_LT(line.last_message->position(), last);
+      last = line.last_message->position();
+    }
+    more = page.more;
+    next = page.next;
+  }
+  EXPECT_EQ(all.size(), 17U);
+  EXPECT_EQ(std::set<std::string>(all.begin(), all.end()).size(), 17U);
+}
+
+TEST_F(ConversationListTest, AReplyThatWasCutGoesOnBehindItsLastLine) {
+  for (int i = 0; i < 9; ++i) send("peer" + std::to_string(i), "alice");
+  const ConversationListPage page = newest("alice", 6);
+  const ConversationListPage rest = newest("alice", 20, page.conversations[2].next);
+  EXPECT_EQ(peers(rest), (Peers{"peer5", "peer4", "peer3", "peer2", "peer1", "peer0"}));
+}
+
+TEST_F(ConversationListTest, IncrementalGivesWhatChangedEachOnce) {
+  for (int i = 0; i < 50; ++i) send("peer" + std::to_string(i), "alice");
+  const LogPosition before = newest("alice", 1).snapshot;
+  EXPECT_TRUE(since("alice", before).conversations.empty());
+  send("peer7", "alice", 2);
+  send("peer9", "alice");
+  send("peer7", "alice");
+  read("alice", "peer9", 2);
+  read("alice", "peer20", 1);
+  read("peer30", "alice", 1);
+  const ConversationListPage page = since("alice", before);
+  EXPECT_EQ(peers(page), (Peers{"peer9", "peer7", "peer20", "peer30"}));
+  EXPECT_FALSE(page.more);
+  EXPECT_TRUE(since("alice", page.snapshot.next()).conversations.empty());
+}
+
+TEST_F(ConversationListTest, IncrementalPagesJoinAcrossBothParts) {
+  for (int i = 0; i < 120; ++i) send("peer" + std::to_string(i), "alice");
+  const LogPosition before = newest("alice", 1).snapshot;
+  for (int i = 0; i < 7; ++i) send("peer" + std::to_string(i), "alice");
+  // Many read positions rise at one log position, more than any page holds.
+  for (int i = 20; i < 100; ++i) read("alice", "peer" + std::to_string(i), 1);
+  std::set<std::string> all;
+  std::string next;
+  std::size_t lines = 0;
+  for (bool more = true; more;) {
+    const ConversationListPage page = since("alice", before, 5, next);
+    ASSERT_LE(page.conversations.size(), 5U);
+    for (const std::string& peer : peers(page)) all.insert(peer);
+    lines += page.conversations.size();
+    more = page.more;
+    next = page.next;
+    ASSERT_LE(lines, 200U);
+  }
+  EXPECT_EQ(lines, 87U);
+  EXPECT_EQ(all.size(), 87U);
+}
+
+TEST_F(ConversationListTest, CostsRowsForWhatItReturnsNotForTheAccount) {
+  for (int i = 0; i < 5000; ++i) send("peer" + std::to_string(i), "alice");
+  const std::uint64_t at_first = store_.rows_read();
+  const ConversationListPage page = newest("alice", 20);
+  EXPECT_EQ(page.conversations.size(), 20U);
+  EXPECT_LE(store_.rows_read() - at_first, 20U * 6);
+  send("peer3", "alice");
+  send("peer4", "alice");
+  const std::uint64_t at_second = store_.rows_read();
+  EXPECT_EQ(since("alice", page.snapshot).conversations.size(), 2U);
+  EXPECT_LE(store_.rows_read() - at_second, 2U * 6);
+}
+
+TEST_F(ConversationListTest, BelowTheTrimEverythingIsListed) {
+  send("bob", "alice");
+  const LogPosition before = newest("alice", 1).snapshot;
+  send("carol", "alice", 2);
+  send("dave", "alice", 2);
+  store_.trim_through(LogPosition(3));
+  EXPECT_EQ(peers(since("alice", before.prev())), (Peers{"dave"}));
+}
+
+TEST_F(ConversationListTest, ForeignPageCursorsAreRefused) {
+  send("bob", "alice");
+  send("carol", "alice");
+  const std::string good = newest("alice", 1).conversations[0].next;
+  for (std::size_t cut = 1; cut + 1 < good.size(); ++cut) {
+    const auto got = block_on(lists_.list({UserId("alice"), 5, good.substr(0, cut), std::nullopt}));
+    EXPECT_FALSE(got.ok()) << good.substr(0, cut);
+  }
+  std::string other_epoch = good;
+  other_epoch[2] = other_epoch[2] == '1' ? '2' : '1';
+  EXPECT_FALSE(block_on(lists_.list({UserId("alice"), 5, other_epoch, std::nullopt})).ok());
+}
+
+// R3.2: unread is a function of the timeline and the read position, whatever happens in which order.
+TEST_F(ConversationListTest, UnreadEqualsTheRecomputedOne) {
+  std::mt19937_64 random(5);
+  const std::vector<std::string> users{"alice", "bob", "carol"};
+  std::map<std::string, std::map<std::string, std::uint64_t>> read_seq;  // user → peer → seq
+  for (int i = 0; i < 3000; ++i) {
+    const std::string& user = users[random() % 3];
+    const std::string& peer = users[random() % 3];
+    const int dice = static_cast<int>(random() % 100);
+    if (dice < 50) {
+      send(user, peer);
+    } else if (dice < 70) {
+      const std::uint64_t seq = random() % 40;
+      auto& held = read_seq[user][peer];
+      const std::uint64_t head = block_on(store_.head(private_conversation(user, peer)))->last_seq.value();
+      held = std::max(held, std::min(seq, head));
+      EXPECT_EQ(read(user, peer, seq), held);
+    } else if (dice < 72) {
+      store_.trim_through(LogPosition(store_.trimmed_through().value() + random() % 10));
+    } else {
+      const ConversationId conversation = private_conversation(user, peer);
+      const ConversationHead head = *block_on(store_.head(conversation));
+      const std::uint64_t held = read_seq[user][peer];
+      std::uint64_t expected = 0;
+      RangeQuery all{conversation, MessageSeq(1), head.last_seq, 100000, 1 << 30, false};
+      const auto page = block_on(store_.range(std::move(all)));
+      for (const MessagePtr& message : page->messages) {
+        expected += message->seq().value() > held && message->sender() != user ? 1 : 0;
+      }
+      EXPECT_EQ(*block_on(count_unread(store_, UserId(user), conversation, head, MessageSeq(held))), expected);
+    }
+  }
+}
+
+TEST_F(TimelineAccessTest, OnlyMembersMayAndOthersLearnNothing) {
+  send("alice", "bob");
+  const ConversationId real = private_conversation("alice", "bob");
+  const ConversationId never_used = private_conversation("alice", "zoe");
+  EXPECT_TRUE(TimelineAccess::authorise("alice", real.view()).ok());
+  EXPECT_TRUE(TimelineAccess::authorise("bob", real.view()).ok());
+  EXPECT_EQ(TimelineAccess::authorise("mallory", real.view()).error().code(), ErrorCode::Forbidden);
+  EXPECT_EQ(TimelineAccess::authorise("mallory", never_used.view()).error().code(), ErrorCode::Forbidden) << "no oracle of existence";
+  EXPECT_EQ(TimelineAccess::authorise("mallory", "p5:alice").error().code(), ErrorCode::NotFound);
+  EXPECT_EQ(block_on(access_.history({UserId("mallory"), real, {}, {}, 5, 1000})).error().code(), ErrorCode::Forbidden);
+  EXPECT_EQ(block_on(access_.read(UserId("mallory"), real, MessageSeq(1))).error().code(), ErrorCode::Forbidden);
+  EXPECT_TRUE(block_on(access_.history({UserId("zoe"), never_used, {}, {}, 5, 1000})).ok());
+}
+
+TEST_F(TimelineAccessTest, HistoryGoesBothWaysAndIsAlwaysAscending) {
+  send("alice", "bob", 10);
+  const auto history = [&](std::optional<std::uint64_t> before, std::optional<std::uint64_t> after, std::size_t limit) {
+    HistoryQuery query{UserId("bob"), private_conversation("alice", "bob"), {}, {}, limit, 1 << 20};
+    if (before) query.before = MessageSeq(*before);
+    if (after) query.after = MessageSeq(*after);
+    auto page = block_on(access_.history(std::move(query)));
+    std::string out;
+    for (const MessagePtr& message : page->messages) out += std::to_string(message->seq().value()) + " ";
+    for (const SeqGap& gap : page->gaps) out += "gap" + std::to_string(gap.from.value()) + "-" + std::to_string(gap.to.value()) + " ";
+    return out + (page->more ? "more" : "");
+  };
+  EXPECT_EQ(history({}, {}, 3), "8 9 10 more");
+  EXPECT_EQ(history(8, {}, 3), "5 6 7 more");
+  EXPECT_EQ(history(3, {}, 3), "1 2 ");
+  EXPECT_EQ(history(1, {}, 3), "");
+  EXPECT_EQ(history(0, {}, 3), "");
+  EXPECT_EQ(history({}, 7, 2), "8 9 more");
+  EXPECT_EQ(history({}, 10, 2), "");
+  EXPECT_EQ(history({}, UINT64_MAX, 2), "");
+  EXPECT_EQ(history(6, 3, 9), "4 5 ");
+  EXPECT_EQ(history({}, {}, 0), "10 more") << "at least one";
+  store_.trim_through(LogPosition(6));
+  EXPECT_EQ(history({}, {}, 9), "7 8 9 10 gap1-6 ");
+  EXPECT_EQ(history({}, 2, 2), "7 8 gap3-6 more");
+}
+
+TEST_F(TimelineAccessTest, ReadRisesToTheNewestMessageAtMost) {
+  send("alice", "bob", 5);
+  EXPECT_EQ(read("bob", "alice", 3), 3U);
+  EXPECT_EQ(read("bob", "alice", 2), 3U);
+  EXPECT_EQ(read("bob", "alice", 1000), 5U);
+  EXPECT_EQ(read("bob", "nobody", 7), 0U);
+  send("alice", "bob");
+  EXPECT_EQ(newest("bob", 1).conversations[0].unread, 1U) << "what comes later is unread";
+}
+
+// R3.1: five devices of a user, any order: all converge to the highest.
+TEST_F(TimelineAccessTest, ReadPositionsConvergeToTheMaximumWhateverTheOrder) {
+  send("alice", "bob", 100);
+  std::mt19937_64 random(11);
+  std::uint64_t highest = 0;
+  for (int i = 0; i < 500; ++i) {
+    const std::uint64_t seq = random() % 100 + 1;
+    highest = std::max(highest, seq);
+    EXPECT_EQ(read("bob", "alice", seq), highest);
+  }
+}
+
+}  // namespace
+}  // namespace dunlin

@@ -1,0 +1,191 @@
+// CursorKeeper over the memory stores.
+#include "messaging/delivery/cursor_keeper.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "messaging/model/conversation.h"
+#include "runtime/spawn.h"
+#include "storage/memory/memory_message_store.h"
+#include "storage/memory/memory_state_store.h"
+
+namespace dunlin {
+namespace {
+
+class CursorKeeperTest : public testing::Test {
+ protected:
+  static MemoryStoreOptions options(const Clock& clock) {
+    MemoryStoreOptions out;
+    out.clock = &clock;
+    return out;
+  }
+  void send(int count, std::string_view from = "alice", std::string_view to = "bob") {
+    for (int i = 0; i < count; ++i) {
+      AppendRequest request;
+      request.message = Message::create({private_conversation(from, to).view(), from, "m" + std::to_string(++sends_), {}, "{}"});
+      store_.append({&request, 1});
+    }
+  }
+  Result<Attachment> try_attach(AttachRequest request) { return block_on(keeper_.attach(std::move(request))); }
+  Attachment attach(AttachRequest request) {
+    auto out = try_attach(std::move(request));
+    EXPECT_TRUE(out.ok());
+    return out.ok() ? *std::move(out) : Attachment();
+  }
+  static AttachRequest device(std::string_view name) { return {UserId("bob"), DeviceId(name), std::nullopt, false, std::nullopt}; }
+  AttachRequest with_token(std::string_view name, std::optional<std::uint64_t> position) {
+    AttachRequest out = device(name);
+    out.token = SyncToken{store_.epoch(), std::nullopt, LogPosition(0), clock_.wall()};
+    if (position) out.token->position = LogPosition(*position);
+    out.token_given = true;
+    return out;
+  }
+  void save(std::string_view name, std::uint64_t position, std::map<ConversationId, MessageSeq> exceptions = {}) {
+    keeper_.keep({UserId("bob"), DeviceId(name), {store_.epoch(), LogPosition(position), std::move(exceptions), clock_.wall()}});
+    EXPECT_TRUE(block_on(keeper_.save()).ok());
+  }
+  std::size_t rows() { return block_on(state_.devices(UserId("bob")))->size(); }
+
+  ManualClock clock_;
+  MemoryMessageStore store_{options(clock_)};
+  MemoryStateStore state_;
+  CursorKeeper keeper_{store_, state_, clock_};
+  int sends_ = 0;
+};
+
+TEST_F(CursorKeeperTest, AUserWhoNeverConnectedGetsWhatWasWrittenToHimBefore) {
+  send(5);
+  const Attachment first = attach(device("phone"));
+  EXPECT_EQ(first.cursor.position, LogPosition(0));
+  EXPECT_EQ(first.resume, ResumeKind::Complete);
+  EXPECT_EQ(rows(), 1U) << "the device is known from now on";
+}
+
+TEST_F(CursorKeeperTest, ANewDeviceStartsWhereTheFarthestDeviceIs) {
+  send(9);
+  save("phone", 3);
+  save("laptop", 7, {{private_conversation("alice", "bob"), MessageSeq(5)}});
+  const Attachment tablet = attach(device("tablet"));
+  EXPECT_EQ(tablet.cursor.position, LogPosition(7));
+  EXPECT_EQ(tablet.cursor.exceptions.size(), 1U);
+  EXPECT_EQ(attach(device("phone")).cursor.position, LogPosition(3));
+}
+
+TEST_F(CursorKeeperTest, ATokenWinsBelowAndAboveTheStoredCursorWithoutARead) {
+  send(9);
+  save("phone", 5, {{private_conversation("alice", "bob"), MessageSeq(2)}});
+  state_.set_failures(1);  // no row can be read
+  for (const std::uint64_t position : {2U, 8U}) {
+    const Attachment got = attach(with_token("phone", position));
+    EXPECT_EQ(got.cursor.position, LogPosition(position));
+    EXPECT_TRUE(got.cursor.exceptions.empty());
+    EXPECT_EQ(got.resume, ResumeKind::Complete);
+  }
+}
+
+TEST_F(CursorKeeperTest, ATokenThatSaysNothingAboutAcksLeavesTheStoredCursor) {
+  send(9);
+  save("phone", 5);
+  EXPECT_EQ(attach(with_token("phone", std::nullopt)).cursor.position, LogPosition(5));
+}
+
+TEST_F(CursorKeeperTest, TheCursorOfTheReplacedSessionIsTakenOver) {
+  send(9);
+  save("phone", 2);
+  AttachRequest request = device("phone");
+  request.inherited = DeviceCursor{store_.epoch(), LogPosition(6), {}, {}};
+  EXPECT_EQ(attach(std::move(request)).cursor.position, LogPosition(6));
+}
+
+TEST_F(CursorKeeperTest, PositionsOfAnotherEpochAreReset) {
+  send(9);
+  AttachRequest request = with_token("phone", 5);
+  request.token->epoch.value ^= 1;
+  const Attachment by_token = attach(std::move(request));
+  EXPECT_EQ(by_token.resume, ResumeKind::Reset);
+  EXPECT_EQ(by_token.cursor.position, LogPosition(9));
+  EXPECT_EQ(by_token.cursor.epoch, store_.epoch());
+
+  keeper_.keep({UserId("bob"), DeviceId("old"), {Epoch{1}, LogPosition(4), {}, clock_.wall()}});
+  EXPECT_TRUE(block_on(keeper_.save()).ok());
+  EXPECT_EQ(attach(device("old")).resume, ResumeKind::Reset);
+}
+
+TEST_F(CursorKeeperTest, ATokenBeyondTheStoreIsReset) {
+  send(3);
+  EXPECT_EQ(attach(with_token("phone", 4)).resume, ResumeKind::Reset);
+  EXPECT_EQ(attach(with_token("phone", 3)).resume, ResumeKind::Complete);
+}
+
+TEST_F(CursorKeeperTest, ADeviceIdleFor60DaysIsForgotten) {
+  send(3);
+  save("phone", 2);
+  const AttachRequest old_token = with_token("phone", 2);
+  clock_.advance(std::chrono::hours(24 * 60));
+  EXPECT_EQ(attach(old_token).resume, ResumeKind::Reset);
+  EXPECT_TRUE(block_on(keeper_.save()).ok());
+  EXPECT_EQ(attach(device("phone")).resume, ResumeKind::Complete) << "the reset was written";
+}
+
+TEST_F(CursorKeeperTest, AnUnknownDeviceWithATokenIsReset) {
+  send(3);
+  AttachRequest request = device("phone");
+  request.token_given = true;  // one that did not parse
+  EXPECT_EQ(attach(std::move(request)).resume, ResumeKind::Reset);
+}
+
+TEST_F(CursorKeeperTest, The33rdDeviceIsRefusedUntilOneHasBeenIdleFor60Days) {
+  for (std::size_t i = 0; i < CursorKeeper::kMaxDevices; ++i) attach(device("d" + std::to_string(i)));
+  const auto refused = try_attach(device("one more"));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::DeviceLimit);
+  attach(device("d3"));
+  clock_.advance(std::chrono::hours(24 * 59));
+  for (int i = 1; i < 32; ++i) save("d" + std::to_string(i), 0);
+  clock_.advance(std::chrono::hours(24 * 2));
+  EXPECT_TRUE(try_attach(device("one more")).ok());
+  EXPECT_EQ(rows(), CursorKeeper::kMaxDevices);
+}
+
+TEST_F(CursorKeeperTest, NamesWhatRetentionHasTaken) {
+  send(5);
+  send(2, "carol");
+  save("phone", 2);
+  store_.trim_through(LogPosition(4));
+  const Attachment behind = attach(device("phone"));
+  EXPECT_EQ(behind.resume, ResumeKind::Truncated);
+  ASSERT_EQ(behind.truncated.size(), 1U);
+  EXPECT_EQ(behind.truncated[0].conversation, private_conversation("alice", "bob"));
+  EXPECT_EQ(behind.truncated[0].from_seq, MessageSeq(5));
+  EXPECT_EQ(attach(with_token("phone", 4)).resume, ResumeKind::Complete) << "nothing that was trimmed was missed";
+}
+
+TEST_F(CursorKeeperTest, ATrimBelowTheDeviceTakesNothingFromIt) {
+  send(2);
+  send(3, "carol");
+  save("phone", 3);
+  store_.trim_through(LogPosition(3));
+  EXPECT_EQ(attach(device("phone")).resume, ResumeKind::Complete);
+  store_.trim_through(LogPosition(4));
+  EXPECT_EQ(attach(device("phone")).resume, ResumeKind::Truncated);
+}
+
+TEST_F(CursorKeeperTest, ASaveThatFailsIsTriedAgainAndTheNewestWins) {
+  state_.set_failures(1);
+  keeper_.keep({UserId("bob"), DeviceId("phone"), {store_.epoch(), LogPosition(1), {}, clock_.wall()}});
+  EXPECT_FALSE(block_on(keeper_.save()).ok());
+  keeper_.keep({UserId("bob"), DeviceId("phone"), {store_.epoch(), LogPosition(2), {}, clock_.wall()}});
+  EXPECT_EQ(keeper_.kept(), 2U);
+  state_.set_failures(0);
+  EXPECT_EQ(*block_on(keeper_.save()), 2U);
+  EXPECT_EQ(block_on(state_.devices(UserId("bob")))->front().cursor.position, LogPosition(2));
+}
+
+TEST_F(CursorKeeperTest, WhatIsKeptIsBounded) {
+  for (std::size_t i = 0; i < CursorKeeper::kMaxKept + 10; ++i) keeper_.keep({UserId("bob"), DeviceId("phone"), {}});
+  EXPECT_LE(keeper_.kept(), CursorKeeper::kMaxKept);
+}
+
+}  // namespace
+}  // namespace dunlin

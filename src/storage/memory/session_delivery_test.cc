@@ -1,0 +1,414 @@
+// SessionDelivery, case by case, over the memory store (the simulation beside it mixes everything).
+#include "messaging/delivery/session_delivery.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "messaging/delivery/dispatcher.h"
+#include "messaging/model/conversation.h"
+#include "storage/memory/memory_message_store.h"
+
+namespace dunlin {
+namespace {
+
+class FakeSink final : public DeliverySink {
+ public:
+  explicit FakeSink(std::string_view user) : user_(user), key_(SessionKey::random()) {}
+  Pushed push_message(const MessagePtr& message) override {
+    if (room == 0) return Pushed::AtBound;
+    --room;
+    got.push_back(std::string(message->conversation()) + " " + std::to_string(message->seq().value()));
+    return Pushed::Queued;
+  }
+  Pushed push_gap(const ConversationId& conversation, const SeqGap& gap) override {
+    if (room == 0) return Pushed::AtBound;
+    --room;
+    got.push_back(conversation.str() + " gap " + std::to_string(gap.from.value()) + "-" + std::to_string(gap.to.value()));
+    return Pushed::Queued;
+  }
+  const UserId& user() const override { return user_; }
+  const SessionKey& key() const override { return key_; }
+
+  std::size_t room = 1'000'000;
+  std::vector<std::string> got;
+
+ private:
+  UserId user_;
+  SessionKey key_;
+};
+
+class SessionDeliveryTest : public testing::Test {
+ protected:
+  // Keeps batches until the test delivers them.
+  class HeldMailbox final : public WorkerMailbox {
+   public:
+    bool post(DeliveryBatch batch) override {
+      for (Hint& hint : batch.hints) hints.push_back(std::move(hint));
+      return true;
+    }
+    std::vector<Hint> hints;
+  };
+
+  SessionDeliveryTest() {
+    store_.set_listener(&dispatcher_);
+    context_.options.max_flights = 3;
+    context_.options.page_messages = 4;
+    registry_.add("bob", "phone", kBob);
+    bob_ = std::make_unique<SessionDelivery>(context_, sink_);
+  }
+
+  static MemoryStoreOptions options(const Clock& clock) {
+    MemoryStoreOptions out;
+    out.clock = &clock;
+    return out;
+  }
+  void send(std::string_view from, std::string_view to, ConnectionRef connection = 0, std::string id = {}) {
+    AppendRequest request;
+    if (id.empty()) id = "id" + std::to_string(++sends_);
+    request.message = Message::create({private_conversation(from, to).view(), from, id, {}, "{}"});
+    request.reply = {connection, 0};
+    store_.append({&request, 1});
+  }
+  void hints() {
+    for (const Hint& hint : std::exchange(mailbox_.hints, {})) bob_->on_hint(hint);
+  }
+  void start(std::uint64_t position = 0) {
+    DeviceCursor cursor;
+    cursor.epoch = store_.epoch();
+    cursor.position = LogPosition(position);
+    bob_->start(cursor);
+  }
+  static std::string line(std::string_view peer, std::string_view what) {
+    return private_conversation("bob", peer).str() + " " + std::string(what);
+  }
+  std::vector<std::string> got() { return std::exchange(sink_.got, {}); }
+  using Lines = std::vector<std::string>;
+  bool ack(std::string_view peer, std::uint64_t seq) {
+    return bob_->on_ack(private_conversation("bob", peer).view(), MessageSeq(seq)).raised;
+  }
+
+  static constexpr ConnectionRef kBob = 77;
+  ManualClock clock_;
+  ServerMetrics metrics_;
+  SessionRegistry registry_;
+  HeldMailbox mailbox_;
+  Dispatcher dispatcher_{registry_, {&mailbox_}};
+  MemoryMessageStore store_{options(clock_)};
+  DeliveryContext context_{store_, registry_, clock_, metrics_, {}};
+  FakeSink sink_{"bob"};
+  std::unique_ptr<SessionDelivery> bob_;
+  int sends_ = 0;
+};
+
+TEST_F(SessionDeliveryTest, PushesHintsInOrderWithoutReadingTheStore) {
+  start();
+  const std::uint64_t rows = store_.rows_read();
+  send("alice", "bob");
+  send("alice", "bob");
+  send("carol", "bob");
+  hints();
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("alice", "2"), line("carol", "1")}));
+  EXPECT_EQ(store_.rows_read(), rows);
+}
+
+TEST_F(SessionDeliveryTest, StartsWithoutReadingWhenNothingIsNew) {
+  send("alice", "bob");
+  hints();
+  const std::uint64_t rows = store_.rows_read();
+  start(1);
+  EXPECT_TRUE(bob_->caught_up());
+  EXPECT_TRUE(got().empty());
+  EXPECT_EQ(store_.rows_read(), rows);
+}
+
+TEST_F(SessionDeliveryTest, StartsFromItsCursorAndExceptions) {
+  for (int i = 0; i < 10; ++i) send("alice", "bob");
+  for (int i = 0; i < 3; ++i) send("carol", "bob");
+  mailbox_.hints.clear();
+  DeviceCursor cursor;
+  cursor.epoch = store_.epoch();
+  cursor.position = LogPosition(12);
+  cursor.exceptions[private_conversation("alice", "bob")] = MessageSeq(8);
+  bob_->start(cursor);
+  EXPECT_EQ(got(), (Lines{line("alice", "9"), line("alice", "10"), line("carol", "3")}));
+}
+
+TEST_F(SessionDeliveryTest, ALostHintShowsInTheNextOne) {
+  start();
+  send("alice", "bob");
+  send("carol", "bob");
+  mailbox_.hints.clear();
+  send("dave", "bob");
+  hints();
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("carol", "1"), line("dave", "1")}));
+  EXPECT_TRUE(bob_->caught_up());
+}
+
+TEST_F(SessionDeliveryTest, WhenEveryHintIsLostTheHeartbeatFindsOut) {
+  start();
+  send("alice", "bob");
+  mailbox_.hints.clear();
+  EXPECT_TRUE(got().empty());
+  bob_->on_heartbeat();
+  EXPECT_EQ(got(), (Lines{line("alice", "1")}));
+}
+
+TEST_F(SessionDeliveryTest, WhenTheWorkerLostHintsItComparesAtOnce) {
+  start();
+  send("alice", "bob");
+  mailbox_.hints.clear();
+  bob_->compare();
+  EXPECT_EQ(got(), (Lines{line("alice", "1")}));
+}
+
+TEST_F(SessionDeliveryTest, AHintThatAScanHasOvertakenIsDropped) {
+  start();
+  send("alice", "bob");
+  bob_->on_heartbeat();
+  hints();
+  EXPECT_EQ(got(), (Lines{line("alice", "1")}));
+}
+
+TEST_F(SessionDeliveryTest, HintsBeforeTheStartAreNotLost) {
+  send("alice", "bob");
+  hints();
+  start();
+  EXPECT_EQ(got(), (Lines{line("alice", "1")}));
+}
+
+TEST_F(SessionDeliveryTest, ItsOwnMessageAdvancesItUnsent) {
+  start();
+  send("alice", "bob");
+  send("bob", "alice", kBob);
+  send("alice", "bob");
+  hints();
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("alice", "3")}));
+  EXPECT_TRUE(ack("alice", 3));
+  EXPECT_TRUE(bob_->cursor().exceptions.empty());
+}
+
+TEST_F(SessionDeliveryTest, AckingWhatWasSentAcksTheOwnMessagesBehindIt) {
+  start();
+  send("alice", "bob");
+  send("bob", "alice", kBob);
+  hints();
+  EXPECT_TRUE(ack("alice", 1));
+  EXPECT_TRUE(bob_->cursor().exceptions.empty());
+}
+
+TEST_F(SessionDeliveryTest, MessagesOfTheUsersOtherDeviceArePushed) {
+  start();
+  send("bob", "alice", 78);
+  hints();
+  EXPECT_EQ(got(), (Lines{line("alice", "1")}));
+}
+
+TEST_F(SessionDeliveryTest, AScanDoesNotRepeatWhatThisSessionSentUnderItsOwnName) {
+  start();
+  send("bob", "alice", kBob, sink_.key().text() + "-1");
+  send("bob", "alice", kBob, SessionKey::random().text() + "-1");
+  mailbox_.hints.clear();
+  bob_->on_heartbeat();
+  EXPECT_EQ(got(), (Lines{line("alice", "2")}));
+}
+
+TEST_F(SessionDeliveryTest, AcksAreCumulativeAndCountOnlyUpToWhatWasPushed) {
+  start();
+  for (int i = 0; i < 3; ++i) send("alice", "bob");
+  hints();
+  EXPECT_FALSE(ack("carol", 1));
+  EXPECT_TRUE(ack("alice", 2));
+  EXPECT_FALSE(ack("alice", 1));
+  EXPECT_EQ(bob_->cursor().exceptions.begin()->second, MessageSeq(2));
+  const auto effect = bob_->on_ack(private_conversation("alice", "bob").view(), MessageSeq(1000));
+  EXPECT_EQ(effect.delivered, MessageSeq(3));
+  EXPECT_TRUE(bob_->cursor().exceptions.empty());
+}
+
+TEST_F(SessionDeliveryTest, AFullWriteQueueMakesItReadOnFromTheStoreWhenDrained) {
+  start();
+  sink_.room = 2;
+  for (int i = 0; i < 20; ++i) send("alice", "bob");
+  hints();
+  EXPECT_EQ(got().size(), 2U);
+  EXPECT_TRUE(bob_->lagging());
+  EXPECT_EQ(metrics_.lagging_sessions.value(), 1);
+  send("carol", "bob");
+  hints();
+  EXPECT_TRUE(got().empty()) << "hints only raise the target";
+  sink_.room = 5;
+  bob_->on_drained();
+  EXPECT_EQ(got().front(), line("alice", "3"));
+  EXPECT_TRUE(bob_->lagging());
+  sink_.room = 100;
+  bob_->on_drained();
+  EXPECT_EQ(got().back(), line("carol", "1"));
+  EXPECT_FALSE(bob_->lagging());
+  EXPECT_EQ(metrics_.lagging_sessions.value(), 0);
+}
+
+TEST_F(SessionDeliveryTest, ASlowReaderThatAcksAsItGoesGetsEverythingOnce) {
+  start();
+  sink_.room = 0;
+  for (int i = 0; i < 50; ++i) send("alice", "bob");
+  hints();
+  Lines all;
+  for (int guard = 0; guard < 100 && all.size() < 50; ++guard) {
+    sink_.room = 3;
+    bob_->on_drained();
+    for (std::string& each : got()) all.push_back(std::move(each));
+    ack("alice", all.size());
+  }
+  ASSERT_EQ(all.size(), 50U);
+  for (std::size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i], line("alice", std::to_string(i + 1)));
+  EXPECT_TRUE(bob_->caught_up());
+}
+
+TEST_F(SessionDeliveryTest, IsTooSlowWhenItsQueueStaysFull) {
+  start();
+  sink_.room = 1;
+  send("alice", "bob");
+  send("alice", "bob");
+  hints();
+  clock_.advance(Milliseconds(59'999));
+  EXPECT_FALSE(bob_->too_slow());
+  clock_.advance(Milliseconds(1));
+  EXPECT_TRUE(bob_->too_slow());
+  sink_.room = 1;
+  bob_->on_drained();
+  EXPECT_FALSE(bob_->too_slow());
+}
+
+TEST_F(SessionDeliveryTest, BeyondItsBoundOfConversationsItWaitsForAcks) {
+  start();
+  for (const char* peer : {"p1", "p2", "p3", "p4", "p5"}) send(peer, "bob");
+  hints();
+  EXPECT_EQ(got().size(), 3U);
+  EXPECT_TRUE(ack("p2", 1));
+  EXPECT_EQ(got(), (Lines{line("p4", "1")}));
+  EXPECT_TRUE(ack("p1", 1));
+  EXPECT_EQ(got(), (Lines{line("p5", "1")}));
+  EXPECT_TRUE(bob_->caught_up());
+}
+
+TEST_F(SessionDeliveryTest, UnackedPushesAreRepeatedOnHeartbeatsWithADoublingPause) {
+  start();
+  send("alice", "bob");
+  send("alice", "bob");
+  hints();
+  got();
+  std::vector<int> repeats;
+  for (int second = 1; second <= 40; ++second) {
+    clock_.advance(Milliseconds(1000));
+    bob_->on_heartbeat();
+    if (got().size() == 2) repeats.push_back(second);
+  }
+  EXPECT_EQ(repeats, (std::vector<int>{5, 15, 35}));
+  EXPECT_EQ(metrics_.retransmissions_total.value(), 6U);
+  ack("alice", 1);
+  clock_.advance(Milliseconds(4999));
+  bob_->on_heartbeat();
+  EXPECT_TRUE(got().empty());
+  clock_.advance(Milliseconds(1));
+  bob_->on_heartbeat();
+  EXPECT_EQ(got(), (Lines{line("alice", "2")})) << "an ack restarts the pause; only what is unacked is repeated";
+}
+
+TEST_F(SessionDeliveryTest, WhatRetentionHasTakenComesAsAGap) {
+  for (int i = 0; i < 6; ++i) send("alice", "bob");
+  send("carol", "bob");
+  mailbox_.hints.clear();
+  store_.trim_through(LogPosition(4));
+  start(2);
+  EXPECT_EQ(got(), (Lines{line("alice", "gap 1-4"), line("alice", "5"), line("alice", "6"), line("carol", "1")}))
+      << "where the device was in the trimmed part is not known, so the gap begins low";
+  EXPECT_TRUE(ack("alice", 6));
+  EXPECT_TRUE(ack("carol", 1));
+  EXPECT_TRUE(bob_->cursor().exceptions.empty());
+}
+
+TEST_F(SessionDeliveryTest, AConversationOfWhichNothingWasMissedHasNoGap) {
+  for (int i = 0; i < 3; ++i) send("alice", "bob");
+  for (int i = 0; i < 3; ++i) send("carol", "bob");
+  send("alice", "bob");
+  mailbox_.hints.clear();
+  store_.trim_through(LogPosition(5));
+  start(4);
+  EXPECT_EQ(got(), (Lines{line("carol", "gap 1-2"), line("carol", "3"), line("alice", "4")}));
+}
+
+TEST_F(SessionDeliveryTest, TheTokenFollowsTheAcksOfAConversationThatIsAlwaysInFlight) {
+  start();
+  LogPosition last;
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    send("alice", "bob");
+    hints();
+    if (i > 4) ack("alice", i - 4);  // four stay in flight
+    const LogPosition token = bob_->token_position().value_or(LogPosition(0));
+    EXPECT_GE(token, last);
+    EXPECT_LE(token.value(), i > 4 ? i - 4 : 0);
+    last = token;
+  }
+  EXPECT_GE(last.value(), 88U);
+}
+
+TEST_F(SessionDeliveryTest, AnIdleSessionsPositionFollowsTheStore) {
+  start();
+  for (int i = 0; i < 10; ++i) send("alice", "carol");
+  EXPECT_FALSE(bob_->changed());
+  EXPECT_EQ(bob_->cursor().position, LogPosition(10));
+}
+
+TEST_F(SessionDeliveryTest, AfterItLeftTheRegistryItsPositionStaysWhereItIs) {
+  start();
+  registry_.remove("bob", kBob);
+  send("alice", "bob");
+  EXPECT_EQ(bob_->cursor().position, LogPosition(0));
+  registry_.add("bob", "phone", kBob + 1);
+  EXPECT_EQ(bob_->cursor().position, LogPosition(0)) << "a newer session of the user must not make it look up to date";
+}
+
+TEST_F(SessionDeliveryTest, AScanThatOutlivesItsSessionEnds) {
+  MemoryStoreOptions slow = options(clock_);
+  slow.read_delay = Milliseconds(100);
+  MemoryMessageStore store(slow);
+  DeliveryContext context{store, registry_, clock_, metrics_, {}};
+  store.set_listener(&dispatcher_);
+  AppendRequest request;
+  request.message = Message::create({private_conversation("alice", "bob").view(), "alice", "x", {}, "{}"});
+  store.append({&request, 1});
+  auto delivery = std::make_unique<SessionDelivery>(context, sink_);
+  delivery->start({store.epoch(), LogPosition(0), {}, {}});
+  ASSERT_TRUE(store.next_due());
+  delivery.reset();
+  clock_.advance(Milliseconds(100));
+  while (store.pump()) {
+  }
+  EXPECT_TRUE(got().empty());
+}
+
+TEST_F(SessionDeliveryTest, GoesOnAfterTheStoreFailed) {
+  send("alice", "bob");
+  mailbox_.hints.clear();
+  store_.set_read_failures(1);
+  start();
+  EXPECT_FALSE(bob_->caught_up());
+  bob_->on_heartbeat();
+  EXPECT_FALSE(bob_->caught_up());
+  store_.set_read_failures(0);
+  clock_.advance(Milliseconds(2000));
+  send("alice", "bob");
+  hints();
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("alice", "2")})) << "the next hint tries again";
+  EXPECT_TRUE(bob_->caught_up());
+}
+
+TEST_F(SessionDeliveryTest, AnIdleSessionIsSmall) {
+  EXPECT_LE(sizeof(SessionDelivery), 100U);
+}
+
+}  // namespace
+}  // namespace dunlin
