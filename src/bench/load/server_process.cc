@@ -17,6 +17,7 @@
 #include <iterator>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #include "bench/load/token.h"
 
@@ -59,6 +60,16 @@ std::string config_text(const ServerSettings& settings) {
       "limits: {{user: {{mode: \"off\"}}}}\n"
       "shutdown: {{ready-delay-ms: 0}}\n",
       settings.write_queue_bytes);
+}
+
+// The environment without settings that are meant for another server.
+std::vector<char*> plain_environment() {
+  std::vector<char*> plain;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    if (!std::string_view(*entry).starts_with("DUNLIN_")) plain.push_back(*entry);
+  }
+  plain.push_back(nullptr);
+  return plain;
 }
 
 // "ws=127.0.0.1:1234" in the ready line.
@@ -135,13 +146,15 @@ Status ServerProcess::launch() {
   Fd read_end(pipe_fds[0]);
   Fd write_end(pipe_fds[1]);
 
+  std::vector<char*> environment = plain_environment();
+  const char* arguments[] = {"dunlin", "serve", "--config", config.c_str(), nullptr};
   pid_ = ::fork();
   if (pid_ < 0) return errno_error("fork", errno);
   if (pid_ == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     ::dup2(write_end.get(), STDOUT_FILENO);
     ::dup2(log.get(), STDERR_FILENO);
-    ::execl("/proc/self/exe", "dunlin", "serve", "--config", config.c_str(), nullptr);
+    ::execve("/proc/self/exe", const_cast<char* const*>(arguments), environment.data());
     ::_exit(127);
   }
   owned_ = true;

@@ -14,7 +14,6 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr std::size_t kPendingSlots = 8 * StoreDriver::kBatch;
 constexpr auto kCursorInterval = std::chrono::seconds(2);
 constexpr std::uint64_t kVolumeBytes = 256ULL << 20;  // small, so that a run makes several
 
@@ -24,7 +23,6 @@ StoreDriver::StoreDriver(std::string folder, std::uint32_t conversations)
     : folder_(std::move(folder)),
       offload_({.name = "bench", .threads = 4, .queue_jobs = 65536}),
       body_(R"({"text":")" + std::string(120, 'x') + R"("})"),
-      pending_(kPendingSlots),
       heads_(conversations),
       is_moved_(conversations) {}
 
@@ -91,9 +89,13 @@ void StoreDriver::submit(std::span<const std::uint32_t> conversations) {
   {
     std::lock_guard lock(mutex_);
     for (std::size_t i = 0; i < requests.size(); ++i) {
-      requests[i].reply.request = next_request_;
-      pending_[next_request_ % kPendingSlots] = {conversations[i], requests[i]};
-      ++next_request_;
+      if (free_.empty()) {
+        free_.push_back(pending_.size());
+        pending_.emplace_back();
+      }
+      requests[i].reply.request = free_.back();
+      pending_[free_.back()] = {next_number_++, conversations[i], requests[i]};
+      free_.pop_back();
     }
     in_flight_ += requests.size();
   }
@@ -106,7 +108,7 @@ void StoreDriver::repeat_refused() {
   std::vector<AppendRequest> requests;
   {
     std::lock_guard lock(mutex_);
-    for (const std::uint64_t number : refused_) requests.push_back(pending_[number % kPendingSlots].request);
+    for (const auto& [number, place] : refused_) requests.push_back(pending_[place].request);
     refused_.clear();
     in_flight_ = requests.size();
   }
@@ -127,14 +129,14 @@ void StoreDriver::on_outcomes(std::span<AppendOutcome> outcomes, LogPosition) {
 
 // The mutex is held.
 void StoreDriver::take_outcome(const AppendOutcome& outcome) {
-  Pending& pending = pending_[outcome.reply.request % kPendingSlots];
-  if (pending.request.reply.request != outcome.reply.request) {
+  if (outcome.reply.request >= pending_.size() || !pending_[outcome.reply.request].request.message) {
     problem_ = "an outcome for a request that is not under way";
     return;
   }
+  Pending& pending = pending_[outcome.reply.request];
   if (outcome.refused) {
     if (error_info(*outcome.refused).temporary) {
-      refused_.insert(outcome.reply.request);
+      refused_.emplace(pending.number, outcome.reply.request);
     } else {
       problem_ = fmt::format("refused: {}", error_info(*outcome.refused).name);
     }
@@ -152,6 +154,7 @@ void StoreDriver::take_outcome(const AppendOutcome& outcome) {
     moved_.push_back(pending.conversation);
   }
   pending.request.message = {};
+  free_.push_back(outcome.reply.request);
 }
 
 Status StoreDriver::check() const {

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -40,6 +40,7 @@ class StoreDriver final : public CommitListener {
 
  private:
   struct Pending {
+    std::uint64_t number = 0;  // in the order of sending
     std::uint32_t conversation = 0;
     AppendRequest request;
   };
@@ -63,14 +64,15 @@ class StoreDriver final : public CommitListener {
   // driving thread
   std::vector<SessionKey> sessions_;
   std::vector<std::uint64_t> numbers_;  // last n of each session
-  std::uint64_t next_request_ = 0;
+  std::uint64_t next_number_ = 0;
   MonotonicTime cursors_saved_{};
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   // guarded by mutex_
-  std::vector<Pending> pending_;  // by request number modulo its size
-  std::set<std::uint64_t> refused_;
+  std::vector<Pending> pending_;  // by ReplyAddress::request
+  std::vector<std::size_t> free_;
+  std::map<std::uint64_t, std::size_t> refused_;  // number → place in pending_
   std::size_t in_flight_ = 0;
   std::vector<std::uint32_t> heads_;
   std::vector<std::uint32_t> moved_;  // conversations since the last cursor save
