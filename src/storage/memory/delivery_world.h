@@ -47,6 +47,7 @@ class DeliveryWorld final : public CommitListener {
         keeper_(store_, state_, clock_),
         context_{store_, registry_, clock_, metrics_, {}} {
     for (SimMailbox& mailbox : mailboxes_) mailbox.world = this;
+    send_share_ = 2 + chance(25);
     context_.options.max_flights = 6;
     context_.options.activity_page = 3;
     context_.options.page_messages = 4;
@@ -73,8 +74,8 @@ class DeliveryWorld final : public CommitListener {
   }
 
   void step() {
-    const int dice = chance(100);
-    if (dice < 25) return send();
+    if (chance(100) < send_share_) return send();
+    const int dice = 25 + chance(75);
     if (dice < 45) return deliver();
     if (dice < 65) return read_socket();
     if (dice < 77) return ack();
@@ -404,6 +405,7 @@ class DeliveryWorld final : public CommitListener {
   std::deque<SimDevice> devices_;
   std::map<ConnectionRef, std::unique_ptr<SimSession>> sessions_;
   std::uint64_t connections_ = 0;
+  int send_share_ = 0;  // percent of the steps: some worlds mostly idle, some overload every socket
 };
 
 }  // namespace dunlin
