@@ -58,7 +58,13 @@ struct Generation {
 };
 
 // What history consists of at one moment: immutable, replaced as a whole by the indexer, held by each read while it lasts.
+//
+// Reads go through `view`, so that they see the rows of exactly this catalog: an ingest that RocksDB has taken and that is not
+// published yet stays hidden, in heads as in timelines. That some view is always held has a second use: RocksDB gives ingested files
+// a sequence number above all rows at once. Otherwise it would first read the family's files to see whether they overlap, on each
+// ingest, and one damaged block would refuse the ingest.
 struct Catalog {
+  std::shared_ptr<const rocksdb::Snapshot> view;
   PositionRow newest;
   LogPosition watermark;
   std::vector<Volume> volumes;          // oldest first; none is wholly at or below the watermark

@@ -34,6 +34,8 @@ class Damage::Listener final : public rocksdb::EventListener {
       damage_.stopped(*status);
     }
   }
+  // The next write resumes; RocksDB's own recovery would wait for more free space than a write needs, and refuse ours meanwhile.
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* recover) override { *recover = false; }
 
  private:
   Damage& damage_;

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -140,6 +142,27 @@ class HistoryScribe {
   std::vector<MessagePtr> pending;
   std::vector<MessagePtr> sealed;
   std::vector<DedupEntry> dedup;
+};
+
+// While it lives, no file of the process grows beyond `bytes`: writes fail as on a full disk.
+class SmallFiles {
+ public:
+  explicit SmallFiles(rlim_t bytes) {
+    before_ = std::signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &limit_);
+    const rlimit small{bytes, limit_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+  }
+  ~SmallFiles() {
+    setrlimit(RLIMIT_FSIZE, &limit_);
+    std::signal(SIGXFSZ, before_);
+  }
+  SmallFiles(const SmallFiles&) = delete;
+  SmallFiles& operator=(const SmallFiles&) = delete;
+
+ private:
+  rlimit limit_{};
+  void (*before_)(int) = nullptr;
 };
 
 inline bool same_message(const Message& a, const Message& b) {

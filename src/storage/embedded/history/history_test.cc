@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <random>
+#include <thread>
 
 #include "storage/embedded/history/history_scribe.h"
 
@@ -351,6 +353,64 @@ TEST_F(HistoryTest, CopiesItselfWhileOpen) {
   const auto copied = History::open(options);
   ASSERT_TRUE(copied.ok());
   EXPECT_EQ((*copied)->position(), LogPosition(10));
+}
+
+TEST_F(HistoryTest, TakesASegmentAgainThatTheDiskRefused) {
+  scribe.write("ada", "bob", "first");
+  ingest();
+  for (int i = 0; i < 100; ++i) scribe.write("ada", "bob", std::string(1000, 'x'));
+  const SealedSegment segment = scribe.seal();
+  {
+    const SmallFiles full(32 << 10);
+    const Status refused = history->ingest(segment);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(wire_code(refused.error().code()), ErrorCode::StoreUnavailable);
+    EXPECT_EQ(history->position(), LogPosition(1));
+    EXPECT_EQ((*history->head(private_conversation("ada", "bob")))->last_seq, MessageSeq(1));
+  }
+  const Status status = history->ingest(segment);
+  ASSERT_TRUE(status.ok()) << status.error().to_string();
+  expect_all_readable();
+}
+
+TEST_F(HistoryTest, ReadsBesideIngestAndRetention) {
+  scribe.options.retention = std::chrono::hours(60);
+  history.reset();
+  history = scribe.open();
+  const ConversationId id = private_conversation("ada", "bob");
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> pages{0};
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 3; ++i) {
+    readers.emplace_back([&] {
+      while (!stop) {
+        const auto head = history->head(id);
+        ASSERT_TRUE(head.ok());
+        if (!*head) continue;
+        const auto page = history->range(**head, HistoryScribe::all_of(id));
+        ASSERT_TRUE(page.ok());
+        std::uint64_t covered = page->messages.size();
+        for (const auto& gap : page->gaps) {
+          EXPECT_EQ(gap.reason, SeqGap::Reason::Truncated);
+          covered += gap.to.value() - gap.from.value() + 1;
+        }
+        EXPECT_GE(covered, (*head)->last_seq.value());
+        EXPECT_TRUE(history->activity_newest(UserId("ada"), LogPosition(UINT64_MAX), 5).ok());
+        ++pages;
+      }
+    });
+  }
+  for (int i = 0; i < 60 || pages < 30; ++i) {
+    for (int k = 0; k < 5; ++k) scribe.write("ada", "bob", "x");
+    scribe.write("ada", "cyn", "x");
+    const Status status = scribe.ingest(*history);
+    EXPECT_TRUE(status.ok());
+    scribe.clock.advance(std::chrono::hours(5));
+    EXPECT_TRUE(history->retain(scribe.clock.wall()).ok());
+  }
+  stop = true;
+  for (auto& reader : readers) reader.join();
+  EXPECT_GT(history->trimmed_through(), LogPosition(0));
 }
 
 TEST_F(HistoryTest, IsOpenOnlyOnce) {

@@ -10,20 +10,6 @@
 namespace dunlin::embedded {
 namespace {
 
-// While a snapshot is held, RocksDB gives every ingested file a sequence number above all rows at once. Without one it would first
-// read the family's files to see whether they overlap, on each ingest, and one damaged block would refuse the ingest.
-class SnapshotHeld {
- public:
-  explicit SnapshotHeld(rocksdb::DB& db) : db_(db), snapshot_(db.GetSnapshot()) {}
-  ~SnapshotHeld() { db_.ReleaseSnapshot(snapshot_); }
-  SnapshotHeld(const SnapshotHeld&) = delete;
-  SnapshotHeld& operator=(const SnapshotHeld&) = delete;
-
- private:
-  rocksdb::DB& db_;
-  const rocksdb::Snapshot* const snapshot_;
-};
-
 void extend(SpanRow& span, const SealedSegment& segment) {
   if (span.first == LogPosition(0)) {
     span.first = segment.first;
@@ -159,7 +145,6 @@ Status RocksHistory::ingest_files(const SortedFiles& files) {
     argument.options.allow_blocking_flush = false;
     arguments.push_back(std::move(argument));
   }
-  const SnapshotHeld snapshot(*db_);
   const rocksdb::Status status = db_->IngestExternalFiles(arguments);
   if (!status.ok()) return rocks_error("ingest", status);
   for (const auto& argument : arguments) {

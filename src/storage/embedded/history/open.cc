@@ -172,6 +172,8 @@ CatalogPtr RocksHistory::catalog() const {
 }
 
 void RocksHistory::publish(Catalog next) {
+  next.view = std::shared_ptr<const rocksdb::Snapshot>(db_->GetSnapshot(),
+                                                       [db = db_.get()](const rocksdb::Snapshot* view) { db->ReleaseSnapshot(view); });
   auto shared = std::make_shared<const Catalog>(std::move(next));
   MutexLock lock(catalog_mutex_);
   catalog_.swap(shared);

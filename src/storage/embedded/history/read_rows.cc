@@ -16,7 +16,7 @@ std::string_view view(const rocksdb::Slice& slice) {
 // The rows of one user in one family, both ways.
 class UserRows {
  public:
-  UserRows(const ColumnPtr& column, std::string_view user, std::atomic<std::uint64_t>& rows_read)
+  UserRows(const Catalog& catalog, const ColumnPtr& column, std::string_view user, std::atomic<std::uint64_t>& rows_read)
       : rows_read_(rows_read), lower_(user_prefix(user)) {
     upper_ = lower_;
     // The prefix names its own length, so keys of other users differ within it; all of this user's are below prefix + 0xFF...
@@ -24,6 +24,7 @@ class UserRows {
     lower_slice_ = lower_;
     upper_slice_ = upper_;
     rocksdb::ReadOptions options;
+    options.snapshot = catalog.view.get();
     options.prefix_same_as_start = true;
     options.iterate_lower_bound = &lower_slice_;
     options.iterate_upper_bound = &upper_slice_;
@@ -75,7 +76,7 @@ Result<ActivityPage> RocksHistory::activity_since(const UserId& user, LogPositio
   std::vector<ActivityEntry> entries;
   for (const Volume& volume : now->volumes) {
     if (volume.span.last <= after) continue;
-    UserRows rows(volume.activity, user.view(), rows_read_);
+    UserRows rows(*now, volume.activity, user.view(), rows_read_);
     for (rows.seek(activity_key(user.view(), after.next())); rows.valid(); rows.next()) {
       entries.clear();
       if (!decode_activity(rows.key(), rows.value(), entries)) {
@@ -115,7 +116,7 @@ Result<ActivityPage> RocksHistory::activity_newest(const UserId& user, LogPositi
   std::vector<ActivityEntry> entries;
   for (auto volume = now->volumes.rbegin(); volume != now->volumes.rend(); ++volume) {
     if (volume->span.first > from) continue;
-    UserRows rows(volume->activity, user.view(), rows_read_);
+    UserRows rows(*now, volume->activity, user.view(), rows_read_);
     // A row stands at its newest entry, so the first one at or above `from` may hold older entries too.
     rows.seek(activity_key(user.view(), from));
     if (!rows.valid() && rows.status().ok()) rows.seek_back(activity_key(user.view(), LogPosition(UINT64_MAX)));
@@ -146,7 +147,7 @@ Result<ActivityPage> RocksHistory::activity_newest(const UserId& user, LogPositi
 Result<ConversationsPage> RocksHistory::conversations(const UserId& user, const ConversationId& after, std::size_t limit) {
   const CatalogPtr now = catalog();
   ConversationsPage page;
-  UserRows rows(now->list, user.view(), rows_read_);
+  UserRows rows(*now, now->list, user.view(), rows_read_);
   rows.seek(list_key(user.view(), after.view()));
   if (rows.valid() && !after.empty() && rows.key_behind_user() == after.view()) rows.next();
   for (; rows.valid(); rows.next()) {
@@ -167,9 +168,11 @@ Result<std::optional<DedupEntry>> RocksHistory::dedup(const DedupKey& key) {
   const CatalogPtr now = catalog();
   char bytes[kDedupKeyBytes];
   encode_dedup_key(key, bytes);
+  rocksdb::ReadOptions options;
+  options.snapshot = now->view.get();
   for (auto generation = now->generations.rbegin(); generation != now->generations.rend(); ++generation) {
     rocksdb::PinnableSlice value;
-    const rocksdb::Status status = db_->Get({}, generation->dedup->handle(), {bytes, sizeof bytes}, &value);
+    const rocksdb::Status status = db_->Get(options, generation->dedup->handle(), {bytes, sizeof bytes}, &value);
     if (status.IsNotFound()) continue;
     rows_read_.fetch_add(1, std::memory_order_relaxed);
     if (!status.ok()) {
@@ -207,6 +210,7 @@ Result<FeedPage> RocksHistory::feed(LogPosition after, std::size_t max_messages)
     if (volume.span.last <= after) continue;
     if (lowest.size() >= max_messages && volume.span.first > lowest.front().position) break;
     rocksdb::ReadOptions options;
+    options.snapshot = now->view.get();
     options.total_order_seek = true;
     options.fill_cache = false;
     const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options, volume.timeline->handle()));

@@ -20,7 +20,7 @@ class RangeRead {
  public:
   RangeRead(const Catalog& catalog, const ConversationHead& head, const RangeQuery& query, MessageSeq first_readable, Damage& damage,
             std::atomic<std::uint64_t>& rows_read)
-      : number_(head.number), query_(query), damage_(damage), rows_read_(rows_read), page_(query, first_readable) {
+      : catalog_(catalog), number_(head.number), query_(query), damage_(damage), rows_read_(rows_read), page_(query, first_readable) {
     for (auto volume = catalog.volumes.rbegin(); volume != catalog.volumes.rend(); ++volume) {
       if (volume->span.first <= head.last_position) newest_first_.push_back(volume->timeline);
     }
@@ -44,7 +44,7 @@ class RangeRead {
   bool walk_down() {
     for (const auto& timeline : newest_first_) {
       if (page_.done() || page_.next() < readable_from_) return true;
-      TimelineCursor rows(timeline, number_, rows_read_);
+      TimelineCursor rows(catalog_, timeline, number_, rows_read_);
       for (rows.seek_back(page_.next()); rows.valid() && rows.seq() >= readable_from_ && !page_.done(); rows.previous()) take(rows);
       if (rows.damaged()) return found(rows);
     }
@@ -56,7 +56,7 @@ class RangeRead {
     std::vector<TimelineCursor> cursors;
     for (const auto& timeline : newest_first_) {
       if (page_.done()) return true;
-      TimelineCursor rows(timeline, number_, rows_read_);
+      TimelineCursor rows(catalog_, timeline, number_, rows_read_);
       rows.seek(page_.next());
       if (rows.damaged()) return found(rows);
       const bool here = rows.valid();
@@ -114,6 +114,7 @@ class RangeRead {
     if (lost) damage_.rows_lost(query_.conversation, *lost);
   }
 
+  const Catalog& catalog_;
   const std::uint64_t number_;
   const RangeQuery& query_;
   Damage& damage_;
@@ -129,7 +130,9 @@ Result<std::optional<ConversationHead>> RocksHistory::stored_head(const Catalog&
   const std::string key = heads_key(conversation);
   rocksdb::PinnableSlice value;
   rows_read_.fetch_add(1, std::memory_order_relaxed);
-  const rocksdb::Status status = db_->Get({}, catalog.heads->handle(), key, &value);
+  rocksdb::ReadOptions options;
+  options.snapshot = catalog.view.get();
+  const rocksdb::Status status = db_->Get(options, catalog.heads->handle(), key, &value);
   if (status.IsNotFound()) return std::optional<ConversationHead>();
   if (!status.ok()) {
     if (is_damage(status)) damage_.found(*catalog.heads, status);
@@ -144,9 +147,9 @@ Result<std::optional<ConversationHead>> RocksHistory::stored_head(const Catalog&
 }
 
 Result<std::optional<ConversationHead>> RocksHistory::head(const ConversationId& conversation) {
-  TRY_ASSIGN(auto head, stored_head(*catalog(), conversation.view()));
-  // The volumes are taken after the head, so that they hold what it names.
-  if (head) head->first_readable = first_readable(*catalog(), *head);
+  const CatalogPtr now = catalog();
+  TRY_ASSIGN(auto head, stored_head(*now, conversation.view()));
+  if (head) head->first_readable = first_readable(*now, *head);
   return head;
 }
 
@@ -155,7 +158,7 @@ MessageSeq RocksHistory::first_readable(const Catalog& catalog, const Conversati
   if (catalog.watermark == LogPosition(0)) return MessageSeq(1);
   if (stored.last_position <= catalog.watermark) return stored.last_seq.next();
   for (const auto& volume : catalog.volumes) {
-    TimelineCursor rows(volume.timeline, stored.number, rows_read_);
+    TimelineCursor rows(catalog, volume.timeline, stored.number, rows_read_);
     rows.seek(MessageSeq(1));
     if (rows.damaged()) damage_.found(rows.column(), rows.status());
     if (!rows.valid()) continue;
@@ -169,14 +172,14 @@ MessageSeq RocksHistory::first_readable(const Catalog& catalog, const Conversati
 
 // What history holds of the conversation: `head` itself when nothing of it is newer than history, else the stored row. When that row is
 // damaged, the newest message that is left stands for it.
-Result<std::optional<ConversationHead>> RocksHistory::head_within(const ConversationHead& head, std::string_view conversation) {
-  const CatalogPtr now = catalog();
+Result<std::optional<ConversationHead>> RocksHistory::head_within(const Catalog& catalog, const ConversationHead& head,
+                                                                  std::string_view conversation) {
   if (head.number == 0) return std::optional<ConversationHead>();
-  if (head.last_position <= now->newest.position) return std::optional(head);
-  auto stored = stored_head(*now, conversation);
+  if (head.last_position <= catalog.newest.position) return std::optional(head);
+  auto stored = stored_head(catalog, conversation);
   if (stored.ok() || stored.error().code() != ErrorCode::Corrupt) return stored;
-  for (auto volume = now->volumes.rbegin(); volume != now->volumes.rend(); ++volume) {
-    TimelineCursor rows(volume->timeline, head.number, rows_read_);
+  for (auto volume = catalog.volumes.rbegin(); volume != catalog.volumes.rend(); ++volume) {
+    TimelineCursor rows(catalog, volume->timeline, head.number, rows_read_);
     rows.seek_back(head.last_seq);
     const auto positions = rows.valid() ? peek_record(rows.value()) : std::nullopt;
     if (!positions) continue;
@@ -189,9 +192,8 @@ Result<std::optional<ConversationHead>> RocksHistory::head_within(const Conversa
 }
 
 Result<RangePage> RocksHistory::range(const ConversationHead& head, const RangeQuery& query) {
-  TRY_ASSIGN(const auto stored, head_within(head, query.conversation.view()));
-  // The volumes are taken after the head, so that they hold what it names.
   const CatalogPtr now = catalog();
+  TRY_ASSIGN(const auto stored, head_within(*now, head, query.conversation.view()));
   if (!stored) return RangePage{head, {}, {}, false};
   const MessageSeq readable = first_readable(*now, *stored);
   RangeQuery within = query;
@@ -209,7 +211,7 @@ Result<MessageSeq> RocksHistory::seq_at(const ConversationHead& head, LogPositio
   if (position < now->watermark) return MessageSeq(0);
   for (auto volume = now->volumes.rbegin(); volume != now->volumes.rend(); ++volume) {
     if (volume->span.first > position || volume->span.first > head.last_position) continue;
-    TimelineCursor rows(volume->timeline, head.number, rows_read_);
+    TimelineCursor rows(*now, volume->timeline, head.number, rows_read_);
     // The row's position; one that cannot be read counts as too new, since a low answer only repeats messages.
     const auto at_or_below = [&] {
       if (rows.damaged()) damage_.found(rows.column(), rows.status());

@@ -7,6 +7,10 @@
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 
+#include <cstdarg>
+#include <cstdio>
+
+#include "base/log.h"
 #include "storage/embedded/history/rows.h"
 
 namespace dunlin::embedded {
@@ -20,11 +24,33 @@ class UserPrefix final : public rocksdb::SliceTransform {
   bool InDomain(const rocksdb::Slice& key) const override { return user_prefix_bytes({key.data(), key.size()}) != 0; }
 };
 
+class Log final : public rocksdb::Logger {
+ public:
+  explicit Log(const char* area) : Logger(rocksdb::ERROR_LEVEL), area_(area) {}
+  using rocksdb::Logger::Logv;
+  void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
+    if (level < rocksdb::ERROR_LEVEL || level == rocksdb::HEADER_LEVEL) return;
+    Logv(format, arguments);
+  }
+  void Logv(const char* format, va_list arguments) override {
+    char text[400];
+    const int size = std::vsnprintf(text, sizeof text, format, arguments);
+    if (size > 0) log_error(area_, "rocksdb", {{"text", std::string_view(text)}});
+  }
+
+ private:
+  const char* const area_;
+};
+
 std::size_t block_bytes(Family family) {
   return family == Family::Timeline ? 16 * 1024 : 8 * 1024;
 }
 
 }  // namespace
+
+std::shared_ptr<rocksdb::Logger> rocks_log(const char* area) {
+  return std::make_shared<Log>(area);
+}
 
 rocksdb::DBOptions history_db_options(std::shared_ptr<rocksdb::EventListener> listener) {
   rocksdb::DBOptions options;
@@ -37,12 +63,12 @@ rocksdb::DBOptions history_db_options(std::shared_ptr<rocksdb::EventListener> li
   options.max_background_jobs = 2;
   options.compaction_readahead_size = 1 << 20;
   options.bytes_per_sync = 1 << 20;  // no burst of dirty pages beside the log's fdatasync
+  options.allow_fallocate = false;   // space is taken when it is used, so that little of it is enough to heal
+  options.manifest_preallocation_size = 64 << 10;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   options.skip_stats_update_on_db_open = true;
-  options.keep_log_file_num = 4;
-  options.max_log_file_size = 4 << 20;
-  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.info_log = rocks_log("history");
   options.max_manifest_file_size = 16 << 20;
   if (listener) options.listeners.push_back(std::move(listener));
   return options;
@@ -101,7 +127,6 @@ Error rocks_error(std::string_view what, const rocksdb::Status& status) {
   ErrorCode code = ErrorCode::Io;
   if (is_damage(status)) code = ErrorCode::Corrupt;
   if (status.IsNoSpace()) code = ErrorCode::NoSpace;
-  if (status.IsBusy()) code = ErrorCode::Busy;
   return Error(code, std::string(what) + ": " + status.ToString());
 }
 

@@ -15,7 +15,9 @@ class ColumnFamilyHandle;
 class DB;
 class EventListener;
 class Iterator;
+class Logger;
 class Slice;
+class Snapshot;
 class Status;
 struct ColumnFamilyOptions;
 struct DBOptions;
@@ -26,12 +28,16 @@ namespace dunlin::embedded {
 // What a family's rows are looked up by; it decides about filters and block sizes.
 enum class Family : std::uint8_t { Meta, Heads, List, Timeline, Activity, Dedup };
 
+// RocksDB's own error messages as lines of our log. Not in a file beside the data: on a full disk the builds that check
+// their assertions (Debian's) abort the process when a line of that file cannot be written.
+std::shared_ptr<rocksdb::Logger> rocks_log(const char* area);
+
 rocksdb::DBOptions history_db_options(std::shared_ptr<rocksdb::EventListener> listener);
 // Compaction runs when nothing else wants the CPU (SCHED_IDLE): for the process's one pool of RocksDB compaction threads.
 void lower_compaction_priority();
 rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::shared_ptr<rocksdb::Cache>& cache);
 
-// NoSpace, Corrupt (damaged or missing files), Busy (locked) or Io.
+// NoSpace, Corrupt (damaged or missing files) or Io.
 Error rocks_error(std::string_view what, const rocksdb::Status& status);
 bool is_damage(const rocksdb::Status& status);
 

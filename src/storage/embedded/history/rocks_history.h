@@ -19,9 +19,8 @@ class SortedSegment;
 // History over one RocksDB instance without write-ahead log. open.cc opens, ingest.cc and retention.cc write (indexer thread), read_*.cc
 // read.
 //
-// The writer builds a new Catalog and publishes it after RocksDB has taken the change; a read takes the catalog once and works on
-// that. A read may therefore see rows newer than its catalog (an ingest that is not published yet): it leaves out what is above
-// catalog.newest.position.
+// The writer builds a new Catalog and publishes it after RocksDB has taken the change; a read takes the catalog once and sees exactly
+// what that names, whatever the writer does meanwhile.
 class RocksHistory final : public History {
  public:
   enum class Access : std::uint8_t { Write, ReadOnly };  // ReadOnly: beside a running server, for verify
@@ -85,7 +84,7 @@ class RocksHistory final : public History {
   void drop_column(ColumnPtr& column);
   // read_timeline.cc
   Result<std::optional<ConversationHead>> stored_head(const Catalog& catalog, std::string_view conversation);
-  Result<std::optional<ConversationHead>> head_within(const ConversationHead& head, std::string_view conversation);
+  Result<std::optional<ConversationHead>> head_within(const Catalog& catalog, const ConversationHead& head, std::string_view conversation);
   MessageSeq first_readable(const Catalog& catalog, const ConversationHead& stored);
 
   HistoryOptions options_;

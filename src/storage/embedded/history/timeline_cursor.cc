@@ -5,7 +5,7 @@
 namespace dunlin::embedded {
 
 struct TimelineCursor::State {
-  State(const ColumnPtr& c, std::uint64_t n, std::atomic<std::uint64_t>& rows)
+  State(const Catalog& catalog, const ColumnPtr& c, std::uint64_t n, std::atomic<std::uint64_t>& rows)
       : column(c),
         number(n),
         rows_read(rows),
@@ -14,6 +14,7 @@ struct TimelineCursor::State {
         lower_slice(lower.view().data(), lower.view().size()),
         upper_slice(upper.view().data(), upper.view().size()) {
     rocksdb::ReadOptions options;
+    options.snapshot = catalog.view.get();
     options.prefix_same_as_start = true;
     options.iterate_lower_bound = &lower_slice;
     options.iterate_upper_bound = &upper_slice;
@@ -32,8 +33,8 @@ struct TimelineCursor::State {
   TimelinePlace place;
 };
 
-TimelineCursor::TimelineCursor(const ColumnPtr& column, std::uint64_t number, std::atomic<std::uint64_t>& rows_read)
-    : state_(std::make_unique<State>(column, number, rows_read)) {}
+TimelineCursor::TimelineCursor(const Catalog& catalog, const ColumnPtr& column, std::uint64_t number, std::atomic<std::uint64_t>& rows_read)
+    : state_(std::make_unique<State>(catalog, column, number, rows_read)) {}
 TimelineCursor::~TimelineCursor() = default;
 TimelineCursor::TimelineCursor(TimelineCursor&&) noexcept = default;
 

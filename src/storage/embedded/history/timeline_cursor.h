@@ -9,10 +9,10 @@
 namespace dunlin::embedded {
 
 // Walks one conversation's rows in one volume, both ways. Counts every row it lands on. When valid() is false, damaged() tells whether a
-// file could not be read (the walk cannot go on) or there is nothing more. One read of one thread.
+// file could not be read (the walk cannot go on) or there is nothing more. One read of one thread, within the life of `catalog`.
 class TimelineCursor {
  public:
-  TimelineCursor(const ColumnPtr& column, std::uint64_t number, std::atomic<std::uint64_t>& rows_read);
+  TimelineCursor(const Catalog& catalog, const ColumnPtr& column, std::uint64_t number, std::atomic<std::uint64_t>& rows_read);
   ~TimelineCursor();
   TimelineCursor(TimelineCursor&&) noexcept;
   TimelineCursor& operator=(TimelineCursor&&) = delete;

@@ -20,6 +20,7 @@ class Verification {
     const CatalogPtr catalog = history_.catalog();
     rocksdb::ReadOptions options;
     options.fill_cache = false;
+    options.snapshot = catalog->view.get();
     const std::unique_ptr<rocksdb::Iterator> heads(history_.db().NewIterator(options, catalog->heads->handle()));
     std::uint64_t numbers = 0;
     for (heads->SeekToFirst(); heads->Valid(); heads->Next()) {

@@ -12,6 +12,7 @@
 #include "messaging/ports/state_store_suite.h"
 #include "runtime/offload.h"
 #include "runtime/spawn.h"
+#include "storage/embedded/history/history_scribe.h"
 
 namespace dunlin::embedded {
 namespace {
@@ -151,6 +152,39 @@ TEST(EmbeddedStateStoreTest, EndsNoPageBetweenChangesOfOnePosition) {
   EXPECT_EQ(page->changes.size(), 7u);
   EXPECT_TRUE(page->more);
   EXPECT_EQ(block_on(state.store().read_changes_since(UserId("ada"), LogPosition(6), 3))->changes.size(), 2u);
+}
+
+TEST(EmbeddedStateStoreTest, HealsAfterTheDiskRefusedAWrite) {
+  StateFolder state;
+  StateStore::CursorWrite large = cursor("ada", "phone", 1);
+  for (int i = 0; i < 100; ++i) large.cursor.exceptions.emplace(private_conversation("ada", "peer" + std::to_string(i)), MessageSeq(1));
+  std::uint64_t confirmed = 0;
+  {
+    const SmallFiles full(64 << 10);
+    for (bool refused = false; !refused;) {
+      large.cursor.position = LogPosition(confirmed + 1);
+      const Status status = block_on(state.store().save_cursors({large}));
+      refused = !status.ok();
+      if (refused) {
+        EXPECT_EQ(wire_code(status.error().code()), ErrorCode::StoreUnavailable);
+      } else {
+        ++confirmed;
+      }
+      ASSERT_LT(confirmed, 1000u);
+    }
+    EXPECT_FALSE(block_on(state.store().save_cursors({large})).ok()) << "still full";
+    const auto devices = block_on(state.store().devices(UserId("ada")));
+    ASSERT_TRUE(devices.ok()) << "reads go on";
+    EXPECT_EQ(devices->front().cursor.position, LogPosition(confirmed));
+  }
+  ASSERT_TRUE(state.embedded().sync().ok());
+  EXPECT_EQ(block_on(state.store().devices(UserId("ada")))->front().cursor.position, LogPosition(confirmed));
+  ASSERT_TRUE(block_on(state.store().save_cursors({cursor("ada", "laptop", 9)})).ok());
+  ASSERT_TRUE(state.reopen());
+  const auto devices = block_on(state.store().devices(UserId("ada")));
+  ASSERT_EQ(devices->size(), 2u);
+  EXPECT_EQ(devices->front().cursor.position, LogPosition(9));
+  EXPECT_EQ(devices->back().cursor.position, LogPosition(confirmed));
 }
 
 TEST(EmbeddedStateStoreTest, RefusesCallsOnceThePoolIsStopped) {

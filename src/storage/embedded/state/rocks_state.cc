@@ -7,21 +7,29 @@
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
+#include <fstream>
+#include <mutex>
 
 #include "base/log.h"
 
 namespace dunlin::embedded {
 namespace {
 
+namespace fs = std::filesystem;
+
 std::string_view view(const rocksdb::Slice& slice) {
   return {slice.data(), slice.size()};
 }
 
-rocksdb::Options state_options(std::size_t cache_bytes, std::shared_ptr<rocksdb::EventListener> listener) {
+rocksdb::Options state_options(const std::shared_ptr<rocksdb::Cache>& cache, std::shared_ptr<rocksdb::EventListener> listener) {
   rocksdb::BlockBasedTableOptions table;
-  table.block_cache = rocksdb::NewLRUCache(cache_bytes);
+  table.block_cache = cache;
   table.cache_index_and_filter_blocks = true;
   table.format_version = 5;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
@@ -34,13 +42,47 @@ rocksdb::Options state_options(std::size_t cache_bytes, std::shared_ptr<rocksdb:
   options.max_background_jobs = 2;
   options.max_open_files = 256;
   options.bytes_per_sync = 1 << 20;
+  options.allow_fallocate = false;  // space is taken when it is used, so that little of it is enough to heal
+  options.manifest_preallocation_size = 64 << 10;
+  options.avoid_flush_during_recovery = true;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
-  options.keep_log_file_num = 4;
-  options.max_log_file_size = 4 << 20;
-  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.info_log = rocks_log("state");
   options.listeners.push_back(std::move(listener));
   return options;
+}
+
+// Whether the folder takes a file of the size that opening an instance needs. Before that is known the old instance serves reads.
+Status probe(const std::string& path) {
+  constexpr std::size_t kBytes = 1 << 20;
+  bool written = false;
+  {
+    std::ofstream file(path, std::ios::binary);
+    file << std::string(kBytes, '\0') << std::flush;
+    written = file.good();
+  }
+  std::error_code ignored;
+  fs::remove(path, ignored);
+  if (!written) return Error(ErrorCode::NoSpace, "the folder of the state store cannot be written");
+  return {};
+}
+
+// The logs of an earlier life are read into memory, not rewritten, and sync() covers only those of this one.
+Status sync_old_logs(const std::string& path) {
+  std::error_code error;
+  for (fs::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->path().extension() != ".log") continue;
+    const int fd = ::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC);
+    const bool synced = fd >= 0 && ::fsync(fd) == 0;
+    const int reason = errno;
+    if (fd >= 0) ::close(fd);
+    if (!synced) return errno_error("syncing " + entry->path().string(), reason);
+  }
+  return {};
+}
+
+Error closed() {
+  return Error(ErrorCode::StoreUnavailable, "the state store could not be opened again after an error");
 }
 
 Error state_damaged(const std::string& path, std::string_view what) {
@@ -62,12 +104,14 @@ class RocksState::Listener final : public rocksdb::EventListener {
       stopped_.store(true, std::memory_order_release);
     }
   }
+  // The next write resumes; RocksDB's own recovery would wait for more free space than a write needs, and refuse ours meanwhile.
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* recover) override { *recover = false; }
 
  private:
   std::atomic<bool>& stopped_;
 };
 
-RocksState::RocksState() : listener_(std::make_shared<Listener>(stopped_)) {}
+RocksState::RocksState(StateOptions options) : options_(std::move(options)), cache_(rocksdb::NewLRUCache(options_.block_cache_bytes)) {}
 RocksState::~RocksState() = default;
 
 void RocksState::DbCloser::operator()(rocksdb::DB* db) const {
@@ -76,7 +120,6 @@ void RocksState::DbCloser::operator()(rocksdb::DB* db) const {
 }
 
 Result<std::unique_ptr<RocksState>> RocksState::open(const StateOptions& options) {
-  namespace fs = std::filesystem;
   std::error_code error;
   fs::create_directories(options.path, error);
   if (error) return Error(ErrorCode::Io, "creating " + options.path + ": " + error.message());
@@ -86,18 +129,37 @@ Result<std::unique_ptr<RocksState>> RocksState::open(const StateOptions& options
       if (entry->path().extension() == ".sst") return state_damaged(options.path, "CURRENT is missing");
     }
   }
-  std::unique_ptr<RocksState> state(new RocksState());
-  rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened = rocksdb::DB::Open(state_options(options.block_cache_bytes, state->listener_), options.path, &db);
-  if (!opened.ok()) {
-    if (opened.IsIOError() && opened.ToString().find("lock") != std::string::npos) {
-      return Error(ErrorCode::Busy, "opening " + options.path + ": " + opened.ToString());
-    }
-    if (opened.IsIOError() && !is_damage(opened)) return rocks_error("opening " + options.path, opened);
-    return state_damaged(options.path, opened.ToString());
-  }
-  state->db_.reset(db);
+  std::unique_ptr<RocksState> state(new RocksState(options));
+  TRY(state->open_instance());
   return state;
+}
+
+Status RocksState::open_instance() {
+  rocksdb::DB* db = nullptr;
+  const std::string& path = options_.path;
+  TRY(sync_old_logs(path));
+  const rocksdb::Status opened = rocksdb::DB::Open(state_options(cache_, std::make_shared<Listener>(stopped_)), path, &db);
+  if (opened.ok()) {
+    db_.reset(db);
+    return {};
+  }
+  if (opened.IsIOError() && opened.ToString().find("lock") != std::string::npos) {
+    return Error(ErrorCode::Busy, "opening " + path + ": " + opened.ToString());
+  }
+  if (opened.IsIOError() && !is_damage(opened)) return rocks_error("opening " + path, opened);
+  return state_damaged(path, opened.ToString());
+}
+
+Status RocksState::reopen_if_stopped() {
+  if (!stopped_.load(std::memory_order_acquire)) return {};
+  const std::unique_lock lock(instance_);
+  if (!stopped_.load(std::memory_order_acquire)) return {};
+  TRY(probe(options_.path + "/probe"));
+  db_.reset();
+  TRY(open_instance());
+  stopped_.store(false, std::memory_order_release);
+  log_info("state", "the state store takes writes again");
+  return {};
 }
 
 Mutex& RocksState::stripe_of(const ConversationId& conversation) {
@@ -105,12 +167,6 @@ Mutex& RocksState::stripe_of(const ConversationId& conversation) {
 }
 
 Status RocksState::write(rocksdb::WriteBatch& batch) {
-  if (stopped_.exchange(false, std::memory_order_acq_rel)) {
-    if (const rocksdb::Status resumed = db_->Resume(); !resumed.ok()) {
-      stopped_.store(true, std::memory_order_release);
-      return rocks_error("resuming state", resumed);
-    }
-  }
   rocksdb::WriteOptions options;
   options.no_slowdown = true;
   const rocksdb::Status status = db_->Write(options, &batch);
@@ -120,6 +176,8 @@ Status RocksState::write(rocksdb::WriteBatch& batch) {
 }
 
 Result<std::vector<DeviceRow>> RocksState::devices(const UserId& user) {
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
   const std::string prefix = device_prefix(user.view());
   std::vector<DeviceRow> devices;
   const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}));
@@ -134,6 +192,9 @@ Result<std::vector<DeviceRow>> RocksState::devices(const UserId& user) {
 }
 
 Status RocksState::save_cursors(const std::vector<StateStore::CursorWrite>& writes) {
+  TRY(reopen_if_stopped());
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
   rocksdb::WriteBatch batch;
   for (const auto& one : writes)
     batch.Put(device_key(one.user.view(), one.device.view()), encode_cursor(one.cursor)).PermitUncheckedError();
@@ -141,6 +202,9 @@ Status RocksState::save_cursors(const std::vector<StateStore::CursorWrite>& writ
 }
 
 Status RocksState::forget_device(const UserId& user, const DeviceId& device) {
+  TRY(reopen_if_stopped());
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
   rocksdb::WriteBatch batch;
   batch.Delete(device_key(user.view(), device.view())).PermitUncheckedError();
   return write(batch);
@@ -172,7 +236,10 @@ Status RocksState::add_change(const UserId& user, const ReadRaise& raise, std::o
 
 Result<MessageSeq> RocksState::raise_read(const ReadRaise& raise) {
   const std::string key = read_key(raise.user.view(), raise.conversation.view());
+  TRY(reopen_if_stopped());
   const MutexLock lock(stripe_of(raise.conversation));
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
   TRY_ASSIGN(const auto stored, read_row(key));
   const MessageSeq held = stored ? stored->seq : MessageSeq(0);
   if (raise.seq <= held) return held;
@@ -190,6 +257,8 @@ Result<MessageSeq> RocksState::raise_read(const ReadRaise& raise) {
 }
 
 Result<std::vector<MessageSeq>> RocksState::read_positions(const std::vector<ReadKey>& keys) {
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
   std::vector<MessageSeq> seqs;
   seqs.reserve(keys.size());
   for (const ReadKey& key : keys) {
@@ -200,6 +269,8 @@ Result<std::vector<MessageSeq>> RocksState::read_positions(const std::vector<Rea
 }
 
 Result<ReadChangePage> RocksState::read_changes_since(const UserId& user, LogPosition since, std::size_t limit) {
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
   const std::string prefix = change_prefix(user.view());
   ReadChangePage page;
   const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}));
@@ -218,14 +289,19 @@ Result<ReadChangePage> RocksState::read_changes_since(const UserId& user, LogPos
 }
 
 Status RocksState::sync() {
+  TRY(reopen_if_stopped());
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
   const rocksdb::Status status = db_->SyncWAL();
   if (!status.ok()) return rocks_error("syncing state", status);
   return {};
 }
 
 Status RocksState::checkpoint(const std::string& folder) {
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
   std::error_code error;
-  if (std::filesystem::exists(folder, error) && !std::filesystem::remove(folder, error)) {
+  if (fs::exists(folder, error) && !fs::remove(folder, error)) {
     return Error(ErrorCode::Io, "checkpoint into " + folder + ": " + (error ? error.message() : "not an empty folder"));
   }
   rocksdb::Checkpoint* raw = nullptr;
@@ -237,6 +313,8 @@ Status RocksState::checkpoint(const std::string& folder) {
 }
 
 Result<std::uint64_t> RocksState::verify() {
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
   std::uint64_t count = 0;
   rocksdb::ReadOptions options;
   options.fill_cache = false;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,8 +23,10 @@ namespace dunlin::embedded {
 // The blocking side of EmbeddedStateStore: runs on the offload pool's threads, any number at a time.
 //
 // Raising a read position reads the row and writes it back; all rows of one conversation are changed under one of kStripes locks,
-// chosen by the conversation, so that two raises never cross. A lock is held for one read and one write of this instance and
-// nests with nothing.
+// chosen by the conversation, so that two raises never cross. A stripe is taken before instance_.
+//
+// A write-ahead log that met an error (a full disk) takes no more writes. Reads go on with the instance as it is; the next write first
+// looks whether the folder can be written again, and then opens the instance anew: every confirmed row stands in the log.
 class RocksState {
  public:
   static Result<std::unique_ptr<RocksState>> open(const StateOptions& options);
@@ -47,16 +50,21 @@ class RocksState {
     void operator()(rocksdb::DB* db) const;
   };
 
-  RocksState();
+  explicit RocksState(StateOptions options);
+  Status open_instance();  // with instance_ held exclusively, or before anyone else can see this
+  Status reopen_if_stopped();
   Result<std::optional<ReadRow>> read_row(const std::string& key);
   Status add_change(const UserId& user, const ReadRaise& raise, std::optional<MessageSeq> seq, rocksdb::WriteBatch& batch);
   Status write(rocksdb::WriteBatch& batch);
   Mutex& stripe_of(const ConversationId& conversation);
 
-  std::shared_ptr<Listener> listener_;
-  std::unique_ptr<rocksdb::DB, DbCloser> db_;
-  std::atomic<bool> stopped_{false};  // RocksDB refuses writes until it is resumed
+  const StateOptions options_;
+  const std::shared_ptr<rocksdb::Cache> cache_;
+  std::atomic<bool> stopped_{false};  // the instance takes no writes any more
   std::array<Mutex, kStripes> stripes_;
+  // Shared by every use of db_, exclusive to replace it. Null only while and after a reopening failed.
+  std::shared_mutex instance_;
+  std::unique_ptr<rocksdb::DB, DbCloser> db_;
 };
 
 }  // namespace dunlin::embedded
