@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <random>
 
@@ -17,6 +18,13 @@ std::uint64_t now_ns() {
 constexpr std::string_view kBodyStart = R"({"n":")";
 constexpr std::string_view kBodyEnd = R"(","text":"one body of sixty-four bytes, no more"})";
 constexpr std::size_t kBodyDigits = 64 - kBodyStart.size() - kBodyEnd.size();
+
+// A bijection (the finaliser of splitmix64), so that different numbers give different ids.
+std::uint64_t scrambled(std::uint64_t value) {
+  value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9U;
+  value = (value ^ value >> 27) * 0x94d049bb133111ebU;
+  return value ^ value >> 31;
+}
 
 void append_number(std::string& out, std::uint64_t value) {
   char digits[20];
@@ -42,7 +50,7 @@ std::string pair_body(std::uint64_t number) {
 
 // Client 2i sends, client 2i + 1 receives.
 PairLoad::PairLoad(LoadLoop& loop, const ServerProcess& server, PairOptions options)
-    : Fleet(loop, server), options_(std::move(options)), pairs_(options_.pairs), random_(std::random_device{}() | 1ULL << 40) {
+    : Fleet(loop, server), options_(std::move(options)), pairs_(options_.pairs), seed_(std::random_device{}()) {
   for (std::uint32_t i = 0; i < options_.pairs; ++i) {
     pairs_[i].due_ns.resize(kTimes);
     add(fmt::format("{}s{}", options_.prefix, i));
@@ -81,20 +89,24 @@ void PairLoad::run_open(double per_second, std::chrono::milliseconds duration) {
       send_next(static_cast<std::uint32_t>(count % pairs_.size()), due);
       ++count;
     }
+    repeat_refused();
     loop().turn(1);
   }
 }
 
 bool PairLoad::drain(std::chrono::milliseconds limit) {
   closed_ = false;
-  return loop().run_for(limit, [&] { return problems() > 0 || (totals_.acked == totals_.sent && totals_.delivered == totals_.sent); }) &&
-         problems() == 0;
+  const bool done = loop().run_for(limit, [&] {
+    repeat_refused();
+    return problems() > 0 || (totals_.acked == totals_.sent && totals_.delivered == totals_.sent);
+  });
+  return done && problems() == 0;
 }
 
 void PairLoad::keep_in_flight(std::uint32_t index) {
   const Pair& pair = pairs_[index];
   const std::uint64_t now = now_ns();
-  while (closed_ && pair.sent - std::min(pair.acked, pair.delivered) < options_.in_flight) send_next(index, now);
+  while (closed_ && pair.refused == 0 && pair.sent - std::min(pair.acked, pair.delivered) < options_.in_flight) send_next(index, now);
 }
 
 void PairLoad::send_next(std::uint32_t index, std::uint64_t due_ns) {
@@ -109,15 +121,20 @@ void PairLoad::send_next(std::uint32_t index, std::uint64_t due_ns) {
   pair.sent = number;
   ++totals_.sent;
   pair.due_ns[number % kTimes] = due_ns;
+  if (pair.refused == 0) {
+    transmit(index, number);
+  } else {
+    ++pair.refused;  // it would be refused until the one before has been repeated
+  }
+}
 
+void PairLoad::transmit(std::uint32_t index, std::uint64_t number) {
+  const LoadClient& sender = client(2 * index);
   packet_.assign(R"({"id":)");
   append_number(packet_, number);
   packet_.append(R"(,"send":{"to":")").append(client(2 * index + 1).user).append(R"(","client_msg_id":")");
   if (options_.random_ids) {
-    random_ ^= random_ << 13;
-    random_ ^= random_ >> 7;
-    random_ ^= random_ << 17;
-    fmt::format_to(std::back_inserter(packet_), "{:016x}{:08x}", random_, number);
+    fmt::format_to(std::back_inserter(packet_), "{:016x}", scrambled(seed_ ^ (std::uint64_t{index} << 40) ^ number));
   } else {
     packet_.append(sender.session).push_back('-');
     append_number(packet_, number);
@@ -126,6 +143,30 @@ void PairLoad::send_next(std::uint32_t index, std::uint64_t due_ns) {
   append_body(packet_, number);
   packet_.append("}}");
   sender.link->send(packet_);
+}
+
+// After one refusal all that follow it are refused too, until it is repeated.
+bool PairLoad::on_client_error(std::uint32_t index, const ScannedPacket& packet) {
+  if (index % 2 != 0 || packet.kind != "error" || member(packet.content, "temporary") != "true") return false;
+  Pair& pair = pairs_[index / 2];
+  if (packet.id != pair.acked + pair.refused + 1) return false;
+  if (pair.refused++ == 0) refused_pairs_.push_back(index / 2);
+  ++totals_.refused;
+  const std::uint64_t pause_ms = as_number(member(packet.content, "retry_after_ms").value_or("")).value_or(0);
+  pair.retry_ns = now_ns() + std::max<std::uint64_t>(pause_ms, 10) * 1'000'000;
+  return true;
+}
+
+void PairLoad::repeat_refused() {
+  if (refused_pairs_.empty()) return;
+  const std::uint64_t now = now_ns();
+  std::erase_if(refused_pairs_, [&](std::uint32_t index) {
+    Pair& pair = pairs_[index];
+    if (pair.refused != pair.sent - pair.acked || now < pair.retry_ns || !client(2 * index).connected) return false;
+    pair.refused = 0;
+    for (std::uint64_t number = pair.acked + 1; number <= pair.sent; ++number) transmit(index, number);
+    return true;
+  });
 }
 
 void PairLoad::on_client_packet(std::uint32_t index, const ScannedPacket& packet) {

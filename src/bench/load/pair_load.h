@@ -32,6 +32,7 @@ class PairLoad final : public Fleet {
     std::uint64_t delivered = 0;  // different messages
     std::uint64_t duplicated = 0;
     std::uint64_t reordered = 0;
+    std::uint64_t refused = 0;  // temporarily, and repeated
     std::uint64_t lost() const { return acked > delivered ? acked - delivered : 0; }
   };
 
@@ -61,11 +62,16 @@ class PairLoad final : public Fleet {
     std::uint64_t delivered = 0;  // highest
     std::set<std::uint64_t> missing;
     bool ack_due = false;
+    std::uint64_t refused = 0;  // of those under way
+    std::uint64_t retry_ns = 0;
     std::vector<std::uint64_t> due_ns;  // by number modulo its size
   };
 
   void on_client_packet(std::uint32_t index, const ScannedPacket& packet) override;
   void on_client_read_end(std::uint32_t index) override;
+  bool on_client_error(std::uint32_t index, const ScannedPacket& packet) override;
+  void repeat_refused();
+  void transmit(std::uint32_t pair, std::uint64_t number);
   void take_ack(std::uint32_t pair, const ScannedPacket& packet);
   void take_message(std::uint32_t pair, std::string_view message);
   void count_delivery(Pair& pair, std::uint64_t seq);
@@ -80,7 +86,8 @@ class PairLoad final : public Fleet {
   std::unique_ptr<LatencyHistogram> ack_latency_ = std::make_unique<LatencyHistogram>();
   std::unique_ptr<LatencyHistogram> delivered_latency_ = std::make_unique<LatencyHistogram>();
   std::string packet_;
-  std::uint64_t random_ = 0;
+  std::uint64_t seed_ = 0;  // of random ids
+  std::vector<std::uint32_t> refused_pairs_;
 };
 
 template <class More>
@@ -88,6 +95,7 @@ void PairLoad::run_closed(std::chrono::milliseconds duration, More more) {
   start_closed();
   loop().run_for(duration, [&] {
     more();
+    repeat_refused();
     return problems() > 0;
   });
   closed_ = false;

@@ -78,6 +78,7 @@ Status run_direct(const BenchOptions& options, Report& report) {
   report.add("lost", static_cast<double>(totals.lost()), "lost");
   report.add("duplicated", static_cast<double>(totals.duplicated), "duplicated");
   report.add("reordered", static_cast<double>(totals.reordered), "reordered");
+  report.add("refused", static_cast<double>(totals.refused), "refused temporarily and repeated");
   report.add("half_per_s", full.delivered_per_s / 2, "half rate, messages/s on an open schedule");
   add_latency(report, "ack", "send to ack", load.ack_latency());
   add_latency(report, "delivered", "send to delivered", load.delivered_latency());
