@@ -42,6 +42,8 @@ class Indexer {
 
   void start();
   void stop();
+  // One round on the calling thread; for tests, without start().
+  void work();
   void notify();  // a part was sealed
   void check_space();
   // While held, files are not recycled: a backup copies them.
@@ -50,7 +52,6 @@ class Indexer {
 
  private:
   void run();
-  void work();
   bool ingest_one();
   void recycle(const std::string& file);
   void give_held();

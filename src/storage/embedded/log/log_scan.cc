@@ -36,6 +36,7 @@ class Scan {
     TRY(index_files());
     build_chain();
     for (const auto& link : chain_) find_mark(link);
+    out_.synced = mark_;
     out_.last = history_;
     for (auto& link : chain_) {
       TRY(read_segment(link));

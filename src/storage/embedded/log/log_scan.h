@@ -48,6 +48,7 @@ struct TornTail {
 struct LogScan {
   std::vector<SegmentFile> files;
   std::uint64_t last_generation = 0;  // highest ever seen, void segments included
+  LogPlace synced;                    // M: everything before was durable when the log was written
   LogPlace end;                       // where the valid log ends: the next segment names it as its `previous`
   LogPosition last;                   // last position of the valid log or of history
   std::uint64_t records = 0;

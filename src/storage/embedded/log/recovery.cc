@@ -125,11 +125,17 @@ std::string Recovery::name_of(std::uint64_t number, MessageSeq seq) {
   return std::string(page->messages.front()->conversation());
 }
 
-// After kill -9 the kernel may hold pages that no sync has covered; what is served from here on must survive.
+// What is served from here on must survive, and of what lies behind the last mark it is not known that it is on the disk: after kill -9 it
+// may be in the kernel only, and if a sync of it had failed, the kernel may believe it clean. So it is written again, then synced.
 Status Recovery::make_durable(const LogScan& scan) {
   for (const auto& file : scan.files) {
-    if (!file.in_log) continue;
+    if (!file.in_log || file.generation < scan.synced.generation) continue;
+    const std::uint64_t from = file.generation == scan.synced.generation ? scan.synced.offset : 0;
+    const std::uint64_t to = file.generation == scan.end.generation ? scan.end.offset : file.bytes;
     TRY_ASSIGN(const auto opened, fs_.open(pool_.path(file.name), OpenMode::Write));
+    std::string bytes;
+    if (from < to) TRY(opened->read(from, to - from, bytes));
+    if (!bytes.empty()) TRY(opened->write(from, bytes));
     TRY(opened->sync_data());
   }
   return fs_.sync_folder(pool_.folder());

@@ -1,0 +1,151 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "messaging/model/conversation.h"
+#include "storage/embedded/file/faulty_file_system.h"
+#include "storage/embedded/indexer.h"
+#include "storage/embedded/log/committer.h"
+#include "storage/embedded/log/fake_history.h"
+#include "storage/embedded/log/recovery.h"
+#include "storage/embedded/timeline_reader.h"
+
+namespace dunlin::embedded {
+
+// The log side of the store without threads of its own: the test says when the committer and the indexer run. One object is one life of
+// a process; files and history outlive it.
+class LogHarness final : public CommitListener {
+ public:
+  static constexpr std::uint32_t kSecret = 0x5EC12E7;
+  struct Options {
+    std::uint64_t segment_bytes = 64 << 10;
+    std::uint64_t window_bytes = 64 << 20;
+    SipHash128 (*hash)(const SipKey&, std::string_view) = &siphash128;
+  };
+
+  LogHarness(FaultyFileSystem& files, FakeHistory& history) : LogHarness(files, history, Options()) {}
+  LogHarness(FaultyFileSystem& files, FakeHistory& history, Options options)
+      : files_(files),
+        history_(history),
+        pool(files, "data/log", options.segment_bytes),
+        conversations(1 << 20),
+        window(conversations, history.position()),
+        intake({{1, 2}, 32 << 20, options.hash}, conversations, lanes, window, history, offload_, queue),
+        reader(conversations, window, history, intake) {
+    Recovery recovery(files_, conversations, window, intake, history_, pool);
+    auto found = recovery.run("data", kSecret);
+    if (!found.ok()) {
+      failure = found.error().to_string();
+      return;
+    }
+    recovered = *std::move(found);
+    if (auto made = pool.make_first(); !made.ok()) {
+      failure = made.error().to_string();
+      return;
+    }
+    const LogScan& scan = recovered.scan;
+    writer = std::make_unique<LogWriter>(pool, LogWriter::Start{kSecret, scan.last_generation, scan.end, scan.last});
+    CommitterOptions committing;
+    committing.clock = &clock;
+    committing.window_bytes = options.window_bytes;
+    committing.heal_every = std::chrono::milliseconds(0);
+    committer =
+        std::make_unique<Committer>(committing, window, lanes, intake, queue, *writer, scan.last, recovered.last_conversation_number);
+    committer->set_listener(this);
+    IndexerOptions indexing;
+    indexing.clock = &clock;
+    indexing.data_folder = "data";
+    indexing.window_bytes = options.window_bytes;
+    indexer = std::make_unique<Indexer>(indexing, files_, window, history_, pool, queue, intake, *committer);
+    writer->on_seal = [this](const LogWriter::Sealed& sealed) {
+      if (!window.seal(sealed.file)) pool.give_dirty(sealed.file);
+    };
+    alive = true;
+  }
+
+  ~LogHarness() override { offload_.stop(); }  // a look-up may still be at its end
+
+  void on_outcomes(std::span<AppendOutcome> some, LogPosition) override {
+    for (auto& outcome : some) outcomes.push_back(std::move(outcome));
+  }
+
+  AppendRequest request(SessionKey session, std::string_view from, std::string_view to, std::string_view id, std::string_view body,
+                        Durability level = Durability::Fsync) {
+    AppendRequest out;
+    out.message = Message::create({private_conversation(from, to).view(), from, id, "", body});
+    out.session = session;
+    out.id = NumberedMsgId::parse(id);
+    out.durability = level;
+    out.reply.request = asked++;
+    return out;
+  }
+  SessionKey open_session() {
+    const SessionKey session = SessionKey::random();
+    intake.begin_session(session);
+    return session;
+  }
+  // Takes, commits, and gives the outcomes of these requests in their order.
+  std::vector<AppendOutcome> commit(std::vector<AppendRequest> requests) {
+    const std::size_t count = requests.size();
+    const std::uint64_t first = asked - count;
+    outcomes.clear();
+    intake.append(requests);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (outcomes.size() < count && std::chrono::steady_clock::now() < end) committer->run_once(std::chrono::milliseconds(1));
+    EXPECT_EQ(outcomes.size(), count);
+    std::vector<AppendOutcome> out(count);
+    for (auto& outcome : outcomes) {
+      if (outcome.reply.request >= first) out[outcome.reply.request - first] = outcome;
+    }
+    return out;
+  }
+  AppendOutcome send(SessionKey session, std::string_view from, std::string_view to, std::string_view id, std::string_view body = "{}",
+                     Durability level = Durability::Fsync) {
+    std::vector<AppendRequest> one;
+    one.push_back(request(session, from, to, id, body, level));
+    return commit(std::move(one)).front();
+  }
+  // Brings everything sealed into history and lets the window forget it.
+  void index() {
+    indexer->work();
+    for (int i = 0; i < 100 && window.can_evict(); ++i) committer->run_once(std::chrono::milliseconds(0));
+    indexer->work();
+  }
+  RangePage all_of(const ConversationId& conversation) {
+    auto page = reader.range({conversation, MessageSeq(1), MessageSeq(UINT64_MAX), 1 << 20, 1 << 30, false});
+    EXPECT_TRUE(page.ok());
+    return page.ok() ? *std::move(page) : RangePage();
+  }
+
+ private:
+  FaultyFileSystem& files_;
+  FakeHistory& history_;
+  OffloadPool offload_{OffloadPool::Options{"test", 1, 4096}};
+
+ public:
+  bool alive = false;
+  std::string failure;
+  ManualClock clock;
+  SegmentPool pool;
+  Conversations conversations;
+  LaneTable lanes;
+  CommitQueue queue;
+  Window window;
+  Intake intake;
+  TimelineReader reader;
+  Recovered recovered;
+  std::unique_ptr<LogWriter> writer;
+  std::unique_ptr<Committer> committer;
+  std::unique_ptr<Indexer> indexer;
+  std::vector<AppendOutcome> outcomes;
+  std::uint64_t asked = 0;
+};
+
+}  // namespace dunlin::embedded
