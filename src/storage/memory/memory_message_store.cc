@@ -194,6 +194,23 @@ std::vector<MemoryMessageStore::Waiting> MemoryMessageStore::take_due(MonotonicT
   return due;
 }
 
+// Ends the lanes of sessions that wait for their end and have nothing waiting any more.
+std::vector<Completer<bool>> MemoryMessageStore::take_ended() {
+  std::vector<Completer<bool>> ended;
+  for (std::size_t i = 0; i < ending_.size();) {
+    bool waits = false;
+    for (const Waiting& waiting : waiting_) waits = waits || waiting.request.session == ending_[i].first;
+    if (waits) {
+      ++i;
+      continue;
+    }
+    lanes_.end(ending_[i].first);
+    ended.push_back(std::move(ending_[i].second));
+    ending_.erase(ending_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return ended;
+}
+
 bool MemoryMessageStore::pump_appends() {
   std::vector<Completer<bool>> ended;
   bool worked = false;
@@ -202,15 +219,7 @@ bool MemoryMessageStore::pump_appends() {
     std::vector<Waiting> due = take_due(options_.clock->monotonic());
     worked = !due.empty();
     if (worked) commit(std::move(due));
-    std::erase_if(ending_, [&](auto& ending) {
-      const SessionKey& session = ending.first;
-      for (const Waiting& waiting : waiting_) {
-        if (waiting.request.session == session) return false;
-      }
-      lanes_.end(session);
-      ended.push_back(std::move(ending.second));
-      return true;
-    });
+    ended = take_ended();
   }
   for (Completer<bool>& completer : ended) completer.complete(true);
   return worked || !ended.empty();
@@ -221,9 +230,9 @@ bool MemoryMessageStore::pump_reads() {
   {
     MutexLock lock(mutex_);
     const MonotonicTime now = options_.clock->monotonic();
-    const auto later = std::ranges::stable_partition(reads_, [&](const WaitingRead& read) { return read.due <= now; });
-    due.assign(std::make_move_iterator(reads_.begin()), std::make_move_iterator(later.begin()));
-    reads_.erase(reads_.begin(), later.begin());
+    std::vector<WaitingRead> later;
+    for (WaitingRead& read : reads_) (read.due <= now ? due : later).push_back(std::move(read));
+    reads_ = std::move(later);
   }
   for (WaitingRead& read : due) read.completer.complete(true);
   return !due.empty();

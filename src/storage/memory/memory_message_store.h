@@ -103,6 +103,7 @@ class MemoryMessageStore final : public MessageStore {
   AppendOutcome store_one(AppendRequest& request) EXCLUDES(mutex_);
   void wait(AppendRequest request) REQUIRES(commit_mutex_) EXCLUDES(mutex_);
   std::vector<Waiting> take_due(MonotonicTime now) REQUIRES(commit_mutex_);
+  std::vector<Completer<bool>> take_ended() REQUIRES(commit_mutex_);
   bool pump_appends();
   bool pump_reads();
   bool append_fails() EXCLUDES(mutex_);
