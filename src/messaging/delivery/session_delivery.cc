@@ -9,7 +9,8 @@ namespace dunlin {
 namespace {
 
 constexpr std::uint8_t kMaxPauseDoublings = 6;
-constexpr std::uint32_t kRetryAfterMs = 1000;  // hints try a scan again that the store has failed, this often at most
+constexpr std::uint32_t kSaveAtLeastEveryMs = 24 * 3600 * 1000;  // so that a device that idles online is not forgotten
+constexpr std::uint32_t kRetryAfterMs = 1000;                    // hints try a scan again that the store has failed, this often at most
 
 std::uint32_t to_ms32(Milliseconds time) {
   return static_cast<std::uint32_t>(time.count());
@@ -29,6 +30,7 @@ SessionDelivery::~SessionDelivery() {
 void SessionDelivery::start(const DeviceCursor& cursor) {
   CHECK(phase_ == Phase::New);
   phase_ = Phase::Scanning;
+  saved_ms_ = context_.now_ms();
   handled_ = cursor.position;
   cursor_ = handled_;
   for (const auto& [conversation, seq] : cursor.exceptions) {
@@ -173,6 +175,7 @@ void SessionDelivery::raise_to_settled() {
   if (!activity || *activity > handled_) return;
   handled_ = settled;
   cursor_ = settled;
+  if (context_.now_ms() - saved_ms_ >= kSaveAtLeastEveryMs) changed_ = true;
 }
 
 void SessionDelivery::push_due_again() {
@@ -193,6 +196,7 @@ void SessionDelivery::push_due_again() {
 DeviceCursor SessionDelivery::cursor() {
   if (phase_ == Phase::Live) raise_to_settled();
   changed_ = false;
+  saved_ms_ = context_.now_ms();
   DeviceCursor out;
   out.epoch = context_.store.epoch();
   out.position = handled_;
@@ -235,7 +239,6 @@ bool SessionDelivery::push(const MessagePtr& message, MessageSeq acked, bool own
     return true;
   }
   if (sink_.push_message(message) == DeliverySink::Pushed::AtBound) return false;
-  context_.metrics.pushes_total.add();
   if (flight == nullptr) flight = &create_flight(message->conversation(), acked);
   advance(*flight, message->seq(), message->position(), true);
   return true;

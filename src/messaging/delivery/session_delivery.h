@@ -63,7 +63,7 @@ class DeliverySink {
 // caught up. So every trouble has one repair.
 //
 // Owner: the session, on one worker; single-threaded. A scan is a coroutine that finds the delivery gone by a ticket; there is at most one.
-// Size: 80 bytes while idle, nothing allocated. Flights exist only while something is in flight, at most options.max_flights; at the bound
+// Size: at most 88 bytes while idle, nothing allocated. Flights exist only while something is in flight, at most options.max_flights; at the bound
 // it waits for acks.
 class SessionDelivery {
  public:
@@ -96,7 +96,7 @@ class SessionDelivery {
 
   // What a save of the cursor says now. Clears changed().
   DeviceCursor cursor();
-  bool changed() const { return changed_; }
+  bool changed() const { return changed_; }  // also once a day while idle, to keep last_seen fresh
 
   // Everything at or below it is acked by this device: what a sync_token may say. Nothing while nothing is known.
   std::optional<LogPosition> token_position();
@@ -157,6 +157,7 @@ class SessionDelivery {
   LogPosition target_;                 // the scan is not over before handled_ reaches it
   std::uint32_t stuck_since_ms_ = 0;   // blocked, or the store failed
   std::uint32_t pushed_again_ms_ = 0;  // meaningful with pause_doublings_ > 0
+  std::uint32_t saved_ms_ = 0;
   Phase phase_ = Phase::New;
   Block block_ = Block::None;
   std::uint8_t pause_doublings_ = 0;

@@ -124,10 +124,6 @@ class DeliveryWorld final : public CommitListener {
     EXPECT_EQ(metrics_.lagging_sessions.value(), 0);
   }
 
-  const Truth& truth() const { return truth_; }
-  std::uint64_t pushes() const { return metrics_.pushes_total.value(); }
-  ServerMetrics& metrics() { return metrics_; }
-
  private:
   struct SimMailbox final : public WorkerMailbox {
     bool post(DeliveryBatch batch) override { return world->posted(*this, std::move(batch)); }

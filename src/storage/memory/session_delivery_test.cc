@@ -362,6 +362,19 @@ TEST_F(SessionDeliveryTest, AnIdleSessionsPositionFollowsTheStore) {
   EXPECT_EQ(bob_->cursor().position, LogPosition(10));
 }
 
+TEST_F(SessionDeliveryTest, AnIdleSessionIsSavedOnceADay) {
+  start();
+  send("alice", "carol");
+  bob_->on_heartbeat();
+  EXPECT_FALSE(bob_->changed());
+  clock_.advance(std::chrono::hours(24));
+  send("alice", "carol");
+  bob_->on_heartbeat();
+  EXPECT_TRUE(bob_->changed());
+  bob_->cursor();
+  EXPECT_FALSE(bob_->changed());
+}
+
 TEST_F(SessionDeliveryTest, AfterItLeftTheRegistryItsPositionStaysWhereItIs) {
   start();
   registry_.remove("bob", kBob);
