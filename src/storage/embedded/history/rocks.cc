@@ -104,13 +104,16 @@ rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::sh
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.compression = rocksdb::kNoCompression;
   options.write_buffer_size = 64 << 10;  // nothing is ever put into a memtable
-  // Lazy and wide: a row is rewritten about once for each factor of the merge width. Dedup is read least.
+  // Lazy and wide: when `runs` files wait, those of about one size (at least a third of them) are merged into one of the next size,
+  // which is left alone until there are many such; so a row is rewritten once for each size. Dedup is read least.
   const int runs = family == Family::Dedup ? 48 : 32;
   options.compaction_style = rocksdb::kCompactionStyleUniversal;
   options.num_levels = 1;
-  options.compaction_options_universal.min_merge_width = static_cast<unsigned>(runs) / 2;
-  options.compaction_options_universal.size_ratio = 20;
-  options.compaction_options_universal.max_size_amplification_percent = 1000;
+  options.compaction_options_universal.min_merge_width = static_cast<unsigned>(runs) / 3;
+  options.compaction_options_universal.stop_style = rocksdb::kCompactionStopStyleSimilarSize;
+  options.compaction_options_universal.size_ratio = 150;
+  // Only heads are ever overwritten; elsewhere merging all frees nothing.
+  options.compaction_options_universal.max_size_amplification_percent = family == Family::Heads ? 1000 : 1 << 30;
   options.level0_file_num_compaction_trigger = runs;
   options.level0_slowdown_writes_trigger = 1 << 20;
   options.level0_stop_writes_trigger = 1 << 20;
