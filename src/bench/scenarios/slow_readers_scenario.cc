@@ -41,7 +41,7 @@ Run measure(PairLoad& load, BulkSender& feeders, const ServerProcess& server, st
   Run run;
   std::uint32_t next = 0;
   auto sample_at = std::chrono::steady_clock::now();
-  load.run_closed(milliseconds(500));
+  load.run_closed(duration / 4);  // those who have just connected are told of their backlog: that is another matter
   load.reset_latency();
   load.run_closed(duration, [&] {
     const auto now = std::chrono::steady_clock::now();
