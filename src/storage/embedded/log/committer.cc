@@ -151,7 +151,7 @@ void Committer::note_foreign_use(const Pending& pending) {
   Lane* lane = lane_table_.find(pending.request.id->session);
   if (lane == nullptr) return;
   const std::uint64_t owner = lane->sender.load(std::memory_order_acquire);
-  const std::uint64_t sender = siphash64(options_.sender_secret, pending.request.message->sender()) | 1;
+  const std::uint64_t sender = intake_.sender_hash(*pending.request.message);
   if (owner == 0 || owner == sender) lane->foreign_use.store(true, std::memory_order_release);
 }
 

@@ -17,7 +17,6 @@ struct CommitterOptions {
   const Clock* clock = nullptr;
   std::uint64_t window_bytes = 128ULL << 20;
   std::chrono::milliseconds heal_every{500};
-  SipKey sender_secret;
   // Before the first record that is acked without a sync: the store must learn durably that an unclean end needs a new epoch.
   std::function<Status()> before_weak_ack;
 };

@@ -16,10 +16,6 @@ MessagePtr without_body(const Message& message) {
   return Message::create(draft);
 }
 
-std::uint64_t sender_hash(const SipKey& key, const Message& message) {
-  return siphash64(key, message.sender()) | 1;
-}
-
 }  // namespace
 
 DedupEntry Intake::dedup_of(const Message& m) const {
@@ -43,6 +39,10 @@ DedupEntry Intake::dedup_of(const Message& m) const {
   const SipKey body_key{options_.dedup_secret.low ^ ~split, options_.dedup_secret.high};
   entry.body_digest = siphash64(body_key, {m.content_type().data(), m.content_type().size() + m.body().size()});
   return entry;
+}
+
+std::uint64_t Intake::sender_hash(const Message& message) const {
+  return siphash64(options_.dedup_secret, message.sender()) | 1;
 }
 
 void Intake::begin_session(SessionKey session) {
@@ -90,7 +90,7 @@ void Intake::prepare(Pending& pending, AppendRequest& request) {
   pending.lane = lanes_.find_pinned(pending.request.session);
   pending.provably_new = is_provably_new(pending);
   if (pending.lane && pending.lane->sender.load(std::memory_order_relaxed) == 0) {
-    pending.lane->sender.store(sender_hash(options_.dedup_secret, message), std::memory_order_release);
+    pending.lane->sender.store(sender_hash(message), std::memory_order_release);
   }
   pending.bytes = static_cast<std::uint32_t>(message.footprint() + sizeof(Pending));
   queued_.fetch_add(1, std::memory_order_relaxed);

@@ -41,6 +41,7 @@ class Intake {
   void end_session(SessionKey session, Completer<void> ended);
   void append(std::span<AppendRequest> requests);
   DedupEntry dedup_of(const Message& message) const;
+  std::uint64_t sender_hash(const Message& message) const;  // never 0
 
   // By the committer, for each outcome.
   void settled(std::uint32_t bytes) {

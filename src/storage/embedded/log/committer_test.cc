@@ -1,0 +1,238 @@
+#include "storage/embedded/log/committer.h"
+
+#include <gtest/gtest.h>
+
+#include "storage/embedded/log/log_harness.h"
+
+namespace dunlin::embedded {
+namespace {
+
+using Call = FaultyFileSystem::Call;
+
+class CommitterTest : public testing::Test {
+ protected:
+  std::string numbered(SessionKey session, std::uint64_t n) { return session.text() + "-" + std::to_string(n); }
+
+  FaultyFileSystem files_{1};
+  FakeHistory history_;
+};
+
+TEST_F(CommitterTest, OneBatchIsOneWriteAndOneSync) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  store.send(session, "ann", "ben", "first");
+  const auto writes = files_.calls(Call::Write);
+  const auto syncs = files_.calls(Call::Sync);
+  std::vector<AppendRequest> requests;
+  for (int i = 0; i < 50; ++i) requests.push_back(store.request(session, "ann", "ben", "m" + std::to_string(i), "{}"));
+  store.commit(std::move(requests));
+  EXPECT_EQ(files_.calls(Call::Write) - writes, 1U);
+  EXPECT_EQ(files_.calls(Call::Sync) - syncs, 1U);
+}
+
+TEST_F(CommitterTest, LevelsBelowFsyncDoNotSyncAndADuplicateThatAsksForMoreDoes) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  store.send(session, "ann", "ben", "first");
+  const auto syncs = files_.calls(Call::Sync);
+  const auto weak = store.send(session, "ann", "ben", "m", "{}", Durability::Os);
+  EXPECT_EQ(weak.durability, Durability::Os);
+  EXPECT_EQ(files_.calls(Call::Sync), syncs);
+  const auto repeat = store.send(session, "ann", "ben", "m", "{}", Durability::Fsync);
+  EXPECT_TRUE(repeat.duplicate);
+  EXPECT_EQ(repeat.seq, weak.seq);
+  EXPECT_EQ(repeat.durability, Durability::Fsync);
+  EXPECT_EQ(files_.calls(Call::Sync), syncs + 1);
+}
+
+TEST_F(CommitterTest, ARefusedBatchGivesItsSeqsBack) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  store.send(session, "ann", "ben", "m1");
+  files_.fail(Call::Write, 0, ErrorCode::NoSpace, 1000);
+  std::vector<AppendRequest> requests;
+  requests.push_back(store.request(session, "ann", "ben", "m2", "{}"));
+  requests.push_back(store.request(session, "ann", "cid", "m3", "{}"));
+  requests.push_back(store.request(session, "ann", "ben", "m4", "{}"));
+  const auto refused = store.commit(std::move(requests));
+  EXPECT_EQ(refused[0].refused, ErrorCode::StoreUnavailable);
+  EXPECT_EQ(refused[1].refused, ErrorCode::StoreUnavailable);
+  EXPECT_EQ(refused[2].refused, ErrorCode::RetryInOrder) << "behind a refused one of its lane";
+  EXPECT_EQ(store.all_of(private_conversation("ann", "ben")).messages.size(), 1U);
+  EXPECT_TRUE(store.committer->failing());
+  files_.heal();
+  EXPECT_EQ(store.send(session, "ann", "ben", "m4").refused, ErrorCode::RetryInOrder);
+  EXPECT_EQ(store.send(session, "ann", "ben", "m2").seq, MessageSeq(2));
+  EXPECT_EQ(store.send(session, "ann", "ben", "m4").seq, MessageSeq(3));
+  EXPECT_EQ(store.send(session, "ann", "cid", "m3").seq, MessageSeq(1));
+  EXPECT_FALSE(store.committer->failing());
+}
+
+TEST_F(CommitterTest, AFailedSegmentIsCutAndItsUnsyncedRecordsMoveOn) {
+  std::vector<AppendOutcome> told;
+  {
+    LogHarness store(files_, history_);
+    const SessionKey session = store.open_session();
+    told.push_back(store.send(session, "ann", "ben", "m1"));
+    told.push_back(store.send(session, "ann", "ben", "m2", "{}", Durability::Os));
+    files_.fail(Call::Sync, 0, ErrorCode::Io, 1);
+    told.push_back(store.send(session, "ann", "ben", "m3"));
+    EXPECT_EQ(store.writer->failovers(), 1U);
+    for (std::uint64_t i = 0; i < 3; ++i) EXPECT_EQ(told[i].seq, MessageSeq(i + 1));
+  }
+  files_.restart();
+  LogHarness after(files_, history_);
+  const RangePage page = after.all_of(private_conversation("ann", "ben"));
+  EXPECT_EQ(page.messages.size(), 3U);
+  EXPECT_TRUE(page.gaps.empty());
+}
+
+TEST_F(CommitterTest, HealsWithoutASend) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  store.send(session, "ann", "ben", "m1");
+  files_.fail(Call::Sync, 0, ErrorCode::Io, 1000);
+  EXPECT_TRUE(store.send(session, "ann", "ben", "m2").refused);
+  EXPECT_TRUE(store.committer->failing());
+  files_.heal();
+  store.committer->run_once(std::chrono::milliseconds(0));
+  EXPECT_FALSE(store.committer->failing());
+}
+
+TEST_F(CommitterTest, NumberedIdsOfTheirOwnSessionAreNotLookedUp) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  store.send(session, "ann", "ben", "warm");
+  ASSERT_TRUE(store.writer->seal().ok());
+  store.index();
+  ASSERT_NE(history_.position(), LogPosition());
+  const auto before = history_.dedup_lookups;
+  for (std::uint64_t n = 1; n <= 20; ++n) EXPECT_FALSE(store.send(session, "ann", "ben", numbered(session, n)).duplicate);
+  EXPECT_EQ(history_.dedup_lookups, before);
+  EXPECT_FALSE(store.send(session, "ann", "ben", "free").duplicate);
+  EXPECT_EQ(history_.dedup_lookups, before + 1);
+}
+
+TEST_F(CommitterTest, ARepeatIsFoundWhereverTheOriginalIs) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  const auto first = store.send(session, "ann", "ben", numbered(session, 1), "{\"n\":1}");
+  EXPECT_TRUE(store.send(session, "ann", "ben", numbered(session, 1), "{\"n\":1}").duplicate) << "in the window";
+  ASSERT_TRUE(store.writer->seal().ok());
+  store.index();
+  ASSERT_EQ(store.window.dedup().size(), 0U);
+  const auto repeat = store.send(session, "ann", "ben", numbered(session, 1), "{\"n\":1}");
+  EXPECT_TRUE(repeat.duplicate) << "in history";
+  EXPECT_EQ(repeat.seq, first.seq);
+  EXPECT_EQ(repeat.time_ms, first.time_ms);
+  EXPECT_EQ(store.send(session, "ann", "ben", numbered(session, 1), "{\"n\":2}").refused, ErrorCode::ClientMsgIdConflict);
+  std::vector<AppendRequest> same_batch;
+  for (int i = 0; i < 3; ++i) same_batch.push_back(store.request(session, "ann", "ben", "twin", "{}"));
+  const auto outcomes = store.commit(std::move(same_batch));
+  EXPECT_FALSE(outcomes[0].duplicate);
+  EXPECT_TRUE(outcomes[1].duplicate && outcomes[2].duplicate);
+  EXPECT_EQ(outcomes[2].seq, outcomes[0].seq);
+}
+
+TEST_F(CommitterTest, AnotherSessionsUseOfANumberedIdIsSeen) {
+  LogHarness store(files_, history_);
+  const SessionKey old_one = store.open_session();
+  store.send(old_one, "ann", "ben", numbered(old_one, 1));
+  // The same user resends on a new connection what the old one may yet send itself.
+  const SessionKey new_one = store.open_session();
+  const auto stored = store.send(new_one, "ann", "ben", numbered(old_one, 2));
+  EXPECT_FALSE(stored.duplicate);
+  const auto late = store.send(old_one, "ann", "ben", numbered(old_one, 2));
+  EXPECT_TRUE(late.duplicate);
+  EXPECT_EQ(late.seq, stored.seq);
+}
+
+TEST_F(CommitterTest, APeerCannotSlowASessionDownByUsingItsIds) {
+  LogHarness store(files_, history_);
+  const SessionKey ann = store.open_session();
+  const SessionKey ben = store.open_session();
+  store.send(ann, "ann", "ben", numbered(ann, 1));
+  ASSERT_TRUE(store.writer->seal().ok());
+  store.index();
+  EXPECT_FALSE(store.send(ben, "ben", "ann", numbered(ann, 999999)).refused);
+  const auto before = history_.dedup_lookups;
+  EXPECT_FALSE(store.send(ann, "ann", "ben", numbered(ann, 2)).refused);
+  EXPECT_EQ(history_.dedup_lookups, before) << "still provably new";
+}
+
+SipHash128 colliding(const SipKey&, std::string_view bytes) {
+  // All keys share the half by which the window's index finds them.
+  return {42, std::hash<std::string_view>{}(bytes)};
+}
+
+TEST_F(CommitterTest, KeysThatCollideInTheIndexAreToldApart) {
+  LogHarness::Options options;
+  options.hash = &colliding;
+  LogHarness store(files_, history_, options);
+  const SessionKey session = store.open_session();
+  for (int i = 0; i < 50; ++i) EXPECT_FALSE(store.send(session, "ann", "ben", "m" + std::to_string(i)).duplicate);
+  for (int i = 0; i < 50; ++i) {
+    const auto repeat = store.send(session, "ann", "ben", "m" + std::to_string(i));
+    EXPECT_TRUE(repeat.duplicate);
+    EXPECT_EQ(repeat.seq, MessageSeq(static_cast<std::uint64_t>(i + 1)));
+  }
+  ASSERT_TRUE(store.writer->seal().ok());
+  store.index();
+  EXPECT_EQ(store.window.dedup().size(), 0U);
+}
+
+TEST_F(CommitterTest, AFullWindowRefusesUntilHistoryCatchesUp) {
+  LogHarness::Options options;
+  options.window_bytes = 200 << 10;
+  LogHarness store(files_, history_, options);
+  const SessionKey session = store.open_session();
+  history_.fail_ingest = true;
+  int stored = 0;
+  AppendOutcome last;
+  for (; stored < 1000; ++stored) {
+    last = store.send(session, "ann", "ben", "m" + std::to_string(stored), "\"" + std::string(2000, 'x') + "\"");
+    if (last.refused) break;
+    if (stored % 10 == 0) store.index();
+  }
+  EXPECT_EQ(last.refused, ErrorCode::Overloaded);
+  EXPECT_LT(stored, 200);
+  EXPECT_EQ(store.all_of(private_conversation("ann", "ben")).messages.size(), static_cast<std::size_t>(stored)) << "reads go on";
+  history_.fail_ingest = false;
+  ASSERT_TRUE(store.writer->seal().ok());
+  store.index();
+  const auto after = store.send(session, "ann", "ben", "m" + std::to_string(stored));
+  EXPECT_FALSE(after.refused);
+  EXPECT_EQ(after.seq.value(), static_cast<std::uint64_t>(stored + 1));
+}
+
+TEST_F(CommitterTest, AFullDiskRefusesBeforeTheReserveAndHeals) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  store.send(session, "ann", "ben", "m1");
+  files_.set_space({4 << 20, 100 << 20});
+  store.indexer->check_space();
+  EXPECT_EQ(store.send(session, "ann", "ben", "m2").refused, ErrorCode::StoreUnavailable);
+  EXPECT_TRUE(store.send(store.open_session(), "ann", "ben", "m1").duplicate) << "duplicates are still answered";
+  files_.set_space({50 << 20, 100 << 20});
+  store.indexer->check_space();
+  EXPECT_EQ(store.send(session, "ann", "ben", "m2").seq, MessageSeq(2));
+}
+
+TEST_F(CommitterTest, EvictionWaitsForPins) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  store.send(session, "ann", "ben", "m1");
+  {
+    const Window::Pin pin = store.window.pin();
+    ASSERT_TRUE(store.writer->seal().ok());
+    store.index();
+    EXPECT_EQ(history_.position(), LogPosition(1)) << "a pin does not hold ingestion back";
+    EXPECT_EQ(store.window.dedup().size(), 1U);
+  }
+  store.index();
+  EXPECT_EQ(store.window.dedup().size(), 0U);
+  EXPECT_EQ(store.window.floor(), LogPosition(1));
+}
+
+}  // namespace
+}  // namespace dunlin::embedded

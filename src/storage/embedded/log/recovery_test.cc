@@ -1,0 +1,164 @@
+#include "storage/embedded/log/recovery.h"
+
+#include <gtest/gtest.h>
+
+#include "storage/embedded/log/log_harness.h"
+
+namespace dunlin::embedded {
+namespace {
+
+class RecoveryTest : public testing::Test {
+ protected:
+  // The only segment file that holds records, as it is on the disk.
+  std::string segment() {
+    for (const char* name : {"data/log/p0-00000001.seg", "data/log/p0-00000002.seg", "data/log/p0-00000003.seg"}) {
+      if (index_segment(files_.content(name), LogHarness::kSecret).generation != 0) return name;
+    }
+    return {};
+  }
+  // Sends a message to each of `count` conversations in turn, each its own batch.
+  void fill(int count) {
+    LogHarness store(files_, history_);
+    const SessionKey session = store.open_session();
+    for (int i = 0; i < count; ++i) {
+      const std::string peer = "peer" + std::to_string(i % 3);
+      ASSERT_FALSE(store.send(session, "ann", peer, "m" + std::to_string(i), "\"body-" + std::to_string(i) + "\"").refused);
+    }
+  }
+  void flip(const std::string& path, std::size_t at) {
+    std::string bytes = files_.content(path);
+    ASSERT_LT(at, bytes.size());
+    bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
+    files_.set_content(path, bytes);
+  }
+  ConversationId with(int peer) { return private_conversation("ann", "peer" + std::to_string(peer)); }
+
+  FaultyFileSystem files_{1};
+  FakeHistory history_;
+};
+
+TEST_F(RecoveryTest, AFlippedBodyIsAGapOfItsOwnConversationAndTheRestServes) {
+  fill(12);
+  const std::string path = segment();
+  flip(path, files_.content(path).find("body-4"));
+  LogHarness store(files_, history_);
+  ASSERT_TRUE(store.alive);
+  EXPECT_EQ(store.recovered.scan.lost, 1U);
+  EXPECT_EQ(store.recovered.scan.unknown, 0U);
+  EXPECT_EQ(store.recovered.unnamed, 0U);
+  const RangePage damaged = store.all_of(with(1));  // messages 1, 4, 7, 10
+  ASSERT_EQ(damaged.gaps.size(), 1U);
+  EXPECT_EQ(damaged.gaps[0].reason, SeqGap::Reason::Corrupt);
+  EXPECT_EQ(damaged.gaps[0].from, MessageSeq(2));
+  EXPECT_EQ(damaged.gaps[0].to, MessageSeq(2));
+  EXPECT_EQ(damaged.messages.size(), 3U);
+  for (const int other : {0, 2}) {
+    EXPECT_TRUE(store.all_of(with(other)).gaps.empty());
+    EXPECT_EQ(store.all_of(with(other)).messages.size(), 4U);
+  }
+  EXPECT_EQ(store.send(store.open_session(), "ann", "peer1", "next").seq, MessageSeq(5)) << "the lost seq is not given again";
+}
+
+TEST_F(RecoveryTest, ALostLastRecordKeepsItsSeq) {
+  fill(12);
+  const std::string path = segment();
+  flip(path, files_.content(path).find("body-9"));  // the last of peer0, but not of the log
+  LogHarness store(files_, history_);
+  EXPECT_EQ(store.all_of(with(0)).head.last_seq, MessageSeq(4));
+  EXPECT_EQ(store.send(store.open_session(), "ann", "peer0", "next").seq, MessageSeq(5));
+  ASSERT_TRUE(store.writer->seal().ok());
+  store.index();
+  const RangePage page = store.all_of(with(0));
+  EXPECT_EQ(page.messages.size(), 4U);
+  ASSERT_EQ(page.gaps.size(), 1U) << "history shows the loss too";
+  EXPECT_EQ(page.gaps[0].from, MessageSeq(4));
+}
+
+TEST_F(RecoveryTest, ADamagedBatchHeadIsSalvagedFromItsRecords) {
+  fill(12);
+  const std::string path = segment();
+  const SegmentIndex index = index_segment(files_.content(path), LogHarness::kSecret);
+  ASSERT_EQ(index.batches.size(), 12U);
+  flip(path, index.batches[5].place.offset + 30);
+  LogHarness store(files_, history_);
+  EXPECT_EQ(store.recovered.scan.lost + store.recovered.scan.unknown, 0U);
+  for (const int peer : {0, 1, 2}) EXPECT_EQ(store.all_of(with(peer)).messages.size(), 4U);
+}
+
+TEST_F(RecoveryTest, AWholeBatchOverwrittenIsToldAsLostWithoutATrace) {
+  fill(12);
+  const std::string path = segment();
+  const SegmentIndex index = index_segment(files_.content(path), LogHarness::kSecret);
+  std::string bytes = files_.content(path);
+  bytes.replace(index.batches[5].place.offset, index.batches[5].bytes, index.batches[5].bytes, 'Z');
+  files_.set_content(path, bytes);
+  LogHarness store(files_, history_);
+  EXPECT_EQ(store.recovered.scan.unknown, 1U) << "so that a new epoch begins";
+  const RangePage page = store.all_of(with(2));
+  ASSERT_EQ(page.gaps.size(), 1U) << "later records of the conversation show the hole";
+  EXPECT_EQ(page.gaps[0].from, MessageSeq(2));
+}
+
+TEST_F(RecoveryTest, ATornLastBatchIsCopiedAsideAndCut) {
+  fill(6);
+  const std::string path = segment();
+  const SegmentIndex index = index_segment(files_.content(path), LogHarness::kSecret);
+  const BatchHead last = index.batches.back();
+  std::string bytes = files_.content(path);
+  bytes.replace(last.end() - 40, 40, 40, '\0');
+  files_.set_content(path, bytes);
+  {
+    LogHarness store(files_, history_);
+    ASSERT_TRUE(store.recovered.scan.tail);
+    EXPECT_EQ(store.recovered.scan.tail->offset, last.place.offset);
+    EXPECT_EQ(store.recovered.scan.records, 5U);
+    EXPECT_EQ(store.recovered.scan.lost, 0U);
+    const std::string copy = files_.content("data/torn-" + path.substr(9) + "-" + std::to_string(last.place.offset));
+    EXPECT_EQ(copy, bytes.substr(last.place.offset, copy.size()));
+    EXPECT_FALSE(copy.empty());
+    EXPECT_EQ(store.send(store.open_session(), "ann", "peer2", "again").seq, MessageSeq(2)) << "it was never acked";
+  }
+  LogHarness after(files_, history_);
+  EXPECT_FALSE(after.recovered.scan.tail) << "the cut is durable";
+  EXPECT_EQ(after.recovered.scan.records, 6U);
+}
+
+TEST_F(RecoveryTest, AnEndMarkTellsACleanStopAndGuardsTheLastBatch) {
+  {
+    LogHarness store(files_, history_);
+    const SessionKey session = store.open_session();
+    store.send(session, "ann", "peer0", "m0", "\"body-0\"");
+    ASSERT_TRUE(store.writer->end(LogPosition(2)).ok());
+  }
+  {
+    LogHarness store(files_, history_);
+    EXPECT_TRUE(store.recovered.scan.clean_end);
+  }
+  const std::string path = segment();
+  flip(path, files_.content(path).find("body-0"));
+  LogHarness store(files_, history_);
+  EXPECT_EQ(store.recovered.scan.lost, 1U) << "without the mark it would pass for a torn tail";
+  EXPECT_FALSE(store.recovered.scan.tail);
+}
+
+TEST_F(RecoveryTest, RecycledSegmentsNeverShowOldRecords) {
+  std::uint64_t sent = 0;
+  for (int life = 0; life < 6; ++life) {
+    LogHarness store(files_, history_);
+    ASSERT_TRUE(store.alive);
+    EXPECT_EQ(store.recovered.scan.lost + store.recovered.scan.unknown, 0U);
+    const SessionKey session = store.open_session();
+    for (int i = 0; i < 60; ++i) {
+      const auto outcome = store.send(session, "ann", "ben", "m" + std::to_string(sent), "\"" + std::string(2500, 'b') + "\"");
+      ASSERT_FALSE(outcome.refused);
+      EXPECT_EQ(outcome.seq.value(), ++sent);
+      if (i % 9 == 0) store.index();
+    }
+  }
+  LogHarness store(files_, history_);
+  EXPECT_EQ(store.all_of(private_conversation("ann", "ben")).messages.size(), sent);
+  EXPECT_LE(files_.list("data/log")->size(), 6U) << "files are recycled";
+}
+
+}  // namespace
+}  // namespace dunlin::embedded
