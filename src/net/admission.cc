@@ -83,7 +83,7 @@ Admission::Verdict Admission::admit(const IpAddress& ip, MonotonicTime now) {
   }
   drain_buckets(*current, entry, now);
   Verdict verdict;
-  if (entry.auth_failures >= static_cast<float>(current->auth_failures_per_minute)) {
+  if (entry.auth_failures + 1 > static_cast<float>(current->auth_failures_per_minute)) {
     verdict.refusal = Refusal::IpAuthFailures;
   } else if (entry.connections >= current->connections) {
     verdict.refusal = Refusal::IpConnections;

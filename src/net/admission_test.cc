@@ -49,6 +49,7 @@ TEST(AdmissionTest, RefusesAnAddressThatFailedToAuthenticateTooOften) {
     admission.auth_failed(kStranger, kNow);
   }
   EXPECT_EQ(admission.admit(kStranger, kNow).refusal, Refusal::IpAuthFailures);
+  EXPECT_EQ(admission.admit(kStranger, kNow + Milliseconds(500)).refusal, Refusal::IpAuthFailures) << "a pause forgives no part of one";
   EXPECT_TRUE(admission.admit(kStranger, kNow + Milliseconds(21'000)).admitted) << "one failure is forgiven every 20 s";
 }
 
