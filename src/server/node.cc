@@ -85,6 +85,7 @@ Status Node::make_sessions() {
                                                                    registry_,
                                                                    *dispatcher_,
                                                                    user_rate_,
+                                                                   detached_,
                                                                    *sync_tokens_,
                                                                    metrics_,
                                                                    engine_->messages().epoch().text(),

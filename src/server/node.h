@@ -24,6 +24,7 @@
 #include "server/prober.h"
 #include "session/auth/authenticator.h"
 #include "session/delivery_mailbox.h"
+#include "session/detached_cursors.h"
 #include "session/session_host.h"
 #include "session/user_rate.h"
 
@@ -79,6 +80,7 @@ class Node {
   std::unique_ptr<OffloadPool> offload_;
   SessionRegistry registry_;
   UserRate user_rate_;
+  DetachedCursors detached_;
   std::unique_ptr<Engine> engine_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::unique_ptr<DeliveryMailbox>> mailboxes_;

@@ -215,6 +215,7 @@ void SessionHost::flush_batch() {
 void SessionHost::end_of_turn() {
   flush_batch();
   writer_.forget_message();
+  if (save_at_end_of_turn_ && !saving_) spawn(save_now());
 }
 
 bool SessionHost::should_pause(const Session& session) const {
@@ -272,9 +273,27 @@ void SessionHost::keep_cursor(Session& session) {
 
 Task<void> SessionHost::save_now() {
   saving_ = true;
+  save_at_end_of_turn_ = false;
+  std::vector<Detached> covered = std::exchange(detached_, {});
   const auto saved = co_await cursors_.save();
   saving_ = false;
-  if (!saved.ok()) log_warn("session", "cursors could not be saved, the next save tries again", {{"error", saved.error().to_string()}});
+  if (saved.ok()) {
+    for (const Detached& end : covered) services_.detached.stored(end.user.view(), end.device.view(), end.number);
+    co_return;
+  }
+  detached_.insert(detached_.end(), covered.begin(), covered.end());
+  log_warn("session", "cursors could not be saved, the next save tries again", {{"error", saved.error().to_string()}});
+}
+
+// The session's last cursor is written at once, with those of all that end in this turn; until it is, the device finds it in `detached`.
+void SessionHost::detach(Session& session) {
+  if (!session.delivery->changed()) return;
+  DeviceCursor cursor = session.delivery->cursor();
+  cursor.last_seen = wall();
+  const std::uint64_t number = services_.detached.put(session.user_id.view(), session.device.view(), cursor);
+  if (number != 0) detached_.push_back({session.user_id, session.device, number});
+  cursors_.keep({session.user_id, session.device, std::move(cursor)});
+  save_at_end_of_turn_ = true;
 }
 
 void SessionHost::save_soon() {

@@ -145,6 +145,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void drain_here(std::uint32_t per_second, Milliseconds reconnect_delay);
   void say_farewell(Session& session);
   void keep_cursor(Session& session);
+  void detach(Session& session);
   void answer(AppendOutcome& outcome);
   void push_signal(const SignalPush& push);
   void save_cursors();
@@ -180,7 +181,13 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   ConversationList conversation_list_;
   TimelineAccess timelines_;
   PendingSends pending_;
-  std::vector<AppendRequest> batch_;              // of this turn
+  std::vector<AppendRequest> batch_;  // of this turn
+  struct Detached {
+    UserId user;
+    DeviceId device;
+    std::uint64_t number;
+  };
+  std::vector<Detached> detached_;                // sessions that ended; their cursors wait to be written
   std::vector<ConnectionHandle> changed_;         // sessions whose cursor may have moved
   std::vector<ConnectionHandle> changed_before_;  // scratch
   std::vector<ConnectionHandle> to_compare_;      // hints were lost: still to be compared
@@ -193,6 +200,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   Milliseconds reconnect_delay_{0};
   bool draining_ = false;
   bool saving_ = false;
+  bool save_at_end_of_turn_ = false;
 
   // any thread
   std::atomic<std::uint64_t> probes_answered_{0};

@@ -93,7 +93,7 @@ void SessionHost::on_close(Connection& connection, const CloseInfo& info) {
   }
   std::optional<DeviceCursor> cursor;
   if (session.attached) {
-    keep_cursor(session);
+    detach(session);
     cursor = session.delivery->cursor();
     services_.metrics.sessions.sub(1);
   }

@@ -13,6 +13,7 @@
 #include "messaging/ports/state_store.h"
 #include "metrics/server_metrics.h"
 #include "session/auth/authenticator.h"
+#include "session/detached_cursors.h"
 #include "session/user_rate.h"
 
 namespace dunlin {
@@ -28,6 +29,7 @@ struct SessionServices {
   SessionRegistry& registry;
   Dispatcher& dispatcher;
   UserRate& user_rate;
+  DetachedCursors& detached;
   const SyncTokenMinter& sync_tokens;
   ServerMetrics& metrics;
   std::string epoch;                // as text

@@ -59,6 +59,8 @@ async def outcome(server, token, device="d1"):
     try:
         return (await client.connect(token, device))["user"]
     except Refused as refused:
+        if refused.name in ("bad_request", "too_large"):
+            return refused.name, None  # not even a token: the connection may try again
         await asyncio.wait_for(client.closed.wait(), 10)
         return refused.name, client.close_code
     finally:

@@ -12,6 +12,7 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::R
     session->in_store = false;
     host.forget_delivery(*session);
   }
+  host.services().detached.forget(user.view(), device.view());
   const auto forgotten = co_await host.services().state.forget_device(user, device);
   Session* session = host.find(handle);
   if (session == nullptr) co_return;

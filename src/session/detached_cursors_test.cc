@@ -1,0 +1,42 @@
+#include "session/detached_cursors.h"
+
+#include <gtest/gtest.h>
+
+namespace dunlin {
+namespace {
+
+DeviceCursor at(std::uint64_t position) {
+  DeviceCursor cursor;
+  cursor.position = LogPosition(position);
+  return cursor;
+}
+
+TEST(DetachedCursorsTest, KeepsACursorUntilItIsStored) {
+  DetachedCursors cursors;
+  const auto number = cursors.put("alice", "phone", at(7));
+  ASSERT_TRUE(cursors.find("alice", "phone"));
+  EXPECT_EQ(cursors.find("alice", "phone")->position, LogPosition(7));
+  EXPECT_FALSE(cursors.find("alice", "laptop"));
+  EXPECT_FALSE(cursors.find("alicep", "hone"));
+  cursors.stored("alice", "phone", number);
+  EXPECT_FALSE(cursors.find("alice", "phone"));
+}
+
+TEST(DetachedCursorsTest, StoringAnOlderOneKeepsTheNewer) {
+  DetachedCursors cursors;
+  const auto older = cursors.put("alice", "phone", at(7));
+  cursors.put("alice", "phone", at(9));
+  cursors.stored("alice", "phone", older);
+  ASSERT_TRUE(cursors.find("alice", "phone"));
+  EXPECT_EQ(cursors.find("alice", "phone")->position, LogPosition(9));
+}
+
+TEST(DetachedCursorsTest, ForgettingADeviceLeavesNothing) {
+  DetachedCursors cursors;
+  cursors.put("alice", "phone", at(7));
+  cursors.forget("alice", "phone");
+  EXPECT_EQ(cursors.size(), 0u);
+}
+
+}  // namespace
+}  // namespace dunlin
