@@ -43,6 +43,7 @@ void Indexer::stop() {
 }
 
 void Indexer::notify() {
+  set_priority();  // an idle thread may not get to raise itself
   {
     MutexLock lock(mutex_);
     notified_ = true;
@@ -52,6 +53,7 @@ void Indexer::notify() {
 
 void Indexer::run() {
   rlimit limit{};
+  thread_id_ = ::gettid();
   may_be_idle_ = ::geteuid() == 0 || (::getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= 20);
   while (true) {
     work();
@@ -173,11 +175,11 @@ bool Indexer::clock_is_sane() {
 
 void Indexer::set_priority() {
   const bool raise = window_.bytes() > options_.window_bytes / 2;
-  if (raise == raised_) return;
-  raised_ = raise;
+  const pid_t thread = thread_id_.load();
+  if (thread == 0 || raised_.exchange(raise) == raise) return;
   const sched_param none{};
   // Failing is fine: only the share of the processor differs.
-  static_cast<void>(::sched_setscheduler(0, raise ? SCHED_OTHER : may_be_idle_ ? SCHED_IDLE : SCHED_BATCH, &none));
+  static_cast<void>(::sched_setscheduler(thread, raise ? SCHED_OTHER : may_be_idle_ ? SCHED_IDLE : SCHED_BATCH, &none));
 }
 
 }  // namespace dunlin::embedded

@@ -57,7 +57,7 @@ class Indexer {
   void give_held();
   void retain();
   bool clock_is_sane();
-  void set_priority();
+  void set_priority();  // any thread
 
   const IndexerOptions options_;
   FileSystem& fs_;
@@ -68,6 +68,9 @@ class Indexer {
   Intake& intake_;
   Committer& committer_;
   std::atomic<bool> working_{false};
+  std::atomic<int> thread_id_{0};  // the kernel's; 0 while there is no thread
+  std::atomic<bool> may_be_idle_{false};
+  std::atomic<bool> raised_{true};
 
   Mutex mutex_;
   CondVar changed_;
@@ -84,8 +87,6 @@ class Indexer {
   LogPosition trimmed_;
   bool clock_alarm_ = false;
   bool ingest_alarm_ = false;
-  bool may_be_idle_ = false;
-  bool raised_ = true;
   std::thread thread_;
 };
 

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kMaxBatchRecords = 8192;
 constexpr std::size_t kEvictSlice = 2048;
+constexpr std::chrono::milliseconds kIdleWait{20};
 
 }  // namespace
 
@@ -43,7 +44,7 @@ void Committer::stop() {
 void Committer::run() {
   while (true) {
     const bool last_round = stopping_.load(std::memory_order_acquire);
-    run_once(last_round ? std::chrono::milliseconds(0) : options_.heal_every);
+    run_once(last_round ? std::chrono::milliseconds(0) : std::max(options_.heal_every, kIdleWait));
     if (last_round) return;
   }
 }
@@ -52,6 +53,7 @@ void Committer::run_once(std::chrono::milliseconds wait) {
   if (window_.can_evict() && window_.evict(kEvictSlice)) wait = std::chrono::milliseconds(0);
   queue_.take(input_, wait);
   for (std::size_t done = 0; done < input_.size();) {
+    wait_for_window();
     done = make_batch(done);
     commit();
     if (window_.can_evict()) window_.evict(kEvictSlice);
@@ -87,6 +89,19 @@ void Committer::idle_work() {
     ignore(writer_.sync());
   }
   failing_.store(writer_.broken(), std::memory_order_release);
+}
+
+void Committer::wait_for_window() {
+  const auto end = std::chrono::steady_clock::now() + options_.full_window_wait;
+  while (window_.bytes() > options_.window_bytes) {
+    if (window_.can_evict() && window_.evict(kEvictSlice)) continue;
+    if (window_stuck_ || std::chrono::steady_clock::now() >= end) {
+      window_stuck_ = true;
+      return;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  window_stuck_ = false;
 }
 
 bool Committer::can_write() {

@@ -17,6 +17,8 @@ struct CommitterOptions {
   const Clock* clock = nullptr;
   std::uint64_t window_bytes = 128ULL << 20;
   std::chrono::milliseconds heal_every{500};
+  // How long a full window holds sends back (the indexer catches up) before they are refused.
+  std::chrono::milliseconds full_window_wait{2000};
   // Before the first record that is acked without a sync: the store must learn durably that an unclean end needs a new epoch.
   std::function<Status()> before_weak_ack;
 };
@@ -98,6 +100,7 @@ class Committer {
   void end_session(Pending& pending);
   void finish_lane(Lane& lane);
   bool can_write();
+  void wait_for_window();
 
   // constant
   const CommitterOptions options_;
@@ -129,6 +132,7 @@ class Committer {
   std::uint64_t batch_bytes_ = 0;
   bool batch_sync_ = false;
   bool may_write_ = true;
+  bool window_stuck_ = false;  // it stayed full for the whole wait: sends are refused at once until it has room
   bool weak_acks_allowed_ = false;
   LogPosition last_;
   std::uint64_t last_number_;

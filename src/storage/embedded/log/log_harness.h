@@ -56,6 +56,7 @@ class LogHarness final : public CommitListener {
     committing.clock = &clock;
     committing.window_bytes = options.window_bytes;
     committing.heal_every = std::chrono::milliseconds(0);
+    committing.full_window_wait = std::chrono::milliseconds(0);
     committer =
         std::make_unique<Committer>(committing, window, lanes, intake, queue, *writer, scan.last, recovered.last_conversation_number);
     committer->set_listener(this);

@@ -1,0 +1,192 @@
+#include "storage/embedded/embedded_store.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+
+#include "messaging/model/conversation.h"
+#include "runtime/spawn.h"
+#include "storage/embedded/tools.h"
+
+namespace dunlin::embedded {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Answers final : public CommitListener {
+ public:
+  void on_outcomes(std::span<AppendOutcome> outcomes, LogPosition) override {
+    std::lock_guard lock(mutex_);
+    for (auto& outcome : outcomes) all_.push_back(outcome);
+    came_.notify_all();
+  }
+  AppendOutcome wait(std::size_t index) {
+    std::unique_lock lock(mutex_);
+    came_.wait_for(lock, std::chrono::seconds(30), [&] { return all_.size() > index; });
+    return all_.size() > index ? all_[index] : AppendOutcome{};
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable came_;
+  std::vector<AppendOutcome> all_;
+};
+
+class EmbeddedStoreTest : public testing::Test {
+ protected:
+  EmbeddedStoreTest() : folder_(testing::TempDir() + "/embedded-store-" + std::to_string(::getpid())) { fs::remove_all(folder_); }
+  ~EmbeddedStoreTest() override {
+    store_.reset();
+    pool_.stop();
+    fs::remove_all(folder_);
+  }
+  EmbeddedOptions options(const std::string& name) {
+    EmbeddedOptions options;
+    fs::create_directories(folder_);
+    options.path = folder_ + "/" + name;
+    options.offload = &pool_;
+    options.segment_bytes = 1 << 20;
+    options.reserve_fraction = 0;
+    return options;
+  }
+  void open(EmbeddedOptions options) {
+    store_.reset();
+    answers_ = std::make_unique<Answers>();
+    asked_ = 0;
+    auto opened = EmbeddedStore::open(std::move(options));
+    ASSERT_TRUE(opened.ok()) << opened.error().to_string();
+    store_ = *std::move(opened);
+    store_->set_listener(answers_.get());
+    session_ = SessionKey::random();
+    store_->begin_session(session_);
+  }
+  AppendOutcome send(std::string_view to, std::string_view id, Durability level = Durability::Fsync) {
+    AppendRequest request;
+    request.message = Message::create({private_conversation("ann", to).view(), "ann", id, "", R"({"text":"secret-body"})"});
+    request.session = session_;
+    request.id = NumberedMsgId::parse(id);
+    request.durability = level;
+    store_->append({&request, 1});
+    return answers_->wait(asked_++);
+  }
+  std::size_t stored(std::string_view to) {
+    auto page = block_on(store_->range({private_conversation("ann", to), MessageSeq(1), MessageSeq(UINT64_MAX), 1000, 1 << 20, false}));
+    EXPECT_TRUE(page.ok());
+    return page.ok() ? page->messages.size() : 0;
+  }
+  // The folder as a kill would leave it: a copy while the store is open.
+  void copy_as_killed(const std::string& from, const std::string& to) {
+    fs::copy(folder_ + "/" + from, folder_ + "/" + to, fs::copy_options::recursive);
+  }
+
+  OffloadPool pool_{OffloadPool::Options{"test", 2, 4096}};
+  const std::string folder_;
+  std::unique_ptr<Answers> answers_;
+  std::unique_ptr<EmbeddedStore> store_;
+  SessionKey session_;
+  std::size_t asked_ = 0;
+};
+
+TEST_F(EmbeddedStoreTest, KeepsEverythingAcrossACleanRestart) {
+  open(options("data"));
+  const Epoch epoch = store_->epoch();
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(send("ben", "m" + std::to_string(i)).refused);
+  ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+  for (int i = 20; i < 30; ++i) EXPECT_FALSE(send("ben", "m" + std::to_string(i)).refused);
+  const LogPosition settled = store_->settled_position();
+  open(options("data"));
+  EXPECT_EQ(store_->epoch(), epoch);
+  EXPECT_EQ(store_->recovery().records, 10U);
+  EXPECT_EQ(store_->settled_position(), settled);
+  EXPECT_EQ(stored("ben"), 30U);
+  EXPECT_TRUE(send("ben", "m3").duplicate);
+  EXPECT_TRUE(send("ben", "m27").duplicate);
+  EXPECT_EQ(send("ben", "next").seq, MessageSeq(31));
+}
+
+TEST_F(EmbeddedStoreTest, AFolderInUseIsRefusedByNamingItsProcess) {
+  open(options("data"));
+  const auto second = EmbeddedStore::open(options("data"));
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code(), ErrorCode::Busy);
+  EXPECT_NE(second.error().context().find(std::to_string(::getpid())), std::string::npos);
+}
+
+TEST_F(EmbeddedStoreTest, AnUncleanEndRenewsTheEpochOnlyAfterWeakAcks) {
+  open(options("data"));
+  const Epoch epoch = store_->epoch();
+  send("ben", "strong");
+  copy_as_killed("data", "killed-strong");
+  EXPECT_EQ(send("ben", "weak", Durability::Os).durability, Durability::Os);
+  copy_as_killed("data", "killed-weak");
+  open(options("killed-strong"));
+  EXPECT_EQ(store_->epoch(), epoch);
+  EXPECT_FALSE(store_->recovery().epoch_renewed);
+  EXPECT_EQ(stored("ben"), 1U);
+  open(options("killed-weak"));
+  EXPECT_NE(store_->epoch(), epoch);
+  EXPECT_EQ(stored("ben"), 2U) << "kill -9 keeps what the kernel has";
+}
+
+TEST_F(EmbeddedStoreTest, AMissingMetaFileIsNotTakenForANewFolder) {
+  open(options("data"));
+  send("ben", "m1");
+  store_.reset();
+  fs::remove(folder_ + "/data/meta");
+  const auto opened = EmbeddedStore::open(options("data"));
+  ASSERT_FALSE(opened.ok());
+  EXPECT_NE(opened.error().context().find("restore"), std::string::npos);
+}
+
+TEST_F(EmbeddedStoreTest, BackupOfARunningStoreIsRestoredUnderANewEpoch) {
+  open(options("data"));
+  for (int i = 0; i < 10; ++i) send("ben", "m" + std::to_string(i));
+  ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+  for (int i = 10; i < 15; ++i) send("ben", "m" + std::to_string(i));
+  const Epoch epoch = store_->epoch();
+  std::uint64_t told = 0;
+  const auto backed = store_->backup_to(folder_ + "/backup", [&](const auto& progress) { told = progress.done_bytes; });
+  ASSERT_TRUE(backed.ok()) << backed.error().to_string();
+  EXPECT_GT(told, 0U);
+  EXPECT_FALSE(store_->backup_to(folder_ + "/backup", nullptr).ok()) << "never over existing data";
+  send("ben", "after-the-backup");
+  store_.reset();
+  const auto restored = restore(folder_ + "/backup", folder_ + "/restored");
+  ASSERT_TRUE(restored.ok()) << restored.error().to_string();
+  EXPECT_FALSE(restore(folder_ + "/backup", folder_ + "/data").ok()) << "never over existing data";
+  open(options("restored"));
+  EXPECT_NE(store_->epoch(), epoch);
+  EXPECT_EQ(stored("ben"), 15U);
+  EXPECT_EQ(send("ben", "next").seq, MessageSeq(16));
+}
+
+TEST_F(EmbeddedStoreTest, VerifyCountsRecordsAndNamesDamage) {
+  open(options("data"));
+  for (int i = 0; i < 6; ++i) send("ben", "m" + std::to_string(i));
+  ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+  for (int i = 0; i < 4; ++i) send("cid", "c" + std::to_string(i));
+  store_.reset();
+  auto report = verify_data(folder_ + "/data");
+  ASSERT_TRUE(report.ok()) << report.error().to_string();
+  EXPECT_EQ(to_json(*report), R"({"records":10,"corrupt":[],"cut_bytes":0})");
+  // The second of cid's bodies in the log.
+  for (const auto& entry : fs::directory_iterator(folder_ + "/data/log")) {
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(file)), {});
+    const auto at = bytes.find("annc1");
+    if (at == std::string::npos) continue;
+    file.clear();
+    file.seekp(static_cast<std::streamoff>(at + 10));
+    file.put('#');
+  }
+  report = verify_data(folder_ + "/data");
+  ASSERT_TRUE(report.ok()) << report.error().to_string();
+  EXPECT_EQ(to_json(*report), R"({"records":9,"corrupt":[{"conversation":"p3:ann:cid","from_seq":2,"to_seq":2}],"cut_bytes":0})");
+}
+
+}  // namespace
+}  // namespace dunlin::embedded
