@@ -14,7 +14,7 @@ EVERYWHERE = {"base", "metrics"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
 # Header prefix -> layers that may include it, and only in .cc files.
 OWNED = {
-    "boost/": {"runtime", "net", "admin", "client", "clients"},
+    "boost/": {"runtime", "net", "admin", "client", "clients", "echo"},
     "rocksdb/": {"storage/embedded"},
     "simdjson": {"wire", "session", "client", "bench", "cli"},
     "spdlog/": {"base"},
