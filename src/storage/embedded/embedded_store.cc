@@ -193,6 +193,7 @@ Task<Result<MessageSeq>> StoreParts::seq_at(ConversationId conversation, LogPosi
 }
 
 Task<Result<ActivityPage>> StoreParts::activity_since(UserId user, LogPosition after, std::size_t limit) {
+  if (auto page = reader_->activity_since_in_memory(user.view(), after, std::max<std::size_t>(limit, 1))) return ready(*std::move(page));
   return on_disk(
       [this, user = std::move(user), after, limit] { return reader_->activity_since(user, after, std::max<std::size_t>(limit, 1)); });
 }

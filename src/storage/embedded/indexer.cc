@@ -75,7 +75,9 @@ void Indexer::work() {
     if (stopping_) break;
   }
   give_held();
-  if (auto done = pool_.maintain(); !done.ok()) log_warn("store", "no spare segment could be made", {{"error", done.error().to_string()}});
+  const Status spares = pool_.maintain();
+  if (!spares.ok() && !spare_alarm_) log_warn("store", "no spare segment could be made", {{"error", spares.error().to_string()}});
+  spare_alarm_ = !spares.ok();
   retain();
   working_.store(false, std::memory_order_release);
 }

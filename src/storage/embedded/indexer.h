@@ -87,6 +87,7 @@ class Indexer {
   LogPosition trimmed_;
   bool clock_alarm_ = false;
   bool ingest_alarm_ = false;
+  bool spare_alarm_ = false;
   std::thread thread_;
 };
 

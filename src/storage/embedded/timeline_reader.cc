@@ -179,6 +179,12 @@ std::optional<bool> TimelineReader::active_since_in_memory(std::string_view user
   return false;
 }
 
+std::optional<ActivityPage> TimelineReader::activity_since_in_memory(std::string_view user, LogPosition after, std::size_t limit) {
+  const Window::Pin pin = window_.pin();
+  if (after < history_.position()) return std::nullopt;
+  return window_.activity_since(user, after, limit);
+}
+
 Result<ActivityPage> TimelineReader::activity_since(const UserId& user, LogPosition after, std::size_t limit) {
   const Window::Pin pin = window_.pin();
   const LogPosition stored = history_.position();

@@ -26,6 +26,8 @@ class TimelineReader {
   Result<MessageSeq> seq_at(const ConversationId& conversation, LogPosition position);
 
   std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after);
+  // When history has nothing newer than `after`: what a heartbeat or a quick reconnect asks.
+  std::optional<ActivityPage> activity_since_in_memory(std::string_view user, LogPosition after, std::size_t limit);
   Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit);
   Result<ActivityPage> activity_newest(const UserId& user, LogPosition from, std::size_t limit);
   Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit);
