@@ -247,12 +247,16 @@ Status FaultyFileSystem::make_folder(const std::string&) {
 Status FaultyFileSystem::sync_folder(const std::string& path) {
   MutexLock lock(mutex_);
   TRY(admit(Call::SyncFolder, nullptr));
-  std::erase_if(name_changes_, [&](const NameChange& change) {
-    if (change.folder != path) return false;
+  std::vector<NameChange> others;
+  for (NameChange& change : name_changes_) {
+    if (change.folder != path) {
+      others.push_back(std::move(change));
+      continue;
+    }
     if (!change.removed.empty()) durable_names_.erase(change.removed);
     if (!change.added.empty()) durable_names_[change.added] = change.inode;
-    return true;
-  });
+  }
+  name_changes_ = std::move(others);
   return {};
 }
 
