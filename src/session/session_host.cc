@@ -166,13 +166,13 @@ void SessionHost::check_deadlines(Session& session) {
   arm_timer(session);
 }
 
-void SessionHost::arm_timer(Session& session) {
+void SessionHost::arm_timer(Session& session, bool begins_to_lag) {
   MonotonicTime deadline = session.last_life + options_->zombie_after();
   if (session.token_expires != WallTime::max()) {
     const Milliseconds left = std::max(Milliseconds(0), session.token_expires - wall());
     if (left < Milliseconds(std::chrono::hours(24))) deadline = std::min(deadline, now() + left);
   }
-  if (session.delivery->lagging()) {
+  if (begins_to_lag || session.delivery->lagging()) {
     const Milliseconds soon = std::clamp(options_->delivery.slow_consumer_after / 4, Milliseconds(50), Milliseconds(5000));
     deadline = std::min(deadline, now() + soon);
   }

@@ -113,7 +113,8 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void became_ready(Session& session, const DeviceCursor& cursor);
   void note_changed(Session& session);  // its cursor may have moved
   void heartbeat(Session& session);
-  void arm_timer(Session& session);
+  void arm_timer(Session& session, bool begins_to_lag = false);
+  void note_at_bound(Session& session);
   // The last words of the server: a kick packet, then the close.
   void kick(Session& session, ErrorCode code);
   // Everything the session has in the store settles, then it is kicked.

@@ -71,7 +71,7 @@ DeliverySink::Pushed SessionHost::push_message(Session& session, const MessagePt
   if (!faults_.drop_pushes) {
     const SendResult result = writer_.message(session.connection, session.encoding, message);
     if (result == SendResult::AtBound) {
-      arm_timer(session);
+      note_at_bound(session);
       return DeliverySink::Pushed::AtBound;
     }
   }
@@ -83,8 +83,13 @@ DeliverySink::Pushed SessionHost::push_message(Session& session, const MessagePt
 DeliverySink::Pushed SessionHost::push_gap(Session& session, const ConversationId& conversation, const SeqGap& gap) {
   if (writer_.gap(session.connection, session.encoding, conversation.view(), gap) != SendResult::AtBound)
     return DeliverySink::Pushed::Queued;
-  arm_timer(session);
+  note_at_bound(session);
   return DeliverySink::Pushed::AtBound;
+}
+
+// The session begins to lag (it counts as such when this returns): from here on its timer looks whether that lasts too long.
+void SessionHost::note_at_bound(Session& session) {
+  if (!session.delivery->lagging()) arm_timer(session, true);
 }
 
 void SessionHost::push_signal(const SignalPush& push) {
