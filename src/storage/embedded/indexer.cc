@@ -97,6 +97,7 @@ bool Indexer::ingest_one() {
   segment.records = part->records;
   segment.dedup = part->dedup;
   segment.lost = part->lost;
+  log_debug("store", "indexer: segment begins", {{"records", segment.records.size()}, {"last", segment.last.value()}});
   Status done = history_.ingest(segment);
   if (done.ok() && options_.sync_state) done = options_.sync_state();
   if (!done.ok()) {
@@ -110,6 +111,7 @@ bool Indexer::ingest_one() {
   queue_.nudge();
   if (options_.fault_point) options_.fault_point("recycle");
   recycle(file);
+  log_debug("store", "indexer: segment done", {{"file", file}});
   return true;
 }
 
