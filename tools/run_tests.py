@@ -37,7 +37,7 @@ class Tally:
 def environment(arguments):
     env = dict(os.environ)
     env["DUNLIN_BINARY"] = str((arguments.build / "dunlin").resolve())
-    env["DUNLIN_ECHO_BINARY"] = str((arguments.build / "dunlin-echo").resolve())
+    env["DUNLIN_ECHO"] = str((arguments.build / "dunlin-echo").resolve())
     env["DUNLIN_SANITIZER"] = arguments.sanitizer or ""
     env["ASAN_OPTIONS"] = "abort_on_error=0:exitcode=99:detect_leaks=1:detect_stack_use_after_return=0"
     env["UBSAN_OPTIONS"] = "print_stacktrace=1:exitcode=99"
@@ -137,7 +137,7 @@ def main():
     else:
         unit_tests(tally, arguments, env, [])
         if arguments.sanitizer == "tsan":
-            env["DUNLIN_STORE_ENGINE"] = "memory"
+            env["DUNLIN_TEST_ENGINE"] = "memory"
             pytest_run(tally, env, ["tests/e2e/test_smoke.py"], {}, 1)
         else:
             pytest_run(tally, env, ["tests/e2e"], {}, workers)

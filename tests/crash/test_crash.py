@@ -5,7 +5,6 @@ each other; then the process is killed: at a random moment, or a few millisecond
 is compared with what was acked and sent. DUNLIN_CRASH_RUNS sets the number of runs, DUNLIN_CRASH_SEED repeats one sequence.
 """
 import asyncio
-import os
 import pathlib
 import random
 import subprocess
@@ -17,11 +16,10 @@ sys.path[:0] = [str(TESTS / "support"), str(TESTS / "e2e")]
 
 from im_server import Server  # noqa: E402
 from lines import LineClient  # noqa: E402
+from under_test import BINARY, CLEAN_ENVIRONMENT, CRASH_RUNS, CRASH_SEED  # noqa: E402
 
-BINARY = os.environ.get("DUNLIN_BINARY", str(TESTS.parent / "build/release/dunlin"))
-
-RUNS = int(os.environ.get("DUNLIN_CRASH_RUNS", "30"))
-SEED = int(os.environ.get("DUNLIN_CRASH_SEED", str(int(time.time()))))
+RUNS = CRASH_RUNS
+SEED = int(CRASH_SEED or time.time())
 PAIRS = 6
 PIPELINE = 32
 SEAL_BEGINS = "indexer: segment begins"
@@ -153,7 +151,7 @@ def test_nothing_acked_is_lost_duplicated_or_reordered(tmp_path):
     server.start()
     asyncio.run(check(server, chats, summary))
     assert server.finish() == []
-    verified = subprocess.run([BINARY, "verify", str(tmp_path / "data"), "--json"], capture_output=True, text=True)
+    verified = subprocess.run([BINARY, "verify", str(tmp_path / "data"), "--json"], capture_output=True, text=True, env=CLEAN_ENVIRONMENT)
     print(f"\ncrash test: seed {SEED}, {RUNS} runs, {summary}")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     for chat in chats:

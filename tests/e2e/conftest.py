@@ -7,15 +7,13 @@ DUNLIN_BINARY names the program (default build/release/dunlin).
 import asyncio
 import inspect
 import os
-import pathlib
 
 import pytest
 
 from im_server import Server
+from under_test import BINARY
 
 TEST_DEADLINE_S = 60
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def pytest_pyfunc_call(pyfuncitem):
@@ -39,9 +37,15 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def binary():
-    path = pathlib.Path(os.environ.get("DUNLIN_BINARY", ROOT / "build" / "release" / "dunlin"))
-    assert path.exists(), f"{path} is missing: run ./x build, or set DUNLIN_BINARY"
-    return path
+    assert BINARY.exists(), f"{BINARY} is missing: run ./x build, or set DUNLIN_BINARY"
+    return BINARY
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment():
+    """Programs that tests start themselves inherit nothing that configures the server."""
+    for name in [name for name in os.environ if name.startswith("DUNLIN_")]:
+        del os.environ[name]
 
 
 @pytest.fixture

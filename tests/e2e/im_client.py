@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import struct
 
 import websockets
@@ -130,7 +131,7 @@ class WsClient(Client):
     @classmethod
     async def open(cls, server, subprotocols=("dunlin.v1.json",), **options):
         self = cls()
-        self.socket = await websockets.connect(server.ws_url, subprotocols=list(subprotocols) or None, max_size=None, **options)
+        self.socket = await websockets.connect(server.ws_url, subprotocols=list(subprotocols) or None, max_size=None, **{"close_timeout": 2, **options})
         return self.start()
 
     async def _packets(self):
@@ -161,9 +162,12 @@ class TcpClient(Client):
         return self.start()
 
     async def _packets(self):
-        while True:
-            size = struct.unpack(">I", await self.reader.readexactly(4))[0]
-            yield (await self.reader.readexactly(size)).decode()
+        try:
+            while True:
+                size = struct.unpack(">I", await self.reader.readexactly(4))[0]
+                yield (await self.reader.readexactly(size)).decode()
+        finally:
+            self.writer.close()  # as the server waits for our end of the stream
 
     async def write(self, packet):
         data = packet if isinstance(packet, bytes) else json.dumps(packet).encode()
@@ -176,3 +180,16 @@ class TcpClient(Client):
 
     def cut(self):
         self.writer.transport.abort()
+
+
+async def stopped_reader(server, user, device="d"):
+    """A connected client by hand that reads no more: (reader, writer). The kernel's buffers on its side are as small as they get."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before connect: it is the window that is offered
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, server.tcp_address)
+    reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 16)
+    writer.write(json.dumps({"id": 1, "connect": {"token": server.token(user), "device": device}}).encode() + b"\n")
+    assert "connect" in json.loads(await reader.readline())
+    writer.transport.pause_reading()
+    return reader, writer

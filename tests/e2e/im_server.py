@@ -71,8 +71,7 @@ class Server:
     # -- life
 
     def start(self, wait_ready=True):
-        config_file = self.folder / "dunlin.yaml"
-        config_file.write_text(json.dumps(self.config, indent=1, ensure_ascii=False))  # JSON is YAML
+        config_file = self._write_config()
         self.process = subprocess.Popen(
             [str(self.binary), "serve", "--config", str(config_file)],
             stdout=subprocess.PIPE,
@@ -97,6 +96,13 @@ class Server:
                     raise AssertionError(f"the server ended with {self.process.returncode} before it was ready:\n{self.log}")
                 assert time.monotonic() < deadline, f"not ready in {START_DEADLINE_S} s:\n{self.log}"
         return self
+
+    def _write_config(self):
+        """JSON is YAML, but for what YAML wants escaped."""
+        text = json.dumps(self.config, indent=1, ensure_ascii=False)
+        file = self.folder / "dunlin.yaml"
+        file.write_text(re.sub("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]", lambda c: f"\\u{ord(c.group()):04x}", text))
+        return file
 
     def _read_stdout(self, process):
         for line in process.stdout:
@@ -129,7 +135,7 @@ class Server:
         return code
 
     def reload(self):
-        (self.folder / "dunlin.yaml").write_text(json.dumps(self.config, indent=1, ensure_ascii=False))
+        self._write_config()
         self.process.send_signal(signal.SIGHUP)
 
     def restart(self):

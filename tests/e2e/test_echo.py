@@ -5,7 +5,6 @@ import asyncio
 import base64
 import hashlib
 import os
-import pathlib
 import signal
 import socket
 import struct
@@ -15,22 +14,16 @@ import time
 import pytest
 import websockets
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import im_server  # noqa: F401  (puts tests/support on the path)
+from under_test import ECHO
+
 TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
-
-
-def find_echo():
-    named = os.environ.get("DUNLIN_ECHO")
-    candidates = [named] if named else [ROOT / "build" / kind / "dunlin-echo" for kind in ("debug", "release")]
-    for path in candidates:
-        if path and os.access(path, os.X_OK):
-            return str(path)
-    pytest.skip("dunlin-echo is not built")
 
 
 class Echo:
     def __init__(self):
-        self.process = subprocess.Popen([find_echo(), "0"], stdout=subprocess.PIPE, text=True)
+        assert ECHO.exists(), f"{ECHO} is missing: build dunlin-echo, or set DUNLIN_ECHO"
+        self.process = subprocess.Popen([str(ECHO), "0"], stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         self.port = int(line.split("ws=")[1].split()[0].rsplit(":", 1)[1])
 
@@ -558,6 +551,6 @@ def test_ends_on_a_signal_with_clients_connected():
 
 
 def test_a_port_in_use_is_an_error_that_names_it(echo):
-    second = subprocess.run([find_echo(), str(echo.port)], capture_output=True, text=True, timeout=20)
+    second = subprocess.run([str(ECHO), str(echo.port)], capture_output=True, text=True, timeout=20)
     assert second.returncode == 1
     assert f"127.0.0.1:{echo.port}" in second.stderr

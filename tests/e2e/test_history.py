@@ -45,6 +45,23 @@ async def test_history_pages_both_ways_by_seq_and_gives_each_message_once(server
     assert [m["seq"] for m in newest["messages"]] == [246, 247, 248, 249, 250] and newest["more"]
 
 
+async def test_thousand_messages_of_the_same_moment_are_paged_once_each(server):
+    """Sent in one burst, many share a millisecond; odd page sizes end inside such a group."""
+    alice = await login(server, "alice", cls=TcpClient)
+    conversation = await fill(alice, "bob", 1000)
+    for limit in (7, 64, 199):
+        got, times, after = [], [], 0
+        while True:
+            page = await alice.request("history", {"conversation": conversation, "after_seq": after, "limit": limit})
+            got += [m["client_msg_id"] for m in page["messages"]]
+            times += [m["time_ms"] for m in page["messages"]]
+            after = page["messages"][-1]["seq"]
+            if not page["more"]:
+                break
+        assert got == [f"f-bob-{i}" for i in range(1000)]
+    assert len(set(times)) < 1000
+
+
 async def test_history_by_user_and_of_nothing(server):
     alice = await login(server, "alice")
     await fill(alice, "bob", 3)

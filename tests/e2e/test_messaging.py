@@ -164,7 +164,7 @@ async def test_websocket_ping_frame_is_a_heartbeat_too(server_factory):
 
 @pytest.mark.deadline(90)
 async def test_devices_converge_when_every_hint_is_dropped(server_factory):
-    server = server_factory({**FAST, "debug": {"unsafe-drop-hints": True}})
+    server = server_factory({**FAST, "debug": {"unsafe-faults": {"drop-hints": True}}})
     alice, bob = await login(server, "alice"), await login(server, "bob")
     for i in range(50):
         await alice.send("bob", f"m{i}", f"x{i}")
@@ -174,8 +174,8 @@ async def test_devices_converge_when_every_hint_is_dropped(server_factory):
     await alice.send("bob", "later", "later")
     await bob.ping()
     assert (await bob.push("message"))["seq"] == 51
-    assert 'dunlin_config_unsafe{option="debug.unsafe-drop-hints"} 1' in server.get("/metrics")[1]
-    assert "WARN" in server.log and "unsafe-drop-hints" in server.log
+    assert 'dunlin_config_unsafe{option="debug.unsafe-faults.drop-hints"} 1' in server.get("/metrics")[1]
+    assert "WARN" in server.log and "debug.unsafe-faults.drop-hints" in server.log
 
 
 async def test_receipts_tell_the_sender_delivered_and_read(server_factory):

@@ -91,21 +91,21 @@ async def test_second_signal_ends_at_once(server_factory):
 
 
 async def test_frozen_store_turns_readyz_red_and_heals(server_factory):
-    server = server_factory({"debug": {"unsafe-store-delay-ms": 0}})
+    server = server_factory({"debug": {"unsafe-faults": {"store-delay-ms": 0}}})
     alice = await login(server, "alice")
-    server.config["debug"]["unsafe-store-delay-ms"] = 20000
+    server.config["debug"]["unsafe-faults"]["store-delay-ms"] = 20000
     server.reload()
     await ready_turns(server, 503, "store")
     assert server.get("/livez")[0] == 200
     assert (await alice.ping()) is not None
-    server.config["debug"]["unsafe-store-delay-ms"] = 0
+    server.config["debug"]["unsafe-faults"]["store-delay-ms"] = 0
     server.reload()
     await ready_turns(server, 200, within_s=40)
 
 
 async def test_stalled_worker_turns_readyz_red_and_heals(server_factory):
-    server = server_factory({"debug": {"unsafe-worker-stall-ms": 0}})
-    server.config["debug"]["unsafe-worker-stall-ms"] = 14000
+    server = server_factory({"debug": {"unsafe-faults": {"worker-stall-ms": 0}}})
+    server.config["debug"]["unsafe-faults"]["worker-stall-ms"] = 14000
     server.reload()
     await ready_turns(server, 503, within_s=13)
     await ready_turns(server, 200, within_s=40)
@@ -151,7 +151,7 @@ async def test_io_error_refuses_sends_and_loses_nothing_acked(server_factory):
     alice = await login(server, "alice")
     for i in range(10):
         await alice.send("bob", f"m{i}", f"x{i}")
-    server.config["debug"] = {"unsafe-io-error-at": "fdatasync"}
+    server.config["debug"] = {"unsafe-faults": {"io-error-at": "fdatasync"}}
     server.reload()
     await asyncio.sleep(0.5)
     with pytest.raises(Refused) as refused:

@@ -38,6 +38,7 @@ class ProtobufClient:
     def __init__(self, schema):
         self.schema = schema
         self.packets = asyncio.Queue()
+        self.passed_over = []  # replies may come in another order than their requests
 
     async def over_websocket(self, server):
         self.socket = await websockets.connect(server.ws_url, subprotocols=["dunlin.v1.protobuf"])
@@ -77,12 +78,17 @@ class ProtobufClient:
             at += size
 
     async def next(self, kind):
+        for content in self.passed_over:
+            if content.WhichOneof(content.DESCRIPTOR.oneofs[0].name) == kind:
+                self.passed_over.remove(content)
+                return content
         while True:
             packet = await asyncio.wait_for(self.packets.get(), 10)
             content = getattr(packet, packet.WhichOneof(packet.DESCRIPTOR.oneofs[0].name))
             inner = content.WhichOneof(content.DESCRIPTOR.oneofs[0].name)
             if inner == kind:
                 return content
+            self.passed_over.append(content)
 
     async def connect(self, server, user):
         request = self.schema.Request(id=1)
