@@ -63,8 +63,8 @@ class DeliverySink {
 // caught up. So every trouble has one repair.
 //
 // Owner: the session, on one worker; single-threaded. A scan is a coroutine that finds the delivery gone by a ticket; there is at most one.
-// Size: at most 88 bytes while idle, nothing allocated. Flights exist only while something is in flight, at most options.max_flights; at the bound
-// it waits for acks.
+// Size: at most 88 bytes while idle, nothing allocated. Flights exist only while something is in flight, at most options.max_flights; at
+// the bound it waits for acks.
 class SessionDelivery {
  public:
   SessionDelivery(DeliveryContext& context, DeliverySink& sink);
