@@ -41,7 +41,7 @@ class ProtobufClient:
         self.passed_over = []  # replies may come in another order than their requests
 
     async def over_websocket(self, server):
-        self.socket = await websockets.connect(server.ws_url, subprotocols=["dunlin.v1.protobuf"])
+        self.socket = await websockets.connect(server.ws_url, subprotocols=["dunlin.v1.protobuf"], close_timeout=2)
         assert self.socket.subprotocol == "dunlin.v1.protobuf"
         self.write = self.socket.send
 
