@@ -60,7 +60,8 @@ TEST(UserRateTest, ForgetsUsersWhoseBucketIsFullAgain) {
 TEST(UserRateTest, ZeroRateMeansNoLimit) {
   UserRate rate;
   ManualClock clock;
-  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(rate.take("alice", clock.monotonic(), UserRateRule{}).allowed);
+  const UserRateRule none{.mode = LimitMode::Enforce, .per_second = 0, .burst = 0};
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(rate.take("alice", clock.monotonic(), none).allowed);
   EXPECT_EQ(rate.tracked_users(), 0u);
 }
 
