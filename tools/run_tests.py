@@ -119,6 +119,7 @@ def main():
     parser.add_argument("--sanitizer", choices=["asan", "tsan"])
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
+    arguments.build = arguments.build.resolve()
     env = environment(arguments)
     tally = Tally()
     words = arguments.words

@@ -25,18 +25,17 @@
 // file in one unit and instantiates it with a factory:
 //   INSTANTIATE_TEST_SUITE_P(Memory, MessageStoreSuite, testing::Values(MessageStoreFactory([] { return std::make_unique<MyFixture>();
 //   })));
-// Cases that need a fault which the fixture cannot make are skipped.
 namespace dunlin {
 
-// One fresh, empty store. What a fixture cannot do, it leaves out.
+// One fresh, empty store, and what the cases need to do to it.
 class MessageStoreFixture {
  public:
   virtual ~MessageStoreFixture() = default;
   virtual MessageStore& store() = 0;
-  // Makes appends be refused with StoreUnavailable until switched off. False: cannot.
-  virtual bool refuse_appends(bool) { return false; }
-  // Retention trims everything at or below the position (at least). False: cannot.
-  virtual bool trim_through(LogPosition) { return false; }
+  // Makes appends be refused with StoreUnavailable until switched off.
+  virtual void refuse_appends(bool refuse) = 0;
+  // Retention trims everything at or below the position (at least). False: it did not.
+  virtual bool trim_through(LogPosition position) = 0;
   // Makes derived state catch up (seals, ingests), so that reads come from where old records live. Nothing for stores without one.
   virtual void settle_derived() {}
 };

@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "messaging/ports/message_store_suite.h"
 #include "storage/embedded/embedded_store.h"
@@ -8,6 +11,18 @@
 
 namespace dunlin::embedded {
 namespace {
+
+// The system's time, moved on by hand: both clocks together, as a machine that was left alone sees them. Any thread.
+class ShiftedClock final : public Clock {
+ public:
+  MonotonicTime monotonic() const override { return SystemClock().monotonic() + shift(); }
+  WallTime wall() const override { return SystemClock().wall() + shift(); }
+  void advance(Milliseconds by) { shift_ms_ += by.count(); }
+
+ private:
+  Milliseconds shift() const { return Milliseconds(shift_ms_.load()); }
+  std::atomic<std::int64_t> shift_ms_{0};
+};
 
 // History and state on a real disk, the log on a file system that fails when told.
 class EmbeddedFixture final : public MessageStoreFixture {
@@ -19,6 +34,9 @@ class EmbeddedFixture final : public MessageStoreFixture {
     EmbeddedOptions options;
     options.path = folder_;
     options.offload = &pool_;
+    options.clock = &clock_;
+    options.retention = kRetention;
+    options.retain_every = std::chrono::milliseconds(0);
     options.segment_bytes = 1 << 20;
     options.file_system = &files_;
     options.heal_every = std::chrono::milliseconds(0);  // at once when switched off
@@ -32,13 +50,21 @@ class EmbeddedFixture final : public MessageStoreFixture {
     std::filesystem::remove_all(folder_);
   }
   MessageStore& store() override { return *store_; }
-  bool refuse_appends(bool refuse) override {
+  void refuse_appends(bool refuse) override {
     if (refuse) {
       files_.fail(FaultyFileSystem::Call::Write, 0, ErrorCode::Io, UINT64_MAX);
     } else {
       files_.heal();
     }
-    return true;
+  }
+  bool trim_through(LogPosition position) override {
+    settle_derived();
+    clock_.advance(2 * kRetention);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (store_->trimmed_through() < position && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return store_->trimmed_through() >= position;
   }
   void settle_derived() override {
     const auto done = store_->flush_to_history(std::chrono::seconds(30));
@@ -46,6 +72,8 @@ class EmbeddedFixture final : public MessageStoreFixture {
   }
 
  private:
+  static constexpr std::chrono::seconds kRetention{1200};  // longer than any case takes, shorter than what the clock guard doubts
+  ShiftedClock clock_;
   FaultyFileSystem files_{1};
   OffloadPool pool_{OffloadPool::Options{"test", 2, 4096}};
   std::string folder_;

@@ -14,10 +14,7 @@ namespace {
 class PlainFixture final : public MessageStoreFixture {
  public:
   MessageStore& store() override { return store_; }
-  bool refuse_appends(bool refuse) override {
-    store_.refuse_appends(refuse);
-    return true;
-  }
+  void refuse_appends(bool refuse) override { store_.refuse_appends(refuse); }
   bool trim_through(LogPosition position) override {
     store_.trim_through(position);
     return true;
@@ -48,10 +45,7 @@ class DelayedFixture final : public MessageStoreFixture {
     pump_.join();
   }
   MessageStore& store() override { return store_; }
-  bool refuse_appends(bool refuse) override {
-    store_.refuse_appends(refuse);
-    return true;
-  }
+  void refuse_appends(bool refuse) override { store_.refuse_appends(refuse); }
   bool trim_through(LogPosition position) override {
     store_.trim_through(position);
     return true;

@@ -199,5 +199,7 @@ TEST(EmbeddedStateStoreTest, RefusesCallsOnceThePoolIsStopped) {
 }  // namespace
 
 INSTANTIATE_TEST_SUITE_P(Embedded, StateStoreSuite, testing::Values(StateStoreFactory([] { return std::make_unique<StateFolder>(); })));
+INSTANTIATE_TEST_SUITE_P(Embedded, DurableStateStoreSuite,
+                         testing::Values(StateStoreFactory([] { return std::make_unique<StateFolder>(); })));
 
 }  // namespace dunlin::embedded
