@@ -84,6 +84,7 @@ EmbeddedOptions options_of(const EngineParts& parts) {
     options.retain_every =
         std::clamp(std::chrono::milliseconds(options.retention) / 4, std::chrono::milliseconds(250), options.retain_every);
   }
+  if (options.retention_bytes > 0) options.retain_every = std::min(options.retain_every, std::chrono::milliseconds(1000));
   options.file_system = &parts.faults.file_system();
   options.fault_point = [&faults = parts.faults](std::string_view point) { faults.reached(point); };
   return options;

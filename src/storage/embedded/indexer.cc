@@ -20,9 +20,9 @@ Indexer::Indexer(IndexerOptions options, FileSystem& files, Window& window, Hist
       queue_(queue),
       intake_(intake),
       committer_(committer),
+      trimmed_(history.trimmed_through().value()),
       start_monotonic_(options_.clock->monotonic()),
-      start_wall_(options_.clock->wall()),
-      trimmed_(history.trimmed_through()) {}
+      start_wall_(options_.clock->wall()) {}
 
 Indexer::~Indexer() {
   stop();
@@ -71,6 +71,7 @@ void Indexer::work() {
   check_space();
   while (options_.ingest && ingest_one()) {
     set_priority();
+    retain();  // also while a backlog lasts
     MutexLock lock(mutex_);
     if (stopping_) break;
   }
@@ -157,9 +158,9 @@ void Indexer::retain() {
   if (auto done = history_.retain(options_.clock->wall()); !done.ok()) {
     log_error("store", "retention failed", {{"error", done.error().to_string()}});
   }
-  if (const LogPosition trimmed = history_.trimmed_through(); trimmed != trimmed_) {
-    trimmed_ = trimmed;
-    intake_.raise_trim_version();
+  if (const LogPosition trimmed = history_.trimmed_through(); trimmed != trimmed_through()) {
+    intake_.raise_trim_version();  // first: whoever sees the new watermark must not be told a head from before it
+    trimmed_.store(trimmed.value(), std::memory_order_release);
   }
 }
 

@@ -48,6 +48,8 @@ class Indexer {
   void check_space();
   // While held, files are not recycled: a backup copies them.
   void hold_files(bool hold);
+  // Everything at or below it may have been trimmed, and reads know.
+  LogPosition trimmed_through() const { return LogPosition(trimmed_.load(std::memory_order_acquire)); }
   bool idle() const { return !working_.load(std::memory_order_acquire); }
 
  private:
@@ -71,6 +73,7 @@ class Indexer {
   std::atomic<int> thread_id_{0};  // the kernel's; 0 while there is no thread
   std::atomic<bool> may_be_idle_{false};
   std::atomic<bool> raised_{true};
+  std::atomic<std::uint64_t> trimmed_;  // written by the indexer's thread
 
   Mutex mutex_;
   CondVar changed_;
@@ -84,7 +87,6 @@ class Indexer {
   const MonotonicTime start_monotonic_;
   const WallTime start_wall_;
   std::uint64_t newest_record_ms_ = 0;
-  LogPosition trimmed_;
   bool clock_alarm_ = false;
   bool ingest_alarm_ = false;
   bool spare_alarm_ = false;
