@@ -77,7 +77,6 @@ class ServerMetricsWriter {
     disconnects();
     out_.family("dunlin_errors_total", Type::Counter, "Error replies sent to clients.");
     for (const ErrorInfo& row : error_table()) out_.sample({{"name", row.name}}, of_.errors_total.value(row.code));
-    latency("dunlin_handshake_seconds", of_.handshake_seconds, "Accept to upgraded (WebSocket) or first packet (TCP).");
     latency("dunlin_connect_seconds", of_.connect_seconds, "Connect command to its reply.");
     counter("dunlin_auth_failures_total", of_.auth_failures_total, "Tokens refused.");
     out_.family("dunlin_limited_total", Type::Counter, "What a limit refused, or would have refused in mode observe.");
@@ -115,12 +114,12 @@ class ServerMetricsWriter {
     latency("dunlin_store_commit_seconds", of_.store_commit_seconds, "Batch closed to durable.");
     latency("dunlin_store_sync_seconds", of_.store_sync_seconds, "One fdatasync of the log.");
     counter("dunlin_store_rows_read_total", of_.store_rows_read_total, "Rows read to answer clients, from memory or disk.");
-    counter("dunlin_store_corrupt_records_total", of_.store_corrupt_records_total, "Records found corrupt.");
+    counter("dunlin_store_corrupt_records_total", of_.store_corrupt_records_total,
+            "Records of the log and files of history found corrupt.");
     gauge("dunlin_store_retained_bytes", of_.store_retained_bytes, "Log, history and state on disk.");
     gauge("dunlin_store_log_backlog_bytes", of_.store_log_backlog_bytes, "Log that history does not hold yet.");
     gauge("dunlin_store_window_bytes", of_.store_window_bytes, "Memory of the window over that log.");
-    gauge("dunlin_store_alarms", of_.store_alarms, "Alarms of the store active now.");
-    counter("dunlin_store_volumes_dropped_total", of_.store_volumes_dropped_total, "Volumes dropped by retention.");
+    gauge("dunlin_store_alarms", of_.store_alarms, "1 while the store refuses sends; /readyz says why.");
   }
 
   void process() {

@@ -27,7 +27,7 @@ enum class ClientEnd : std::uint8_t {
   Closed,         // close handshake, or FIN after a complete packet
   Lost,           // reset, or end of stream inside a packet
   ProtocolError,  // broke RFC 6455 or the TCP framing before any error of the table applied
-  NotUpgraded,    // ended before or during the HTTP upgrade or the TLS handshake
+  NotUpgraded,    // refused before or during the HTTP upgrade or the TLS handshake, or too slow in it
 };
 
 // One counter for each row of base/error_codes.inc.
@@ -49,7 +49,7 @@ class ErrorCounters {
 class DisconnectCounters {
  public:
   void add(ErrorCode code) { errors_.add(code); }
-  void add(ClientEnd end) { ends_[static_cast<std::size_t>(end)].add(); }
+  void add(ClientEnd end, std::uint64_t n = 1) { ends_[static_cast<std::size_t>(end)].add(n); }
   std::uint64_t value(ErrorCode code) const { return errors_.value(code); }
   std::uint64_t value(ClientEnd end) const { return ends_[static_cast<std::size_t>(end)].value(); }
 
@@ -78,9 +78,8 @@ class ServerMetrics {
   metrics::LevelGauge lagging_sessions;   // sessions that read on from the store because their write queue was full
   metrics::LevelGauge write_queue_bytes;  // bytes held for all clients together
   metrics::DisconnectCounters disconnects_total;
-  metrics::ErrorCounters errors_total;             // error replies sent to clients, by name
-  metrics::Histogram handshake_seconds{kLatency};  // accept to upgraded (WebSocket) or first packet (TCP)
-  metrics::Histogram connect_seconds{kLatency};    // connect command to its reply
+  metrics::ErrorCounters errors_total;           // error replies sent to clients, by name
+  metrics::Histogram connect_seconds{kLatency};  // connect command to its reply
   metrics::Counter auth_failures_total;
   metrics::Counter& limited(metrics::Limit limit, metrics::LimitOutcome outcome) {
     return limited_[static_cast<std::size_t>(limit)][static_cast<std::size_t>(outcome)];
@@ -106,8 +105,7 @@ class ServerMetrics {
   metrics::Gauge store_retained_bytes;     // log, history and state on disk
   metrics::Gauge store_log_backlog_bytes;  // log not yet in history
   metrics::Gauge store_window_bytes;       // memory of the window
-  metrics::Gauge store_alarms;             // alarms active now: clock jump, follower behind, disk reserve
-  metrics::Counter store_volumes_dropped_total;
+  metrics::Gauge store_alarms;             // 1 while sends are refused: the log fails, disk reserve, history too far behind
 
   // The process.
   metrics::Gauge stop_phase;  // 0 serving, 1 not ready, 2 not accepting, 3 flushing, 4 closing clients

@@ -45,6 +45,12 @@ class EmbeddedEngine final : public Engine {
     metrics_.store_retained_bytes.set(static_cast<std::int64_t>(log.log_bytes + history.bytes));
     metrics_.store_rows_read_total.add(history.rows_read - rows_read_);
     rows_read_ = history.rows_read;
+    if (history.corrupt_files > corrupt_files_) {
+      metrics_.store_corrupt_records_total.add(history.corrupt_files - corrupt_files_);
+      corrupt_files_ = history.corrupt_files;
+    }
+    const StoreHealth health = store_->health();
+    metrics_.store_alarms.set(health.writable && health.readable ? 0 : 1);
   }
 
   Status backup(const std::string& folder, const std::function<bool(std::uint64_t, std::uint64_t)>& progress) override {
@@ -62,6 +68,7 @@ class EmbeddedEngine final : public Engine {
   Faults& faults_;
   ServerMetrics& metrics_;
   std::uint64_t rows_read_ = 0;  // as far as the metrics know
+  std::uint64_t corrupt_files_ = 0;
 };
 
 EmbeddedOptions options_of(const EngineParts& parts) {
@@ -86,6 +93,11 @@ EmbeddedOptions options_of(const EngineParts& parts) {
   }
   if (options.retention_bytes > 0) options.retain_every = std::min(options.retain_every, std::chrono::milliseconds(1000));
   options.file_system = &parts.faults.file_system();
+  options.on_batch = [&metrics = parts.metrics](const embedded::BatchMeasure& batch) {
+    metrics.store_batch_messages.observe(batch.records);
+    metrics.store_commit_seconds.observe(batch.took);
+    if (batch.sync_took.count() > 0) metrics.store_sync_seconds.observe(batch.sync_took);
+  };
   options.fault_point = [&faults = parts.faults](std::string_view point) { faults.reached(point); };
   return options;
 }
@@ -102,6 +114,7 @@ Result<std::unique_ptr<Engine>> open_embedded_engine(const EngineParts& parts) {
             {"cut_bytes", found.cut_bytes},
             {"corrupt", found.corrupt_records},
             {"epoch_renewed", found.epoch_renewed}});
+  parts.metrics.store_corrupt_records_total.add(found.corrupt_records);
   return std::unique_ptr<Engine>(std::make_unique<EmbeddedEngine>(std::move(store), parts.config.store.path, parts.faults, parts.metrics));
 }
 

@@ -21,6 +21,10 @@ void NetMetrics::update(const NetTotals& totals) {
     metrics_.limited(row.limit, metrics::LimitOutcome::Rejected).add(totals.refused[i] - last_.refused[i]);
     metrics_.limited(row.limit, metrics::LimitOutcome::WouldReject).add(totals.would_have_refused[i] - last_.would_have_refused[i]);
   }
+  for (const Refusal refusal : {Refusal::HeaderTimeout, Refusal::BadRequest, Refusal::Origin, Refusal::Subprotocol}) {
+    const auto i = static_cast<std::size_t>(refusal);
+    metrics_.disconnects_total.add(metrics::ClientEnd::NotUpgraded, totals.refused[i] - last_.refused[i]);
+  }
   last_ = totals;
 }
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from im_client import Refused, TcpClient, WsClient
+from under_test import ENGINE
 
 
 async def login(server, user, device="d1", cls=WsClient, auto_ack=True):
@@ -208,6 +209,10 @@ async def test_metrics_have_the_promised_names_and_bounded_labels(server):
     assert server.metric("dunlin_send_deliver_seconds_count") >= 20
     assert 'dunlin_connections{transport="websocket",encoding="json"} 1' in text or 'dunlin_connections{encoding="json",transport="websocket"} 1' in text
     assert server.metric("dunlin_encodes_total") <= 2 * 20 + 4
+    if ENGINE == "embedded":
+        for name in ("dunlin_store_batch_messages", "dunlin_store_commit_seconds", "dunlin_store_sync_seconds"):
+            assert 0 < server.metric(f"{name}_count") <= 20, name
+        assert server.metric("dunlin_store_batch_messages_sum") == 20
 
 
 async def test_message_is_encoded_once_for_many_recipients(server):

@@ -121,6 +121,7 @@ Status StoreParts::recover() {
   committer.clock = options_.clock;
   committer.window_bytes = options_.window_bytes;
   committer.heal_every = options_.heal_every;
+  committer.on_batch = options_.on_batch;
   committer.before_weak_ack = [this]() -> Status {
     meta_.weak_acks = true;
     return write_meta(*files_, options_.path, meta_);

@@ -11,6 +11,7 @@
 #include "runtime/offload.h"
 #include "storage/embedded/file/file_system.h"
 #include "storage/embedded/history/history.h"
+#include "storage/embedded/log/log_writer.h"
 
 namespace dunlin::embedded {
 
@@ -35,6 +36,8 @@ struct EmbeddedOptions {
   std::uint64_t retention_bytes = 0;
   std::size_t block_cache_bytes = 64ULL << 20;
   std::chrono::milliseconds retain_every{60000};
+
+  std::function<void(const BatchMeasure&)> on_batch;  // after every batch, on the committer's thread; for metrics
 
   // For tests only; the composition root sets none of them from configuration.
   FileSystem* file_system = nullptr;                                             // null: POSIX

@@ -268,6 +268,7 @@ void Committer::commit() {
     if (batch_sync_) stats_.syncs.fetch_add(1, std::memory_order_relaxed);
     stats_.commit_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
     stats_.failovers.store(writer_.failovers(), std::memory_order_relaxed);
+    if (options_.on_batch) options_.on_batch({.records = items_.size(), .took = took, .sync_took = writer_.sync_took()});
   } else if (batch_sync_) {
     done = writer_.sync();  // a duplicate asks for more than its original did
   }

@@ -21,6 +21,8 @@ struct CommitterOptions {
   std::chrono::milliseconds full_window_wait{2000};
   // Before the first record that is acked without a sync: the store must learn durably that an unclean end needs a new epoch.
   std::function<Status()> before_weak_ack;
+  // After every batch, on the committer's thread.
+  std::function<void(const BatchMeasure&)> on_batch;
 };
 
 // Gives every send its place, makes batches durable and tells the outcomes. One thread; reads no disk.

@@ -39,11 +39,16 @@ LogWriter::LogWriter(SegmentPool& pool, Start start)
 LogWriter::~LogWriter() = default;
 
 Status LogWriter::append(std::span<const MessagePtr> messages, LogPosition first, bool sync_now) {
+  sync_took_ = {};
   if (broken_) {
     TRY(failover(messages, first, BatchHead::Kind::Records));
   } else {
     auto done = write_batch(messages, first, BatchHead::Kind::Records);
-    if (done.ok() && sync_now) done = slot_.file->sync_data();
+    if (done.ok() && sync_now) {
+      const auto start = std::chrono::steady_clock::now();
+      done = slot_.file->sync_data();
+      sync_took_ = std::chrono::steady_clock::now() - start;
+    }
     if (done.ok()) {
       if (sync_now) {
         note_synced();

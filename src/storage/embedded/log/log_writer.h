@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <span>
@@ -10,6 +11,13 @@
 #include "storage/embedded/log/segment_pool.h"
 
 namespace dunlin::embedded {
+
+// What one batch has cost, for metrics.
+struct BatchMeasure {
+  std::size_t records = 0;
+  std::chrono::nanoseconds took{0};       // write and sync
+  std::chrono::nanoseconds sync_took{0};  // 0: it was not synced
+};
 
 // Appends batches to the message log. Committer thread only.
 //
@@ -54,6 +62,8 @@ class LogWriter {
   // Records at or below it are on durable storage, as far as this writer wrote them.
   LogPosition synced_through() const { return synced_through_; }
   std::uint64_t failovers() const { return failovers_; }
+  // How long the fdatasync of the last append() took; 0 when it made none.
+  std::chrono::nanoseconds sync_took() const { return sync_took_; }
   // Where durable content of the current segment ends, for backup. Generation 0: no segment yet.
   LogPlace synced_place() const { return synced_; }
   const std::string& current_file() const { return slot_.name; }
@@ -86,6 +96,7 @@ class LogWriter {
   LogPosition synced_through_;
   LogPosition written_through_;
   std::uint64_t failovers_ = 0;
+  std::chrono::nanoseconds sync_took_{0};
   bool broken_ = false;
 };
 
