@@ -24,10 +24,10 @@ bool DeliveryMailbox::post(DeliveryBatch batch) {
       lost_ = lost_ || !batch.hints.empty();
       batch.hints.clear();
       batch.signals.clear();
+      if (batch.acks.empty() && !batch.probe) return kept;  // the worker is awake: something lies there already
     }
     first = incoming_.empty();
     bytes_ += batch.cost_bytes();
-    for (const Hint& hint : batch.hints) bytes_ += hint.message->footprint();
     incoming_.push_back(std::move(batch));
   }
   if (first) worker_.wake();

@@ -29,11 +29,13 @@ struct Session final : ConnectionUser, DeliverySink {
   Session(SessionHost& owner, Connection& transport) : host(owner), connection(transport) {}
 
   bool ready() const { return phase == Phase::Ready; }
+  bool idle() const { return pending_sends == 0 && pending_queries == 0; }
   ConnectionHandle handle() const { return connection.handle(); }
 
   // What `delivery` says goes out through the host.
   Pushed push_message(const MessagePtr& message) override;
   Pushed push_gap(const ConversationId& conversation, const SeqGap& gap) override;
+  void blocked() override;
   const UserId& user() const override { return user_id; }
   const SessionKey& key() const override { return session_key; }
 
@@ -55,9 +57,12 @@ struct Session final : ConnectionUser, DeliverySink {
   bool in_store = false;        // the store knows its lane (begin_session)
   bool own_lane = false;        // the worker's SendLanes know it: a send of its was refused by a limit
   bool reading_paused = false;
+  bool typing = false;                // was told, and its end was not
+  bool half_closed = false;           // its peer has ended its side; what it asked is still answered
   bool changed = false;               // in the host's list of sessions whose cursor may have moved
   std::unique_ptr<std::string> held;  // while Connecting: the packets that came behind connect in its frame
   std::uint16_t pending_queries = 0;
+  std::uint16_t refused_refreshes = 0;
   std::uint32_t pending_sends = 0;
   std::uint32_t strikes = 0;  // refused sends in excess of accepted ones
   MonotonicTime last_life{};  // last complete packet or control frame

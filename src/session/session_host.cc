@@ -32,6 +32,11 @@ DeliverySink::Pushed Session::push_gap(const ConversationId& conversation, const
   return host.push_gap(*this, conversation, gap);
 }
 
+// From here on the session's timer looks whether it lags for too long.
+void Session::blocked() {
+  host.arm_timer(*this);
+}
+
 SessionHost::SessionHost(Worker& worker, ConnectionSet& connections, SessionServices& services, DeliveryMailbox& mailbox,
                          std::shared_ptr<const SessionOptions> options)
     : worker_(worker),
@@ -43,7 +48,7 @@ SessionHost::SessionHost(Worker& worker, ConnectionSet& connections, SessionServ
       decoders_{wire::make_decoder(wire::Encoding::Json, options_->decoder),
                 wire::make_decoder(wire::Encoding::Protobuf, options_->decoder)},
       delivery_context_{services.store, services.registry, services.clock, services.metrics, options_->delivery},
-      cursors_(services.store, services.state, services.clock),
+      cursors_(services.store, services.state, services.clock, options_->devices),
       receipts_(services.dispatcher),
       conversation_list_(services.store, services.state),
       timelines_(services.store, services.state),
@@ -152,6 +157,18 @@ void SessionHost::on_drained(Connection& connection) {
   note_changed(session);
 }
 
+// Its peer has said all that it will (TCP): what it asked is still answered, then this side ends too.
+bool SessionHost::on_half_closed(Connection& connection) {
+  Session& session = static_cast<Session&>(*connection.user());
+  if (session.phase == Session::Phase::New || (session.ready() && session.idle())) return false;
+  session.half_closed = true;
+  return true;
+}
+
+void SessionHost::finish_half_closed(Session& session) {
+  if (session.ready() && session.idle()) session.connection.finish();
+}
+
 void SessionHost::on_timer(Connection& connection) {
   check_deadlines(static_cast<Session&>(*connection.user()));
 }
@@ -166,13 +183,13 @@ void SessionHost::check_deadlines(Session& session) {
   arm_timer(session);
 }
 
-void SessionHost::arm_timer(Session& session, bool begins_to_lag) {
+void SessionHost::arm_timer(Session& session) {
   MonotonicTime deadline = session.last_life + options_->zombie_after();
   if (session.token_expires != WallTime::max()) {
     const Milliseconds left = std::max(Milliseconds(0), session.token_expires - wall());
     if (left < Milliseconds(std::chrono::hours(24))) deadline = std::min(deadline, now() + left);
   }
-  if (begins_to_lag || session.delivery->lagging()) {
+  if (session.delivery->lagging()) {
     const Milliseconds soon = std::clamp(options_->delivery.slow_consumer_after / 4, Milliseconds(50), Milliseconds(5000));
     deadline = std::min(deadline, now() + soon);
   }
@@ -184,11 +201,11 @@ void SessionHost::heartbeat(Session& session) {
   note_changed(session);
 }
 
-void SessionHost::became_ready(Session& session, const DeviceCursor& cursor) {
+void SessionHost::became_ready(Session& session, const DeviceCursor& cursor, std::vector<ConversationId> first) {
   session.phase = Session::Phase::Ready;
   session.attached = true;
   services_.metrics.sessions.add(1);
-  session.delivery->start(cursor);
+  session.delivery->start(cursor, std::move(first));
   note_changed(session);
   arm_timer(session);
   dispatch_held(session);
@@ -200,7 +217,7 @@ void SessionHost::append(Session& session, AppendRequest request, std::optional<
   request.reply.request = pending_.add({session.handle(), id, now()});
   batch_.push_back(std::move(request));
   if (pending_.count() == 1) store_answered_.store(now().time_since_epoch().count(), std::memory_order_relaxed);
-  unanswered_sends_.store(pending_.count(), std::memory_order_relaxed);
+  unanswered_sends_.store(pending_.count(), std::memory_order_release);
   ++session.pending_sends;
   if (should_pause(session)) pause(session);
   if (batch_.size() >= kBatchAppends) flush_batch();
@@ -230,6 +247,7 @@ void SessionHost::pause(Session& session) {
 }
 
 void SessionHost::resume(Session& session) {
+  if (session.half_closed) return finish_half_closed(session);
   if (!session.reading_paused || should_pause(session)) return;
   session.reading_paused = false;
   session.connection.resume_reading();
@@ -261,7 +279,12 @@ void SessionHost::save_cursors() {
     if (!session->delivery->caught_up()) note_changed(*session);
   }
   changed_before_.clear();
-  if (cursors_.kept() > 0 && !saving_) spawn(save_now());
+  if (cursors_.kept() == 0) return;
+  if (saving_) {
+    save_at_end_of_turn_ = true;
+  } else {
+    spawn(save_now());
+  }
 }
 
 void SessionHost::keep_cursor(Session& session) {
@@ -276,13 +299,15 @@ Task<void> SessionHost::save_now() {
   save_at_end_of_turn_ = false;
   std::vector<Detached> covered = std::exchange(detached_, {});
   const auto saved = co_await cursors_.save();
-  saving_ = false;
   if (saved.ok()) {
     for (const Detached& end : covered) services_.detached.stored(end.user.view(), end.device.view(), end.number);
-    co_return;
+  } else {
+    detached_.insert(detached_.end(), covered.begin(), covered.end());
+    log_warn("session", "cursors could not be saved, the next save tries again", {{"error", saved.error().to_string()}});
   }
-  detached_.insert(detached_.end(), covered.begin(), covered.end());
-  log_warn("session", "cursors could not be saved, the next save tries again", {{"error", saved.error().to_string()}});
+  // What was kept meanwhile and asks for it goes at once: at a stop there may be no next turn.
+  if (saved.ok() && save_at_end_of_turn_ && cursors_.kept() > 0) co_return co_await save_now();
+  saving_ = false;
 }
 
 // The session's last cursor is written at once, with those of all that end in this turn; until it is, the device finds it in `detached`.

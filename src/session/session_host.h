@@ -48,8 +48,8 @@ struct SessionFaults {
 // The paths that cross, and who wins:
 //  - A device connects again: the newer session is registered first, asks each older one to leave (evict) and waits. The older one stops
 //    reading, waits until its last send is settled, is closed with Replaced, and its end hands its cursor over.
-//  - A session ends in any way (cut, kick, logout): on_close is the one place that takes it out of the registry, keeps its cursor and tells
-//    those who wait for it. What still runs for it (coroutines, appends) finds its handle stale and drops its answer.
+//  - A session ends in any way (cut, kick, logout): on_close is the one place that keeps its cursor; once its sends have settled, it is out of
+//    the registry and those who wait for it are told. What still runs for it (coroutines, appends) finds its handle stale and drops its answer.
 class SessionHost final : public ConnectionHandler, public TurnHook, public DeliveryReceiver {
  public:
   SessionHost(Worker& worker, ConnectionSet& connections, SessionServices& services, DeliveryMailbox& mailbox,
@@ -67,9 +67,9 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void drain(std::uint32_t per_second, Milliseconds reconnect_delay);
   // Writes the cursors that wait to be written.
   void save_soon();
-  // Rises whenever an empty batch came through the mailbox: how a health check proves that the way is open.
+  // Rises whenever a probe came through the mailbox: how a health check proves that the way is open.
   std::uint64_t probes_answered() const { return probes_answered_.load(std::memory_order_relaxed); }
-  std::size_t unanswered_sends() const { return unanswered_sends_.load(std::memory_order_relaxed); }
+  std::size_t unanswered_sends() const { return unanswered_sends_.load(std::memory_order_acquire); }
   // When the store last answered a send, or began to have none to answer.
   MonotonicTime store_answered() const { return MonotonicTime(MonotonicTime::duration(store_answered_.load(std::memory_order_relaxed))); }
 
@@ -80,6 +80,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void on_drained(Connection& connection) override;
   void on_failing(Connection& connection, const CloseInfo& info) override;
   void on_timer(Connection& connection) override;
+  bool on_half_closed(Connection& connection) override;
   void on_close(Connection& connection, const CloseInfo& info) override;
 
   // -- the worker (TurnHook) and the dispatcher (DeliveryReceiver)
@@ -110,11 +111,10 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void pause(Session& session);
   void resume(Session& session);  // if nothing else holds it
   // From connect on: counted, timed, delivered to.
-  void became_ready(Session& session, const DeviceCursor& cursor);
+  void became_ready(Session& session, const DeviceCursor& cursor, std::vector<ConversationId> first);
   void note_changed(Session& session);  // its cursor may have moved
   void heartbeat(Session& session);
-  void arm_timer(Session& session, bool begins_to_lag = false);
-  void note_at_bound(Session& session);
+  void arm_timer(Session& session);
   // The last words of the server: a kick packet, then the close.
   void kick(Session& session, ErrorCode code);
   // Everything the session has in the store settles, then it is kicked.
@@ -145,6 +145,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void evict_here(ConnectionHandle handle, Completer<Departure> left);
   void drain_here(std::uint32_t per_second, Milliseconds reconnect_delay);
   void say_farewell(Session& session);
+  void finish_half_closed(Session& session);
   void keep_cursor(Session& session);
   void detach(Session& session);
   void answer(AppendOutcome& outcome);
@@ -156,7 +157,8 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void note_end(const CloseInfo& info);
   bool should_pause(const Session& session) const;
   static Task<void> finish_leaving(SessionHost& host, ConnectionHandle handle, SessionKey key, ErrorCode code);
-  static Task<void> end_lane(MessageStore& store, SessionKey key);
+  static Task<void> end_lane(SessionHost& host, ConnectionHandle handle, SessionKey key, UserId user, std::optional<DeviceCursor> cursor);
+  void tell_departed(ConnectionHandle handle, std::optional<DeviceCursor> cursor);
   Task<void> save_now();
   // Runs it on the worker, at once when this is it. Dropped when the worker refuses: then nothing of ours is alive any more.
   template <class F>
@@ -193,6 +195,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   std::vector<ConnectionHandle> changed_before_;  // scratch
   std::vector<ConnectionHandle> to_compare_;      // hints were lost: still to be compared
   std::vector<ConnectionHandle> to_drain_;
+  // Sessions that end: who waits for it, perhaps nobody. Those whose on_close was called stand here until their sends have settled.
   std::unordered_map<ConnectionHandle, std::vector<Completer<Departure>>> waiting_for_end_;
   std::unique_ptr<Every> save_timer_;
   std::unique_ptr<Every> receipt_timer_;

@@ -33,7 +33,7 @@ Milliseconds retry_after(ErrorCode code) {
 }  // namespace
 
 void SessionHost::receive(DeliveryBatch& batch) {
-  if (batch.empty()) probes_answered_.fetch_add(1, std::memory_order_relaxed);
+  if (batch.probe) probes_answered_.fetch_add(1, std::memory_order_relaxed);
   for (AppendOutcome& outcome : batch.acks) answer(outcome);
   for (const Hint& hint : batch.hints) {
     Session* session = find(connection_handle(hint.connection));
@@ -46,8 +46,9 @@ void SessionHost::receive(DeliveryBatch& batch) {
 
 void SessionHost::answer(AppendOutcome& outcome) {
   const PendingSends::Entry entry = pending_.take(outcome.reply.request);
-  unanswered_sends_.store(pending_.count(), std::memory_order_relaxed);
+  // In this order: a reader that still sees sends unanswered sees when the last answer came.
   store_answered_.store(now().time_since_epoch().count(), std::memory_order_relaxed);
+  unanswered_sends_.store(pending_.count(), std::memory_order_release);
   if (!outcome.refused) services_.metrics.send_ack_seconds.observe(now() - entry.started);
   if (outcome.duplicate) services_.metrics.duplicates_total.add();
 
@@ -70,26 +71,19 @@ void SessionHost::answer(AppendOutcome& outcome) {
 DeliverySink::Pushed SessionHost::push_message(Session& session, const MessagePtr& message) {
   if (!faults_.drop_pushes) {
     const SendResult result = writer_.message(session.connection, session.encoding, message);
-    if (result == SendResult::AtBound) {
-      note_at_bound(session);
-      return DeliverySink::Pushed::AtBound;
-    }
+    if (result == SendResult::AtBound) return DeliverySink::Pushed::AtBound;
+    // What is read on or pushed again tells when its device came back, not how fast a message gets through.
+    const bool live = result == SendResult::Queued && session.delivery->pushes_hints() && message->accepted() != MonotonicTime{};
+    if (live) services_.metrics.send_deliver_seconds.observe(now() - message->accepted());
   }
   services_.metrics.pushes_total.add();
-  if (message->accepted() != MonotonicTime{}) services_.metrics.send_deliver_seconds.observe(now() - message->accepted());
   return DeliverySink::Pushed::Queued;
 }
 
 DeliverySink::Pushed SessionHost::push_gap(Session& session, const ConversationId& conversation, const SeqGap& gap) {
   if (writer_.gap(session.connection, session.encoding, conversation.view(), gap) != SendResult::AtBound)
     return DeliverySink::Pushed::Queued;
-  note_at_bound(session);
   return DeliverySink::Pushed::AtBound;
-}
-
-// The session begins to lag (it counts as such when this returns): from here on its timer looks whether that lasts too long.
-void SessionHost::note_at_bound(Session& session) {
-  if (!session.delivery->lagging()) arm_timer(session, true);
 }
 
 void SessionHost::push_signal(const SignalPush& push) {

@@ -50,8 +50,22 @@ Task<void> SessionHost::finish_leaving(SessionHost& host, ConnectionHandle handl
   host.kick(*session, code);
 }
 
-Task<void> SessionHost::end_lane(MessageStore& store, SessionKey key) {
-  co_await store.end_session(key);
+// The sends of a session whose connection is gone settle. Until they have, its user still has it, and who wants its place waits.
+Task<void> SessionHost::end_lane(SessionHost& host, ConnectionHandle handle, SessionKey key, UserId user,
+                                 std::optional<DeviceCursor> cursor) {
+  co_await host.services_.store.end_session(key);
+  host.services_.registry.remove(user.view(), handle.bits());
+  host.tell_departed(handle, std::move(cursor));
+}
+
+void SessionHost::tell_departed(ConnectionHandle handle, std::optional<DeviceCursor> cursor) {
+  auto waiting = waiting_for_end_.extract(handle);
+  if (waiting.empty()) return;
+  for (Completer<Departure>& left : waiting.mapped()) {
+    // The newest waiter goes on from here; the others were replaced themselves meanwhile.
+    const bool newest = &left == &waiting.mapped().back();
+    left.complete(newest ? Departure{std::move(cursor)} : Departure{});
+  }
 }
 
 void SessionHost::evict(ConnectionHandle handle, Completer<Departure> left) {
@@ -61,9 +75,11 @@ void SessionHost::evict(ConnectionHandle handle, Completer<Departure> left) {
 
 void SessionHost::evict_here(ConnectionHandle handle, Completer<Departure> left) {
   Session* session = find(handle);
-  if (session == nullptr || !session->connection.open()) {
-    if (session == nullptr || !session->registered) return left.complete(Departure{});
-    waiting_for_end_[handle].push_back(std::move(left));  // its on_close comes at the end of this turn
+  if (session == nullptr) {
+    // Closed, but its on_close comes only at the end of this turn; or that was called, and its sends settle.
+    const bool ends = connections_.find_until_closed(handle) != nullptr || waiting_for_end_.contains(handle);
+    if (!ends) return left.complete(Departure{});
+    waiting_for_end_[handle].push_back(std::move(left));
     return;
   }
   waiting_for_end_[handle].push_back(std::move(left));
@@ -85,25 +101,21 @@ void SessionHost::on_close(Connection& connection, const CloseInfo& info) {
   session.phase = Session::Phase::Leaving;
   note_end(info);
   if (session.encoding_known) count(session, -1);
-  if (session.registered) services_.registry.remove(session.user_id.view(), session.handle().bits());
   if (session.own_lane) lanes_.end(session.session_key);
-  if (session.in_store) {
-    flush_batch();
-    spawn(end_lane(services_.store, session.session_key));
-  }
   std::optional<DeviceCursor> cursor;
   if (session.attached) {
     detach(session);
     cursor = session.delivery->cursor();
     services_.metrics.sessions.sub(1);
   }
-  auto waiting = waiting_for_end_.extract(session.handle());
-  if (waiting.empty()) return;
-  for (Completer<Departure>& left : waiting.mapped()) {
-    // The newest waiter goes on from here; the others were replaced themselves meanwhile.
-    const bool newest = &left == &waiting.mapped().back();
-    left.complete(newest ? Departure{std::move(cursor)} : Departure{});
+  if (session.in_store) {
+    waiting_for_end_.try_emplace(session.handle());
+    flush_batch();
+    spawn(end_lane(*this, session.handle(), session.session_key, session.user_id, std::move(cursor)));
+    return;
   }
+  if (session.registered) services_.registry.remove(session.user_id.view(), session.handle().bits());
+  tell_departed(session.handle(), std::move(cursor));
 }
 
 void SessionHost::note_end(const CloseInfo& info) {

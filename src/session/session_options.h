@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "base/clock.h"
+#include "messaging/delivery/cursor_keeper.h"
 #include "messaging/delivery/session_delivery.h"
 #include "net/listener_options.h"
 #include "wire/decoder.h"
@@ -35,10 +36,13 @@ struct SessionOptions {
   std::uint32_t max_history = 200;
   std::uint32_t default_sync = 20;
   std::uint32_t max_sync = 100;
+  std::uint32_t refused_refreshes = 5;  // of one connection; then it is closed
   std::uint32_t abuse_strikes = 1000;  // refused sends in excess of accepted ones that end a connection
   wire::DecoderLimits decoder;
 
   UserRateRule user_sends;
+  DeviceRules devices;  // those of the start hold until the end
+  bool history_enabled = true;
 
   DeliveryOptions delivery;
 

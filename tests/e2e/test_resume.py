@@ -203,3 +203,19 @@ async def test_acked_position_survives_the_end_of_the_server(server, stop):
     bob = await login(server, "bob", sync_token=token)
     assert bob.hello["resume"] == "complete"
     await bob.nothing("message")
+
+
+async def test_conversation_that_the_app_shows_is_delivered_before_all_others(server):
+    bob = await login(server, "bob")
+    await bob.close()
+    conversations = {}
+    for peer in ("u1", "u2", "u3", "u4"):
+        writer = await login(server, peer)
+        for i in range(20):
+            conversations[peer] = (await writer.send("bob", f"m{i}", f"{peer}-{i}"))["conversation"]
+        await writer.close()
+    shown = conversations["u3"]
+    bob = await login(server, "bob", open=[{"conversation": shown, "seq": 0}, {"conversation": "p1:x:y", "seq": 0}])
+    messages = await bob.messages(80)
+    assert [(m["conversation"], m["seq"]) for m in messages[:20]] == [(shown, i + 1) for i in range(20)]
+    assert len({(m["conversation"], m["seq"]) for m in messages}) == 80

@@ -29,7 +29,7 @@ Task<Result<Attachment>> CursorKeeper::attach(AttachRequest request) {
     CO_TRY_ASSIGN(const FeedPage record, co_await store_.feed(acked->prev(), 1));
     beyond = record.messages.empty();
   }
-  const bool fresh = request.token && now - request.token->minted < kForgetAfter;
+  const bool fresh = request.token && now - request.token->minted < rules_.forget_after;
 
   if (other_epoch || beyond) {
     out = reset_at(store_);
@@ -53,7 +53,7 @@ Task<Result<Attachment>> CursorKeeper::attach(AttachRequest request) {
 Task<Result<Attachment>> CursorKeeper::from_rows(const AttachRequest& request) {
   CO_TRY_ASSIGN(std::vector<DeviceRow> rows, co_await state_.devices(request.user));
   const WallTime now = clock_.wall();
-  const auto forgotten = [&](const DeviceRow& row) { return now - row.cursor.last_seen >= kForgetAfter; };
+  const auto forgotten = [&](const DeviceRow& row) { return now - row.cursor.last_seen >= rules_.forget_after; };
   const auto mine = std::ranges::find(rows, request.device, &DeviceRow::device);
   if (mine != rows.end()) {
     Attachment out;
@@ -69,7 +69,7 @@ Task<Result<Attachment>> CursorKeeper::from_rows(const AttachRequest& request) {
     if (forgotten(row)) CO_TRY(co_await state_.forget_device(request.user, row.device));
   }
   std::erase_if(rows, forgotten);
-  if (rows.size() >= kMaxDevices) co_return Error(ErrorCode::DeviceLimit, "the user has the most devices allowed");
+  if (rows.size() >= rules_.max_devices) co_return Error(ErrorCode::DeviceLimit, "the user has the most devices allowed");
   Attachment out = new_device(request, rows);
   // Written before the session begins, so that the next device counts this one.
   out.cursor.last_seen = now;
@@ -133,12 +133,32 @@ void CursorKeeper::keep(StateStore::CursorWrite write) {
 Task<Result<std::size_t>> CursorKeeper::save() {
   std::vector<StateStore::CursorWrite> writes = std::exchange(kept_, {});
   if (writes.empty()) co_return std::size_t{0};
+  ++saves_;
   Status saved = co_await state_.save_cursors(writes);
-  if (saved.ok()) co_return writes.size();
+  --saves_;
+  if (saved.ok()) {
+    tell_saved();
+    co_return writes.size();
+  }
   // Before what was kept meanwhile: the last write of a device wins.
   std::vector<StateStore::CursorWrite> newer = std::exchange(kept_, std::move(writes));
   for (StateStore::CursorWrite& write : newer) keep(std::move(write));
+  tell_saved();
   co_return std::move(saved).error();
+}
+
+void CursorKeeper::tell_saved() {
+  if (saves_ > 0) return;
+  for (auto& waiting : std::exchange(save_ended_, {})) waiting.complete({});
+}
+
+Task<void> CursorKeeper::forget(UserId user, DeviceId device) {
+  while (saves_ > 0) {
+    auto [completer, completion] = make_completion<std::monostate>();
+    save_ended_.push_back(std::move(completer));
+    static_cast<void>(co_await std::move(completion));
+  }
+  std::erase_if(kept_, [&](const StateStore::CursorWrite& write) { return write.user == user && write.device == device; });
 }
 
 }  // namespace dunlin

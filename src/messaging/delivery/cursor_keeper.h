@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/clock.h"
@@ -13,6 +14,7 @@
 #include "messaging/delivery/sync_token.h"
 #include "messaging/ports/message_store.h"
 #include "messaging/ports/state_store.h"
+#include "runtime/completion.h"
 #include "runtime/task.h"
 
 namespace dunlin {
@@ -43,6 +45,12 @@ struct AttachRequest {
   std::optional<DeviceCursor> inherited;  // from the session of the same device that this one replaces
 };
 
+// How many devices a user may have, and when one that was not seen is forgotten.
+struct DeviceRules {
+  std::size_t max_devices = 32;
+  std::chrono::hours forget_after{24 * 60};
+};
+
 // Where the devices of one worker are: reads cursors when a session begins, writes them while it lives and when it ends.
 //
 // Owner: the worker; single-threaded. Writes are batched: save_changed() is called every cursor-flush interval, save_last() when a session
@@ -50,16 +58,15 @@ struct AttachRequest {
 // device a repeat, never a loss). Saves that cross can only put an older cursor behind a newer one, and an older cursor is still true.
 class CursorKeeper {
  public:
-  static constexpr std::size_t kMaxDevices = 32;
-  static constexpr std::chrono::hours kForgetAfter{24 * 60};
   static constexpr std::size_t kMaxNamed = 100;
   static constexpr std::size_t kMaxKept = 10'000;
 
-  CursorKeeper(MessageStore& store, StateStore& state, const Clock& clock) : store_(store), state_(state), clock_(clock) {}
+  CursorKeeper(MessageStore& store, StateStore& state, const Clock& clock, DeviceRules rules = {})
+      : store_(store), state_(state), clock_(clock), rules_(rules) {}
 
   // Rules, in order:
   //  1. a token of another epoch, or beyond the store's newest record: Reset
-  //  2. a token with an acked position, minted in the last 60 days: delivery begins at it, below or above any cursor, and no row is read
+  //  2. a token with an acked position, minted within forget_after (60 days): delivery begins at it, below or above any cursor, and no row is read
   //  3. inherited cursor; 4. stored cursor (of another epoch, or not seen for 60 days: Reset); an older token wins over it
   //  5. unknown device: with a token, valid or not: Reset; else where the user's farthest device is, 0 when he has none
   // Fails with DeviceLimit, or with what a store failed with.
@@ -70,16 +77,22 @@ class CursorKeeper {
   // Writes everything kept, in one call. Returns how many were written.
   Task<Result<std::size_t>> save();
   std::size_t kept() const { return kept_.size(); }
+  // The device logs out: when this returns, no write of this keeper can bring its row back.
+  Task<void> forget(UserId user, DeviceId device);
 
  private:
   Task<Result<Attachment>> from_rows(const AttachRequest& request);
   Attachment new_device(const AttachRequest& request, const std::vector<DeviceRow>& rows) const;
+  void tell_saved();
   Task<Status> find_truncated(UserId user, Attachment& attachment);
 
   MessageStore& store_;
   StateStore& state_;
   const Clock& clock_;
+  const DeviceRules rules_;
   std::vector<StateStore::CursorWrite> kept_;
+  int saves_ = 0;                                    // under way
+  std::vector<Completer<std::monostate>> save_ended_;  // who waits for the end of the last of them
 };
 
 }  // namespace dunlin

@@ -25,10 +25,15 @@ struct DeliveryBatch {
   std::vector<AppendOutcome> acks;  // for senders on this worker; never dropped
   std::vector<Hint> hints;          // in commit order
   std::vector<SignalPush> signals;  // receipts, typing: lossy
+  bool probe = false;               // asks whether the way to the worker is open; always arrives
 
   bool empty() const { return acks.empty() && hints.empty() && signals.empty(); }
+  // What it may keep in memory: shared parts count in full, since this may be the last that holds them.
   std::size_t cost_bytes() const {
-    return sizeof(DeliveryBatch) + acks.size() * sizeof(AppendOutcome) + hints.size() * sizeof(Hint) + signals.size() * sizeof(SignalPush);
+    std::size_t bytes = sizeof(DeliveryBatch) + acks.size() * sizeof(AppendOutcome) + hints.size() * sizeof(Hint);
+    for (const Hint& hint : hints) bytes += hint.message->footprint();
+    for (const SignalPush& push : signals) bytes += sizeof(SignalPush) + (push.signal ? footprint(*push.signal) : 0);
+    return bytes;
   }
 };
 

@@ -27,7 +27,7 @@ SessionDelivery::~SessionDelivery() {
   if (lagging_) context_.metrics.lagging_sessions.sub(1);
 }
 
-void SessionDelivery::start(const DeviceCursor& cursor) {
+void SessionDelivery::start(const DeviceCursor& cursor, std::vector<ConversationId> first) {
   CHECK(phase_ == Phase::New);
   phase_ = Phase::Scanning;
   saved_ms_ = context_.now_ms();
@@ -39,7 +39,7 @@ void SessionDelivery::start(const DeviceCursor& cursor) {
     flight.filling = true;
     exceptions_pending_ = true;
   }
-  begin_scan();
+  begin_scan(std::move(first));
 }
 
 // -- hints
@@ -95,8 +95,10 @@ void SessionDelivery::block(Block why) {
   phase_ = Phase::Scanning;
   block_ = why;
   stuck_since_ms_ = context_.now_ms();
-  if (!lagging_) context_.metrics.lagging_sessions.add(1);
+  if (lagging_) return;
   lagging_ = true;
+  context_.metrics.lagging_sessions.add(1);
+  sink_.blocked();
 }
 
 bool SessionDelivery::too_slow() const {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/ids.h"
@@ -48,6 +49,8 @@ class DeliverySink {
 
   virtual Pushed push_message(const MessagePtr& message) = 0;
   virtual Pushed push_gap(const ConversationId& conversation, const SeqGap& gap) = 0;
+  // It has begun to lag: too_slow() wants to be asked from now on.
+  virtual void blocked() {}
   virtual const UserId& user() const = 0;
   virtual const SessionKey& key() const = 0;
 
@@ -73,8 +76,9 @@ class SessionDelivery {
   SessionDelivery& operator=(const SessionDelivery&) = delete;
 
   // Delivers from `cursor` on (its epoch is the store's: CursorKeeper::attach sees to that). Once, and only after the session is in the
-  // registry; hints that come before only mark that there is something.
-  void start(const DeviceCursor& cursor);
+  // registry; hints that come before only mark that there is something. What is new in the conversations of `first` (those the app shows
+  // now) is delivered before everything else.
+  void start(const DeviceCursor& cursor, std::vector<ConversationId> first = {});
 
   void on_hint(const Hint& hint);
 
@@ -91,6 +95,8 @@ class SessionDelivery {
 
   bool caught_up() const { return phase_ == Phase::Live; }
   bool lagging() const { return lagging_; }
+  // True while push_message() brings what has just been told, not what is read from the store.
+  bool pushes_hints() const { return phase_ == Phase::Live && ticket_ == nullptr; }
   // True: at its bound for longer than slow_consumer_after without a byte or an ack of progress. Close it with SlowConsumer.
   bool too_slow() const;
 
@@ -132,13 +138,14 @@ class SessionDelivery {
   bool sent_by_this_session(const Message& message) const;
 
   // reading on from the store (session_scan.cc)
-  void begin_scan();
+  void begin_scan(std::vector<ConversationId> first = {});
   void finish_scan();
   void scan_failed(const Error& error);
   bool push_page(const ConversationId& conversation, const RangePage& page, MessageSeq& from);
   static Task<Result<MessageSeq>> seq_at_least(MessageStore& store, ConversationId conversation, LogPosition position);
-  static Task<void> scan(SessionDelivery* self);
+  static Task<void> scan(SessionDelivery* self, std::vector<ConversationId> first);
   static Task<Step> fill_exceptions(Ticket& ticket);
+  static Task<Step> fill_first(Ticket& ticket, ConversationId conversation);
   static Task<Step> fill_trimmed(Ticket& ticket);
   static Task<Step> fill_trimmed_conversation(Ticket& ticket, ConversationId conversation);
   static Task<Step> scan_page(Ticket& ticket, bool& more);

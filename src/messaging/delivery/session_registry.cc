@@ -41,6 +41,7 @@ struct SessionRegistry::User {
     return user;
   }
   User* grown() {
+    CHECK(capacity <= UINT16_MAX / 2);
     User* larger = make(hash, name(), static_cast<std::uint16_t>(capacity * 2));
     larger->activity = activity;
     larger->count = count;
@@ -113,6 +114,15 @@ std::vector<ConnectionRef> SessionRegistry::add(std::string_view user, std::stri
   }
   entry->sessions()[entry->count++] = {connection, device_hash};
   return older;
+}
+
+bool SessionRegistry::full(std::string_view user) const {
+  const std::uint64_t user_hash = hash(user);
+  const Stripe& there = stripe(user_hash);
+  MutexLock lock(there.mutex);
+  if (there.slots.empty()) return false;
+  const User* entry = there.slots[locate(there, user_hash, user)];
+  return entry != nullptr && entry->count >= kMaxSessions;
 }
 
 bool SessionRegistry::remove(std::string_view user, ConnectionRef connection) {

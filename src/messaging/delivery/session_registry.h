@@ -38,14 +38,18 @@ constexpr std::uint16_t worker_of(ConnectionRef connection) {
 //    reads the store first anyway.
 class SessionRegistry {
  public:
+  static constexpr std::size_t kMaxSessions = 2048;  // of one user; soft: workers that ask at once may each add one more
+
   SessionRegistry();
   ~SessionRegistry();
   SessionRegistry(const SessionRegistry&) = delete;
   SessionRegistry& operator=(const SessionRegistry&) = delete;
 
   // Registers a session. The answer is every older connection of the same device (mostly none); they stay registered until they are
-  // removed.
+  // removed. The caller has asked full() before.
   std::vector<ConnectionRef> add(std::string_view user, std::string_view device, ConnectionRef connection);
+  // The user has the most sessions that one may have, those of all devices and of ends under way together.
+  bool full(std::string_view user) const;
   // False: it was not there.
   bool remove(std::string_view user, ConnectionRef connection);
 

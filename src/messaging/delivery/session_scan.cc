@@ -30,7 +30,7 @@ bool in_seq_order(const RangePage& page, OnMessage on_message, OnGap on_gap) {
 
 }  // namespace
 
-void SessionDelivery::begin_scan() {
+void SessionDelivery::begin_scan(std::vector<ConversationId> first) {
   if (ticket_ != nullptr) return;  // what runs now goes on, or begins the scan when it ends
   if (!exceptions_pending_ && !flights_ && !trim_search_ && handled_ >= context_.store.trimmed_through()) {
     // Nothing new, and memory knows it: the usual reconnect costs no read. Records told or settled before the question would show in it.
@@ -43,7 +43,7 @@ void SessionDelivery::begin_scan() {
       return;
     }
   }
-  spawn(scan(this));
+  spawn(scan(this, std::move(first)));
 }
 
 void SessionDelivery::finish_scan() {
@@ -63,8 +63,11 @@ void SessionDelivery::scan_failed(const Error& error) {
   log_debug("delivery", "reading on from the store failed", {{"error", error.to_string()}});
 }
 
-Task<void> SessionDelivery::scan(SessionDelivery* self) {
+Task<void> SessionDelivery::scan(SessionDelivery* self, std::vector<ConversationId> first) {
   Ticket ticket(self);
+  for (const ConversationId& conversation : first) {
+    if (co_await fill_first(ticket, conversation) == Step::Stop) co_return;
+  }
   if (self->exceptions_pending_ && co_await fill_exceptions(ticket) == Step::Stop) co_return;
   for (int rounds = 0; rounds < kMaxRounds;) {
     bool more = false;
@@ -85,6 +88,26 @@ Task<Result<MessageSeq>> SessionDelivery::seq_at_least(MessageStore& store, Conv
   // Read after seq_at, so that it knows of every trim that seq_at knew of.
   CO_TRY_ASSIGN(const ConversationHead head, co_await store.head(conversation));
   co_return std::max(seq, head.first_readable.prev());
+}
+
+// A conversation that the app shows now: up to its head, ahead of the scan, which finds the flight and goes on behind it.
+Task<SessionDelivery::Step> SessionDelivery::fill_first(Ticket& ticket, ConversationId conversation) {
+  MessageStore& store = ticket.delivery->context_.store;
+  auto acked = co_await store.seq_at(conversation, ticket.delivery->handled_);
+  SessionDelivery* self = ticket.delivery;
+  if (self == nullptr) co_return Step::Stop;
+  auto head = co_await store.head(conversation);
+  self = ticket.delivery;
+  if (self == nullptr) co_return Step::Stop;
+  // Trouble is left to the scan, which comes to all conversations.
+  if (!acked.ok() || !head.ok() || head->last_seq <= *acked) co_return Step::Done;
+  const Flight* flight = self->find(conversation.view());
+  if (flight == nullptr && !self->may_create_flight()) co_return Step::Done;
+  const Step step = co_await fill(ticket, conversation, flight != nullptr ? flight->pushed : *acked, head->last_seq);
+  if (step == Step::Stop) co_return step;
+  // Kept even when all of it is acked meanwhile: the scan must see what was pushed (finish_scan ends it).
+  if (Flight* kept = ticket.delivery->find(conversation.view())) kept->filling = true;
+  co_return step;
 }
 
 // Conversations that were not acked up to the position of the cursor it began from.

@@ -36,6 +36,12 @@ struct TransientSignal {
 using Signal = std::variant<ReceiptSignal, TypingSignal, TransientSignal>;
 using SignalPtr = std::shared_ptr<const Signal>;  // shared by the pushes to all sessions, on several workers
 
+inline std::size_t footprint(const Signal& signal) {
+  const auto* transient = std::get_if<TransientSignal>(&signal);
+  const std::size_t text = transient ? transient->client_msg_id.size() + transient->content_type.size() + transient->body.size() : 0;
+  return sizeof(Signal) + text;
+}
+
 struct SignalPush {
   ConnectionRef connection = 0;
   SignalPtr signal;

@@ -3,16 +3,20 @@
 
 #include "base/escape.h"
 #include "runtime/spawn.h"
+#include "session/authorise.h"
 #include "session/connection_ref.h"
 #include "session/handlers/handlers.h"
 
 namespace dunlin {
 namespace {
 
+constexpr std::size_t kMaxOpen = 16;  // conversations whose news come first; one or two are on a screen
+
 struct ConnectCall {
   std::optional<wire::RequestId> id;
   MonotonicTime started;
   std::vector<ConnectionRef> older;  // connections of the same device
+  std::vector<ConversationId> open;  // what the app shows now, and the user may see
   std::optional<SyncToken> token;
   bool token_given = false;
 };
@@ -115,13 +119,14 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, ConnectCall connect) 
   }
   host.services().metrics.connect_seconds.observe(host.services().clock.monotonic() - connect.started);
   reply_connected(call, *attachment);
-  host.became_ready(*session, attachment->cursor);
+  host.became_ready(*session, attachment->cursor, std::move(connect.open));
 }
 
-// A token that is not good ends the connection, and counts against its address.
+// A token that is not good ends the connection, and counts against its address; but not one that was good until it expired, or clients
+// behind one address that come back late would shut each other out.
 void refuse_login(const Call& call, const Error& error) {
   call.host.services().metrics.auth_failures_total.add();
-  call.connection.report_auth_failure();
+  if (error.code() != ErrorCode::TokenExpired) call.connection.report_auth_failure();
   call.refuse(error);
   call.host.kick(call.session, wire_code(error.code()));
 }
@@ -136,6 +141,10 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
   const auto identity = host.services().authenticator.verify(request.token, host.wall());
   if (!identity.ok()) return refuse_login(call, identity.error());
   if (!is_valid_id(request.device)) return call.refuse(Error(ErrorCode::BadRequest, "device is not a valid id"));
+  if (host.services().registry.full(identity->user.view())) {
+    call.refuse(Error(ErrorCode::DeviceLimit, "the user has the most sessions allowed"));
+    return host.kick(session, ErrorCode::DeviceLimit);
+  }
 
   session.user_id = identity->user;
   session.device = DeviceId(request.device);
@@ -145,11 +154,17 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
   host.pause(session);
   call.connection.arm_timer(host.now() + host.options().auth_deadline);
 
-  ConnectCall connect{.id = call.id, .started = host.now(), .older = {}, .token = std::nullopt, .token_given = !request.sync_token.empty()};
+  ConnectCall connect{
+      .id = call.id, .started = host.now(), .older = {}, .open = {}, .token = std::nullopt, .token_given = !request.sync_token.empty()};
   if (connect.token_given)
     connect.token = host.services().sync_tokens.parse(request.sync_token, session.user_id.view(), session.device.view());
   // A token that only knows a conversation list says nothing about what this device has acked.
   if (connect.token && connect.token->epoch == host.services().store.epoch() && !connect.token->position) connect.token.reset();
+  for (const wire::Position& shown : request.open) {
+    if (connect.open.size() == kMaxOpen) break;
+    if (authorise(session.user_id.view(), {.user = {}, .conversation = shown.conversation}).ok())
+      connect.open.emplace_back(shown.conversation);
+  }
   session.delivery.emplace(host.delivery_context(), session);
   connect.older = host.services().registry.add(session.user_id.view(), session.device.view(), session.handle().bits());
   session.registered = true;

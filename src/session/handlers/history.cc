@@ -55,6 +55,7 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::R
 void handle(const Call& call, const wire::HistoryRequest& request) {
   auto access = authorise(call.session.user_id.view(), request.target);
   if (!access.ok()) return call.refuse(access.error());
+  if (!call.host.options().history_enabled) return call.refuse(Error(ErrorCode::Forbidden, "history is switched off on this server"));
   HistoryQuery query{.user = call.session.user_id, .conversation = access->conversation(), .before = std::nullopt, .after = std::nullopt};
   if (request.before_seq) query.before = MessageSeq(*request.before_seq);
   if (request.after_seq) query.after = MessageSeq(*request.after_seq);

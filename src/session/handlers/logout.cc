@@ -8,10 +8,8 @@ namespace {
 Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, SessionKey key, UserId user,
                DeviceId device) {
   co_await host.services().store.end_session(key);
-  if (Session* session = host.find(handle)) {
-    session->in_store = false;
-    host.forget_delivery(*session);
-  }
+  if (Session* session = host.find(handle)) session->in_store = false;
+  co_await host.cursors().forget(user, device);
   host.services().detached.forget(user.view(), device.view());
   const auto forgotten = co_await host.services().state.forget_device(user, device);
   Session* session = host.find(handle);
@@ -31,6 +29,7 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::R
 void handle(const Call& call, const wire::LogoutRequest&) {
   call.session.phase = Session::Phase::Leaving;
   call.host.pause(call.session);
+  call.host.forget_delivery(call.session);  // from here on nothing keeps its cursor
   call.host.flush_batch();
   spawn(run(call.host, call.session.handle(), call.id, call.session.session_key, call.session.user_id, call.session.device));
 }

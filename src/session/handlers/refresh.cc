@@ -3,13 +3,16 @@
 namespace dunlin {
 
 // A new token for the same user, so that the session outlives the first one. A bad one changes nothing: the session ends when its
-// token expires.
+// token expires, or when several were bad.
 void handle(const Call& call, const wire::RefreshRequest& request) {
   const auto identity = call.host.services().authenticator.verify(request.token, call.host.wall());
   if (!identity.ok()) {
     call.host.services().metrics.auth_failures_total.add();
-    call.connection.report_auth_failure();
-    return call.refuse(identity.error());
+    if (identity.error().code() != ErrorCode::TokenExpired) call.connection.report_auth_failure();
+    call.refuse(identity.error());
+    if (++call.session.refused_refreshes >= call.host.options().refused_refreshes)
+      call.host.kick(call.session, wire_code(identity.error().code()));
+    return;
   }
   if (identity->user != call.session.user_id) return call.refuse(Error(ErrorCode::Forbidden, "the token is another user's"));
   call.session.token_expires = identity->expires;

@@ -9,9 +9,11 @@ namespace dunlin {
 void handle(const Call& call, const wire::TypingRequest& request) {
   auto access = authorise(call.session.user_id.view(), request.target);
   if (!access.ok()) return call.refuse(access.error());
-  const bool too_often = request.active && call.host.now() - call.session.last_typing < call.host.options().typing_interval;
-  if (!too_often) {
-    call.session.last_typing = request.active ? call.host.now() : MonotonicTime{};
+  // A stop is told once after a start, so it is at most as frequent as starts are.
+  const bool too_often = call.host.now() - call.session.last_typing < call.host.options().typing_interval;
+  if (request.active ? !too_often : call.session.typing) {
+    if (request.active) call.session.last_typing = call.host.now();
+    call.session.typing = request.active;
     const auto signal = std::make_shared<const Signal>(TypingSignal{access->conversation(), call.session.user_id, request.active});
     call.host.services().dispatcher.route(access->peer(), signal, call.session.handle().bits());
   }

@@ -136,6 +136,29 @@ TEST_F(SessionDeliveryTest, StartsFromItsCursorAndExceptions) {
   EXPECT_EQ(got(), (Lines{line("alice", "9"), line("alice", "10"), line("carol", "3")}));
 }
 
+TEST_F(SessionDeliveryTest, WhatTheAppShowsNowComesFirstAndOnce) {
+  for (const char* peer : {"alice", "carol", "dave"}) {
+    for (int i = 0; i < 6; ++i) send(peer, "bob");
+  }
+  mailbox_.hints.clear();
+  DeviceCursor cursor;
+  cursor.epoch = store_.epoch();
+  cursor.position = LogPosition(14);  // dave's first two are acked
+  bob_->start(cursor, {private_conversation("bob", "dave"), private_conversation("bob", "nobody")});
+  EXPECT_EQ(got(), (Lines{line("dave", "3"), line("dave", "4"), line("dave", "5"), line("dave", "6")}));
+  EXPECT_TRUE(bob_->caught_up());
+
+  bob_ = std::make_unique<SessionDelivery>(context_, sink_);
+  cursor.position = LogPosition(3);
+  bob_->start(cursor, {private_conversation("bob", "dave")});
+  const Lines lines = got();
+  ASSERT_EQ(lines.size(), 15U);
+  EXPECT_EQ(lines.front(), line("dave", "1"));
+  EXPECT_EQ(lines[5], line("dave", "6"));
+  EXPECT_EQ(lines[6], line("alice", "4"));
+  EXPECT_EQ(lines.back(), line("carol", "6"));
+}
+
 TEST_F(SessionDeliveryTest, ALostHintShowsInTheNextOne) {
   start();
   send("alice", "bob");
