@@ -15,11 +15,26 @@ RangeQuery clamp(const RangeQuery& query, const ConversationHead& head) {
   return out;
 }
 
+// Whether the copied run ends where the asked interval or the window does, not at a limit of the page.
+bool copied_all(const std::vector<std::pair<MessageSeq, MessagePtr>>& messages, const RangeQuery& asked, MessageSeq window_first) {
+  if (messages.empty()) return true;
+  const MessageSeq last = messages.back().first;
+  return asked.newest_first ? last <= std::max(asked.from, window_first) : last >= asked.to;
+}
+
 void add_all(PageBuilder& page, std::vector<std::pair<MessageSeq, MessagePtr>>& messages) {
   for (auto& [seq, message] : messages) {
     if (page.done()) return;
     if (message) page.add(std::move(message));
   }
+}
+
+// The part of the window. Lost ones at its end are told too, so that a page of nothing else leads on all the same.
+void add_window(PageBuilder& page, std::vector<std::pair<MessageSeq, MessagePtr>>& messages) {
+  if (messages.empty()) return;
+  const auto last = messages.back();
+  add_all(page, messages);
+  if (!last.second && !page.done()) page.missing_to(last.first);
 }
 
 }  // namespace
@@ -91,11 +106,12 @@ std::optional<RangePage> TimelineReader::range_in_memory(const RangeQuery& query
   if (needed < memory.window_first && asked.from <= asked.to) {
     // Memory lacks the lower part: enough only if the page ends before it.
     if (!asked.newest_first) return std::nullopt;
-    add_all(page, memory.messages);
+    add_window(page, memory.messages);
     if (!page.done()) return std::nullopt;
   } else {
-    add_all(page, memory.messages);
-    if (memory.messages.empty() || !page.done()) page.missing_rest();
+    add_window(page, memory.messages);
+    if (!page.done() && !copied_all(memory.messages, asked, memory.window_first)) return std::nullopt;  // lost ones took the limits up
+    page.missing_rest();
   }
   RangePage out = std::move(page).finish();
   out.head = memory.head;
@@ -116,7 +132,7 @@ Result<RangePage> TimelineReader::range(const RangeQuery& query) {
   }
   const RangeQuery asked = clamp(query, memory.head);
   PageBuilder page(asked, memory.head.first_readable);
-  if (asked.newest_first) add_all(page, memory.messages);
+  if (asked.newest_first) add_window(page, memory.messages);
   if (stored && !page.done() && asked.from < memory.window_first && asked.from <= asked.to) {
     RangeQuery older = asked;
     if (asked.newest_first) {
@@ -144,12 +160,9 @@ Result<RangePage> TimelineReader::range(const RangeQuery& query) {
       }
     }
   }
-  if (!asked.newest_first) add_all(page, memory.messages);
+  if (!asked.newest_first) add_window(page, memory.messages);
   // The window was copied only as far as the limits reach: what is left behind that is "more", not missing.
-  const bool copied_all = asked.newest_first
-                              ? memory.messages.empty() || memory.messages.back().first <= std::max(asked.from, memory.window_first)
-                              : memory.messages.empty() || memory.messages.back().first >= asked.to;
-  if (copied_all) page.missing_rest();
+  if (copied_all(memory.messages, asked, memory.window_first)) page.missing_rest();
   RangePage out = std::move(page).finish();
   out.head = memory.head;
   return out;
@@ -242,11 +255,12 @@ Result<ConversationsPage> TimelineReader::conversations(const UserId& user, cons
 
 Result<FeedPage> TimelineReader::feed(LogPosition after, std::size_t max_messages) {
   const Window::Pin pin = window_.pin();
-  if (after < history_.position()) {
+  const LogPosition stored = history_.position();  // once: the pin keeps all above it, and no more, in the window
+  if (after < stored) {
     TRY_ASSIGN(FeedPage page, history_.feed(after, max_messages));
     if (!page.messages.empty() || page.reset || page.next > after) return page;
   }
-  return window_.feed(std::max(after, history_.position()), max_messages);
+  return window_.feed(std::max(after, stored), max_messages);
 }
 
 }  // namespace dunlin::embedded
