@@ -100,6 +100,11 @@ void Recovery::on_lost(LogPosition position, std::uint64_t number, MessageSeq se
 void Recovery::put_lost(const Lost& lost) {
   Conversation& c = conversation(lost.conversation);
   if (c.given.last_seq >= lost.seq) return;
+  if (c.given.last_seq == MessageSeq()) {
+    // No record tells the count of the first user's messages, so it goes on from history's.
+    const auto stored = history_.head(ConversationId(std::string_view(c.id)));
+    if (stored.ok() && *stored) c.given.first_user_count = c.head.first_user_count = (*stored)->first_user_count;
+  }
   log_error("store", "a record of the log is damaged",
             {{"conversation", lost.conversation}, {"seq", lost.seq.value()}, {"position", lost.position.value()}});
   if (!c.run.empty()) {

@@ -160,5 +160,52 @@ TEST_F(RecoveryTest, RecycledSegmentsNeverShowOldRecords) {
   EXPECT_LE(files_.list("data/log")->size(), 6U) << "files are recycled";
 }
 
+TEST_F(RecoveryTest, LostRecordsDoNotHideThoseBehindThemFromALimitedPage) {
+  fill(12);
+  const std::string path = segment();
+  flip(path, files_.content(path).find("body-4"));
+  flip(path, files_.content(path).find("body-7"));
+  LogHarness store(files_, history_);
+  RangeQuery query{with(1), MessageSeq(1), MessageSeq(4), 2, 1 << 20, false};  // of 1 to 4, 2 and 3 are lost
+  const auto quick = store.reader.range_in_memory(query);
+  EXPECT_FALSE(quick && !quick->more) << "4 is behind the page, not lost";
+  auto page = store.reader.range(query);
+  ASSERT_TRUE(page.ok());
+  EXPECT_TRUE(page->more);
+  query.from = MessageSeq(2);
+  query.max_messages = 1;
+  page = store.reader.range(query);
+  ASSERT_TRUE(page.ok());
+  ASSERT_EQ(page->gaps.size(), 1U) << "a page of lost ones only leads on";
+  EXPECT_EQ(page->gaps[0].to, MessageSeq(3));
+  EXPECT_TRUE(page->more);
+}
+
+TEST_F(RecoveryTest, ALostRecordAloneKeepsTheCountOfTheFirstUsersMessages) {
+  {
+    LogHarness store(files_, history_);
+    const SessionKey session = store.open_session();
+    for (int i = 0; i < 3; ++i) store.send(session, "ann", "peer0", "m" + std::to_string(i));
+    ASSERT_TRUE(store.writer->seal().ok());
+    store.index();
+    store.send(session, "ann", "peer0", "m3", "\"the-lost-one\"");
+    store.send(session, "ann", "peer1", "m4");
+  }
+  const auto names = files_.list("data/log");
+  ASSERT_TRUE(names.ok());
+  for (const auto& name : *names) {
+    const auto at = files_.content("data/log/" + name).find("the-lost-one");
+    if (at != std::string::npos) flip("data/log/" + name, at);
+  }
+  LogHarness store(files_, history_);
+  ASSERT_EQ(store.recovered.scan.lost, 1U);
+  const auto head = store.reader.head(with(0));
+  ASSERT_TRUE(head.ok());
+  EXPECT_EQ(head->last_seq, MessageSeq(4));
+  EXPECT_EQ(head->first_user_count, 3U);
+  const auto next = store.send(store.open_session(), "ann", "peer0", "next");
+  EXPECT_EQ(next.message->place().first_user_count, 4U);
+}
+
 }  // namespace
 }  // namespace dunlin::embedded
