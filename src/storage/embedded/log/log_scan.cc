@@ -16,7 +16,17 @@ Result<std::string> read_whole(FileSystem& files, const std::string& path) {
   TRY_ASSIGN(const std::uint64_t size, file->size());
   if (size > kLargestSegment) return Error(ErrorCode::Corrupt, path + " is larger than any segment");
   std::string bytes;
-  TRY(file->read(0, size, bytes));
+  if (file->read(0, size, bytes).ok()) return bytes;
+  // A bad sector: what cannot be read is taken for zeros, and judged as damage like any other.
+  constexpr std::uint64_t kStep = 4096;
+  bytes.clear();
+  std::string piece;
+  for (std::uint64_t at = 0; at < size; at += kStep) {
+    piece.clear();
+    if (!file->read(at, std::min(kStep, size - at), piece).ok()) piece.clear();
+    piece.resize(std::min(kStep, size - at), '\0');
+    bytes += piece;
+  }
   return bytes;
 }
 
@@ -123,7 +133,10 @@ class Scan {
     if (ended_) return {};
     if (link.end && at < *link.end) bad_region({file.generation, at}, *link.end, std::nullopt);
     if (!link.end) half_written(at);
-    if (!ended_) out_.end = {file.generation, link.end.value_or(at)};
+    if (ended_) return {};
+    out_.end = {file.generation, link.end.value_or(at)};
+    // Without records, but the way back to those of an older segment leads through it.
+    if (at != 0 && any_told_) announce();
     return {};
   }
 
@@ -215,6 +228,7 @@ class Scan {
   void cut(LogPlace place) {
     ended_ = true;
     out_.end = place;
+    if (place.offset != 0 && any_told_) announce();
     std::size_t size = bytes_.find_last_not_of('\0');
     size = size == std::string::npos ? place.offset : std::max<std::size_t>(size + 1, place.offset);
     out_.tail = TornTail{out_.files[file_].name, place.offset, bytes_.substr(place.offset, size - place.offset)};
@@ -245,7 +259,7 @@ class Scan {
 
   void announce() {
     if (segment_told_) return;
-    segment_told_ = true;
+    segment_told_ = any_told_ = true;
     out_.files[file_].in_log = true;
     sink_.on_segment(out_.files[file_].name);
   }
@@ -263,6 +277,7 @@ class Scan {
   std::string bytes_;
   std::size_t file_ = 0;
   bool segment_told_ = false;
+  bool any_told_ = false;
   bool ended_ = false;
 };
 
