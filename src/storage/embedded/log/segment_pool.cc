@@ -42,7 +42,12 @@ Result<SegmentSlot> SegmentPool::take() {
   }
   auto file = fs_.open(path(name), OpenMode::Write);
   if (!file.ok()) {
-    give_dirty(name);
+    // Too many open files, say: it is as good as it was, unless it is gone.
+    const auto names = fs_.list(folder_);
+    if (!names.ok() || std::find(names->begin(), names->end(), name) != names->end()) {
+      MutexLock lock(mutex_);
+      spares_.insert(spares_.begin(), name);
+    }
     return std::move(file).error();
   }
   return SegmentSlot{std::move(name), *std::move(file)};
@@ -56,10 +61,15 @@ Status SegmentPool::maintain() {
       if (dirty_.empty()) break;
       name = dirty_.back();
     }
-    TRY(fill(name, true));
+    const bool good = fill(name, true).ok();
+    if (!good) {
+      // A bad sector, say: without the file its void content is gone as well.
+      TRY(fs_.remove(path(name)));
+      TRY(fs_.sync_folder(folder_));
+    }
     MutexLock lock(mutex_);
     std::erase(dirty_, name);
-    spares_.push_back(name);
+    if (good) spares_.push_back(name);
     dirty_count_.fetch_sub(1, std::memory_order_release);
   }
   while (true) {
@@ -74,6 +84,7 @@ Status SegmentPool::maintain() {
     }
     if (!extra.empty()) {
       TRY(fs_.remove(path(extra)));
+      TRY(fs_.sync_folder(folder_));
       continue;
     }
     TRY_ASSIGN(std::string name, new_file(true));
