@@ -87,7 +87,8 @@ Status copy_folder(const std::string& from, const std::string& to) {
   for (fs::recursive_directory_iterator entry(from, failed), end; !failed && entry != end; entry.increment(failed)) {
     const fs::path relative = fs::relative(entry->path(), from, failed);
     if (failed) break;
-    if (relative == "LOCK" || relative == "control.sock") continue;
+    // The caller writes meta last: without it the folder is not taken for a whole one.
+    if (relative == "LOCK" || relative == "control.sock" || relative == "meta" || relative == "meta.new") continue;
     const std::string target = (fs::path(to) / relative).string();
     if (entry->is_directory()) {
       TRY(files.make_folder(target));
@@ -155,7 +156,9 @@ std::string to_json(const VerifyReport& report) {
 Status backup_offline(const std::string& folder, const std::string& target) {
   TRY(meta_of(folder));
   TRY_ASSIGN(const auto lock, DataLock::acquire(folder));
-  return copy_folder(folder, target);
+  TRY_ASSIGN(const Meta meta, meta_of(folder));
+  TRY(copy_folder(folder, target));
+  return write_meta(posix_file_system(), target, meta);
 }
 
 Status restore(const std::string& backup, const std::string& into) {
