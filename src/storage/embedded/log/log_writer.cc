@@ -88,8 +88,8 @@ Status LogWriter::seal() {
 }
 
 Status LogWriter::end(LogPosition next) {
-  if (!slot_.file && unsynced_.empty()) return {};  // nothing was written in this life
-  if (broken_) return failover({}, next, BatchHead::Kind::End);
+  if (broken_) return failover({}, next, BatchHead::Kind::End);  // also when nothing is left to write: what was refused must be void
+  if (!slot_.file && unsynced_.empty()) return {};               // nothing was written in this life
   TRY(sync());
   TRY(write_batch({}, next, BatchHead::Kind::End));
   return slot_.file->sync_data();
@@ -134,7 +134,7 @@ Status LogWriter::begin_segment() {
 
 void LogWriter::seal_current(std::uint32_t valid_end) {
   const Sealed sealed{slot_.name, generation_};
-  slot_.file.reset();
+  slot_ = {};
   if (valid_end == 0) {
     pool_.give_dirty(sealed.file);  // nothing of it is valid; previous_ stays
     return;
@@ -171,7 +171,7 @@ Status LogWriter::try_spare(std::span<const MessagePtr> messages, LogPosition fi
   if (done.ok()) done = slot_.file->sync_data();
   if (!done.ok() && slot_.file) {
     pool_.give_dirty(slot_.name);
-    slot_.file.reset();
+    slot_ = {};
   }
   return done;
 }
