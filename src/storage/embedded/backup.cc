@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 
 #include "storage/embedded/store_parts.h"
@@ -19,6 +20,7 @@ Status make_empty(FileSystem& files, const std::string& folder) {
 
 Status StoreParts::backup_to(const std::string& folder, const std::function<void(const BackupProgress&)>& progress) {
   const std::lock_guard one_at_a_time(backup_mutex_);
+  if (closing_.load(std::memory_order_acquire)) return Error(ErrorCode::StoreUnavailable, "the store is closing");
   TRY(make_empty(*files_, folder));
   // From here on no segment is overwritten: what the copies of state and history do not hold is in the log that is copied after them.
   indexer_->hold_files(true);
@@ -44,7 +46,13 @@ Status StoreParts::copy_log(const std::string& folder, const std::function<void(
   Status synced;
   committer_->run_between_batches([&] {
     synced = writer_->sync();
+    // The window first: a segment that enters history meanwhile moves from there to the held ones. Those may be newer than the copy of
+    // history, which was made before.
     for (const auto& file : window_->files()) pieces.push_back({file, options_.segment_bytes});
+    for (const auto& file : indexer_->held_files()) {
+      const bool listed = std::any_of(pieces.begin(), pieces.end(), [&](const Piece& piece) { return piece.file == file; });
+      if (!listed) pieces.push_back({file, options_.segment_bytes});
+    }
     const LogPlace end = writer_->synced_place();
     if (!writer_->current_file().empty() && end.offset != 0) pieces.push_back({writer_->current_file(), end.offset});
   });
@@ -57,6 +65,7 @@ Status StoreParts::copy_log(const std::string& folder, const std::function<void(
     TRY_ASSIGN(const auto to, files_->open(folder + "/log/" + piece.file, OpenMode::Create));
     TRY(to->truncate(0));
     for (std::uint64_t at = 0; at < piece.bytes;) {
+      if (closing_.load(std::memory_order_acquire)) return Error(ErrorCode::StoreUnavailable, "the store is closing");
       std::string chunk;
       TRY(from->read(at, std::min<std::uint64_t>(kChunk, piece.bytes - at), chunk));
       if (chunk.empty()) break;

@@ -60,8 +60,10 @@ Status StoreParts::open_meta() {
   }
   TRY_ASSIGN(const auto log, files_->list(options_.path + "/log"));
   TRY_ASSIGN(const auto history, posix_file_system().list(options_.path + "/history"));
+  TRY_ASSIGN(const auto state, posix_file_system().list(options_.path + "/state"));
   // A start that was cut short before its meta file leaves an empty log folder, and nothing that could be lost.
-  if (!history.empty() || std::any_of(log.begin(), log.end(), [](const std::string& name) { return name.ends_with(".seg"); })) {
+  if (!history.empty() || !state.empty() ||
+      std::any_of(log.begin(), log.end(), [](const std::string& name) { return name.ends_with(".seg"); })) {
     return Error(ErrorCode::Corrupt, "data folder " + options_.path + " has no meta file; `dunlin restore` makes one from a backup");
   }
   fresh_ = true;
@@ -146,8 +148,7 @@ void StoreParts::start_threads() {
   indexer_ = std::make_unique<Indexer>(std::move(indexer), *files_, *window_, *history_, *pool_, queue_, *intake_, *committer_);
   writer_->on_seal = [this](const LogWriter::Sealed& sealed) {
     if (options_.fault_point) options_.fault_point("seal");
-    // A segment whose records all went to the next one (a failure before its first sync was told) holds nothing of the window.
-    if (!window_->seal(sealed.file)) pool_->give_dirty(sealed.file);
+    if (!window_->seal(sealed.file)) indexer_->recycle(sealed.file);
     indexer_->notify();
   };
   indexer_->check_space();
@@ -258,7 +259,8 @@ void StoreParts::close() {
   if (closed_) return;
   closed_ = true;
   closing_.store(true, std::memory_order_release);
-  if (!indexer_) return;  // open() failed half-way
+  if (!indexer_) return;                           // open() failed half-way
+  const std::lock_guard no_backup(backup_mutex_);  // one under way stops at its next piece
   wait_for_reads();
   committer_->stop();
   indexer_->stop();

@@ -21,7 +21,7 @@ struct EmbeddedOptions {
   const Clock* clock = nullptr;               // null: the system's
   Durability durability = Durability::Fsync;  // the strongest level given; requests above it get it all the same, never more
 
-  std::uint64_t segment_bytes = 16ULL << 20;   // at least 64 KiB more than the largest message
+  std::uint64_t segment_bytes = 16ULL << 20;   // a batch takes a quarter of it at most, and a message must fit into one
   std::uint64_t window_bytes = 0;              // memory of the not yet ingested part; 0 = min(128 MiB, RAM / 8)
   std::uint64_t log_max_bytes = 128ULL << 20;  // log not yet ingested; bounds cold start too
   std::uint64_t head_cache_bytes = 64ULL << 20;

@@ -10,6 +10,7 @@
 
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
+#include "storage/embedded/log/fake_history.h"
 #include "storage/embedded/tools.h"
 
 namespace dunlin::embedded {
@@ -185,6 +186,52 @@ TEST_F(EmbeddedStoreTest, VerifyCountsRecordsAndNamesDamage) {
   report = verify_data(folder_ + "/data");
   ASSERT_TRUE(report.ok()) << report.error().to_string();
   EXPECT_EQ(to_json(*report), R"({"records":9,"corrupt":[{"conversation":"p3:ann:cid","from_seq":2,"to_seq":2}],"cut_bytes":0})");
+}
+
+class HookedHistory final : public FakeHistory {
+ public:
+  explicit HookedHistory(std::function<void()> hook) : hook_(std::move(hook)) {}
+  Status checkpoint(const std::string&) override {
+    hook_();
+    return {};
+  }
+
+ private:
+  const std::function<void()> hook_;
+};
+
+TEST_F(EmbeddedStoreTest, BackupHoldsWhatEnteredHistoryAfterItsCopyWasMade) {
+  EmbeddedOptions hooked = options("data");
+  hooked.open_history = [&](const HistoryOptions&) -> Result<std::unique_ptr<History>> {
+    return std::unique_ptr<History>(std::make_unique<HookedHistory>([&] {
+      send("ben", "between");
+      EXPECT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+      send("ben", "evicts");
+    }));
+  };
+  open(hooked);
+  const auto backed = store_->backup_to(folder_ + "/backup", nullptr);
+  ASSERT_TRUE(backed.ok()) << backed.error().to_string();
+  bool found = false;
+  for (const auto& entry : fs::directory_iterator(folder_ + "/backup/log")) {
+    std::ifstream file(entry.path(), std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+    if (bytes.find("annbetween") != std::string::npos) found = true;
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST_F(EmbeddedStoreTest, ARestoreThatWasCutShortIsNotTakenForAWholeFolder) {
+  open(options("data"));
+  send("ben", "m1");
+  store_.reset();
+  ASSERT_TRUE(backup_offline(folder_ + "/data", folder_ + "/backup").ok());
+  fs::create_symlink("/proc/self/mem", folder_ + "/backup/log/unreadable");
+  ASSERT_FALSE(restore(folder_ + "/backup", folder_ + "/restored").ok());
+  EXPECT_FALSE(fs::exists(folder_ + "/restored/meta"));
+  fs::create_directories(folder_ + "/restored/state");
+  std::ofstream(folder_ + "/restored/state/CURRENT") << "x";
+  EXPECT_FALSE(EmbeddedStore::open(options("restored")).ok());
 }
 
 }  // namespace

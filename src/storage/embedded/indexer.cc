@@ -1,5 +1,6 @@
 #include "storage/embedded/indexer.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -54,6 +55,7 @@ void Indexer::notify() {
 void Indexer::run() {
   rlimit limit{};
   thread_id_ = ::gettid();
+  ::pthread_setname_np(::pthread_self(), "indexer");
   may_be_idle_ = ::geteuid() == 0 || (::getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= 20);
   while (true) {
     work();
@@ -71,16 +73,23 @@ void Indexer::work() {
   check_space();
   while (options_.ingest && ingest_one()) {
     set_priority();
-    retain();  // also while a backlog lasts
+    // All of it also while a backlog lasts, which may be long.
+    check_space();
+    tend_files();
+    retain();
     MutexLock lock(mutex_);
     if (stopping_) break;
   }
+  tend_files();
+  retain();
+  working_.store(false, std::memory_order_release);
+}
+
+void Indexer::tend_files() {
   give_held();
   const Status spares = pool_.maintain();
   if (!spares.ok() && !spare_alarm_) log_warn("store", "no spare segment could be made", {{"error", spares.error().to_string()}});
   spare_alarm_ = !spares.ok();
-  retain();
-  working_.store(false, std::memory_order_release);
 }
 
 bool Indexer::ingest_one() {
@@ -99,7 +108,9 @@ bool Indexer::ingest_one() {
   segment.dedup = part->dedup;
   segment.lost = part->lost;
   log_debug("store", "indexer: segment begins", {{"records", segment.records.size()}, {"last", segment.last.value()}});
-  Status done = history_.ingest(segment);
+  // When what comes behind it failed before, the segment is in history already, which refuses a repeat.
+  Status done;
+  if (segment.last > history_.position()) done = history_.ingest(segment);
   if (done.ok() && options_.sync_state) done = options_.sync_state();
   if (!done.ok()) {
     if (!ingest_alarm_) log_error("store", "a segment cannot enter history; tried again", {{"error", done.error().to_string()}});
@@ -107,12 +118,14 @@ bool Indexer::ingest_one() {
     return false;
   }
   ingest_alarm_ = false;
-  const std::string file = part->file;
-  window_.mark_ingested(*part);  // the part may go at any time from here
+  {
+    // In one step for a backup, which must find each file in the window or among those held.
+    MutexLock lock(mutex_);
+    for (auto& file : window_.mark_ingested(*part)) held_.push_back(std::move(file));  // the part may go at any time from here
+  }
   queue_.nudge();
   if (options_.fault_point) options_.fault_point("recycle");
-  recycle(file);
-  log_debug("store", "indexer: segment done", {{"file", file}});
+  log_debug("store", "indexer: segment done", {{"last", segment.last.value()}});
   return true;
 }
 
@@ -123,19 +136,28 @@ void Indexer::recycle(const std::string& file) {
 
 // Files go back in order, and not while a backup reads them or a void segment waits to be overwritten (see SegmentPool).
 void Indexer::give_held() {
-  MutexLock lock(mutex_);
-  if (holding_ || pool_.has_dirty()) return;
-  for (const auto& file : held_) {
+  std::vector<std::string> free;
+  {
+    // The files are looked at without the mutex, for which a commit may wait.
+    MutexLock lock(mutex_);
+    if (holding_ || pool_.has_dirty()) return;
+    free.swap(held_);
+  }
+  for (const auto& file : free) {
     auto opened = fs_.open(pool_.path(file), OpenMode::Read);
     const auto size = opened.ok() ? (*opened)->size() : Result<std::uint64_t>(0);
     pool_.give(file, size.ok() && *size == pool_.segment_bytes());
   }
-  held_.clear();
 }
 
 void Indexer::hold_files(bool hold) {
   MutexLock lock(mutex_);
   holding_ = hold;
+}
+
+std::vector<std::string> Indexer::held_files() {
+  MutexLock lock(mutex_);
+  return held_;
 }
 
 void Indexer::check_space() {

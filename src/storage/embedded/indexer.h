@@ -48,6 +48,10 @@ class Indexer {
   void check_space();
   // While held, files are not recycled: a backup copies them.
   void hold_files(bool hold);
+  // Files of segments that history holds and that are not free yet.
+  std::vector<std::string> held_files();
+  // A segment that holds nothing of the window is free as soon as no backup reads it.
+  void recycle(const std::string& file);
   // Everything at or below it may have been trimmed, and reads know.
   LogPosition trimmed_through() const { return LogPosition(trimmed_.load(std::memory_order_acquire)); }
   bool idle() const { return !working_.load(std::memory_order_acquire); }
@@ -55,7 +59,7 @@ class Indexer {
  private:
   void run();
   bool ingest_one();
-  void recycle(const std::string& file);
+  void tend_files();
   void give_held();
   void retain();
   bool clock_is_sane();

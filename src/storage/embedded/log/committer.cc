@@ -1,5 +1,7 @@
 #include "storage/embedded/log/committer.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 
 #include "base/check.h"
@@ -42,6 +44,7 @@ void Committer::stop() {
 }
 
 void Committer::run() {
+  ::pthread_setname_np(::pthread_self(), "committer");
   while (true) {
     const bool last_round = stopping_.load(std::memory_order_acquire);
     run_once(last_round ? std::chrono::milliseconds(0) : std::max(options_.heal_every, kIdleWait));
@@ -92,6 +95,9 @@ void Committer::idle_work() {
 }
 
 void Committer::wait_for_window() {
+  // A segment larger than the bound would never be full, so it is ended early: only sealed parts can leave.
+  const bool full = window_.bytes() > options_.window_bytes;
+  if (full && !window_.can_evict() && window_.oldest_sealed() == nullptr && !writer_.broken()) ignore(writer_.seal());
   const auto end = std::chrono::steady_clock::now() + options_.full_window_wait;
   while (window_.bytes() > options_.window_bytes) {
     if (window_.can_evict() && window_.evict(kEvictSlice)) continue;

@@ -234,5 +234,90 @@ TEST_F(CommitterTest, EvictionWaitsForPins) {
   EXPECT_EQ(store.window.floor(), LogPosition(1));
 }
 
+TEST_F(CommitterTest, AFailedStateSyncIsRepeatedThoughHistoryRefusesTheSegment) {
+  int failures = 1;
+  LogHarness::Options options;
+  options.sync_state = [&]() -> Status { return failures-- > 0 ? Status(Error(ErrorCode::Io, "injected")) : Status(); };
+  LogHarness store(files_, history_, options);
+  store.send(store.open_session(), "ann", "ben", "m1");
+  ASSERT_TRUE(store.writer->seal().ok());
+  store.indexer->work();
+  EXPECT_NE(store.window.oldest_sealed(), nullptr);
+  EXPECT_EQ(history_.position(), LogPosition(1));
+  store.indexer->work();
+  EXPECT_EQ(store.window.oldest_sealed(), nullptr);
+}
+
+TEST_F(CommitterTest, AWindowSmallerThanASegmentIsSealedEarly) {
+  LogHarness::Options options;
+  options.segment_bytes = 4 << 20;
+  options.window_bytes = 200 << 10;
+  LogHarness store(files_, history_, options);
+  const SessionKey session = store.open_session();
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    const auto outcome = store.send(session, "ann", "ben", "m" + std::to_string(i), "\"" + std::string(2000, 'x') + "\"");
+    if (!outcome.refused) continue;
+    ASSERT_EQ(outcome.refused, ErrorCode::Overloaded);
+    ASSERT_LT(++refused, 30) << "each time there is room again";
+    store.index();
+    --i;  // the same again, as the lane asks
+  }
+  EXPECT_GT(refused, 0);
+}
+
+TEST_F(CommitterTest, ASegmentWithoutRecordsStaysWhileOlderOnesAreFoundThroughIt) {
+  {
+    LogHarness store(files_, history_);
+    const SessionKey session = store.open_session();
+    history_.fail_ingest = true;
+    ASSERT_FALSE(store.send(session, "ann", "ben", "m1").refused);
+    files_.fail(Call::Sync, 0, ErrorCode::Io, 3);
+    ASSERT_TRUE(store.send(session, "ann", "ben", "m2").refused);
+    store.committer->run_once(std::chrono::milliseconds(0));
+    ASSERT_FALSE(store.writer->broken()) << "healed by an empty batch";
+    files_.fail(Call::Sync, 0, ErrorCode::Io, 1);
+    ASSERT_FALSE(store.send(session, "ann", "cid", "m3").refused);
+    store.indexer->work();
+  }
+  files_.kill();
+  for (int life = 0; life < 2; ++life) {
+    LogHarness store(files_, history_);
+    EXPECT_EQ(store.recovered.scan.unknown, 0U);
+    EXPECT_EQ(store.all_of(private_conversation("ann", "ben")).messages.size(), 1U);
+    EXPECT_EQ(store.all_of(private_conversation("ann", "cid")).messages.size(), 1U);
+    store.indexer->work();
+    ASSERT_TRUE(store.send(store.open_session(), "ann", "dan", "d" + std::to_string(life)).seq == MessageSeq(life + 1U));
+    files_.kill();
+  }
+}
+
+TEST_F(CommitterTest, AStopWhileBrokenMakesTheRefusedBatchVoid) {
+  {
+    LogHarness store(files_, history_);
+    const SessionKey session = store.open_session();
+    ASSERT_FALSE(store.send(session, "ann", "ben", "m1").refused);
+    files_.fail(Call::Sync, 0, ErrorCode::Io, 3);
+    ASSERT_TRUE(store.send(session, "ann", "ben", "refused").refused);
+    ASSERT_TRUE(store.writer->broken());
+    ASSERT_TRUE(store.writer->end(store.committer->settled().next()).ok());
+  }
+  LogHarness store(files_, history_);
+  EXPECT_TRUE(store.recovered.scan.clean_end);
+  EXPECT_EQ(store.all_of(private_conversation("ann", "ben")).messages.size(), 1U);
+}
+
+TEST_F(CommitterTest, ADirtyFileThatCannotBeWrittenIsRemoved) {
+  LogHarness store(files_, history_);
+  store.send(store.open_session(), "ann", "ben", "m1");
+  const auto slot = store.pool.take();
+  ASSERT_TRUE(slot.ok());
+  store.pool.give_dirty(slot->name);
+  files_.fail(Call::Write, 0, ErrorCode::Io);
+  EXPECT_TRUE(store.pool.maintain().ok());
+  EXPECT_FALSE(store.pool.has_dirty());
+  EXPECT_TRUE(files_.content("data/log/" + slot->name).empty());
+}
+
 }  // namespace
 }  // namespace dunlin::embedded

@@ -13,7 +13,7 @@
 namespace dunlin::embedded {
 
 // History in memory, for tests of the log. Its content outlives "crashes" (ingest is atomic and durable).
-class FakeHistory final : public History {
+class FakeHistory : public History {
  public:
   LogPosition position() const override {
     MutexLock lock(mutex_);
@@ -26,7 +26,7 @@ class FakeHistory final : public History {
   Status ingest(const SealedSegment& segment) override {
     MutexLock lock(mutex_);
     if (fail_ingest) return Error(ErrorCode::Io, "injected");
-    if (segment.last <= position_) return {};
+    if (segment.last <= position_) return Error(ErrorCode::WrongState, "in history already");
     for (std::size_t i = 0; i < segment.records.size(); ++i) {
       const MessagePtr& m = segment.records[i];
       if (m->position() <= position_) continue;

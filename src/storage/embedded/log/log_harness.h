@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -28,6 +29,7 @@ class LogHarness final : public CommitListener {
     std::uint64_t segment_bytes = 64 << 10;
     std::uint64_t window_bytes = 64 << 20;
     SipHash128 (*hash)(const SipKey&, std::string_view) = &siphash128;
+    std::function<Status()> sync_state;
   };
 
   LogHarness(FaultyFileSystem& files, FakeHistory& history) : LogHarness(files, history, Options()) {}
@@ -64,9 +66,10 @@ class LogHarness final : public CommitListener {
     indexing.clock = &clock;
     indexing.data_folder = "data";
     indexing.window_bytes = options.window_bytes;
+    indexing.sync_state = options.sync_state;
     indexer = std::make_unique<Indexer>(indexing, files_, window, history_, pool, queue, intake, *committer);
     writer->on_seal = [this](const LogWriter::Sealed& sealed) {
-      if (!window.seal(sealed.file)) pool.give_dirty(sealed.file);
+      if (!window.seal(sealed.file)) indexer->recycle(sealed.file);
     };
     alive = true;
   }

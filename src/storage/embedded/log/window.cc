@@ -111,8 +111,15 @@ void Window::publish_lost(LostRecord lost, Conversation& conversation) {
 bool Window::seal(const std::string& file) {
   MutexLock lock(mutex_);
   WindowPart& part = *parts_.back();
-  if (part.records.empty() && part.lost.empty()) return false;
-  part.file = file;
+  if (part.records.empty() && part.lost.empty()) {
+    // The chain of segments leads through this file to those before it: it must not be overwritten before they are in history.
+    if (parts_.size() < 2) return false;
+    WindowPart& before = *parts_[parts_.size() - 2];
+    if (before.ingested) return false;
+    before.files.push_back(file);
+    return true;
+  }
+  part.files.push_back(file);
   part.sealed = true;
   add_part();
   return true;
@@ -122,7 +129,7 @@ std::vector<std::string> Window::files() const {
   MutexLock lock(mutex_);
   std::vector<std::string> names;
   for (const auto& part : parts_) {
-    if (part->sealed) names.push_back(part->file);
+    if (part->sealed && !part->ingested) names.insert(names.end(), part->files.begin(), part->files.end());
   }
   return names;
 }
@@ -182,10 +189,12 @@ WindowPart* Window::oldest_sealed() {
   return nullptr;
 }
 
-void Window::mark_ingested(WindowPart& part) {
+std::vector<std::string> Window::mark_ingested(WindowPart& part) {
   MutexLock lock(mutex_);
   part.ingested = true;
+  std::vector<std::string> files = std::move(part.files);
   ingested_parts_.fetch_add(1, std::memory_order_release);
+  return files;
 }
 
 Window::Pin Window::pin() {

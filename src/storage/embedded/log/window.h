@@ -20,7 +20,6 @@ namespace dunlin::embedded {
 // The window's share of one log segment: what the indexer hands to history.
 struct WindowPart {
   std::uint32_t number = 0;  // ascending
-  std::string file;          // set when sealed
   LogPosition first;
   LogPosition last;
   std::uint64_t bytes = 0;
@@ -30,6 +29,8 @@ struct WindowPart {
   std::vector<LostRecord> lost;
   std::vector<Conversation*> lost_conversations;
   // guarded by Window::mutex_
+  // Set when sealed: its segment, then those after it that hold nothing of the window but through which it is found after a crash.
+  std::vector<std::string> files;
   bool sealed = false;
   bool ingested = false;
   std::uint32_t pins = 0;
@@ -50,7 +51,7 @@ struct WindowPart {
 //     (Parts leave in order, records within a part in order.)
 //  5. Conversations and users with records in the window stay where they are; both are removed by the writer only.
 //  6. The window answers exactly for every position above floor().
-// Lock order: users' shard → conversations' shard; mutex_ is taken alone.
+// Lock order: users' shard → conversations' shard; mutex_ is taken alone or under the indexer's.
 class Window {
  public:
   Window(Conversations& conversations, LogPosition history);
@@ -65,7 +66,8 @@ class Window {
   // The items of one batch, in order of position; their conversations' heads become visible.
   void publish(std::span<Item> items) EXCLUDES(mutex_);
   void publish_lost(LostRecord lost, Conversation& conversation) EXCLUDES(mutex_);
-  // Ends the active part, which is in `file`. An empty part takes no place: returns false, and the file is free at once.
+  // Ends the active part, which is in `file`. An empty part takes no place: its file stays as long as the newest sealed part, and when
+  // there is none that history lacks, returns false: the file is free.
   bool seal(const std::string& file) EXCLUDES(mutex_);
   DedupIndex& dedup() { return dedup_; }
   struct Known {
@@ -76,13 +78,13 @@ class Window {
   // Removes up to `records` records of ingested, unpinned parts; true when there is more to do.
   bool evict(std::size_t records) EXCLUDES(mutex_);
   bool can_evict() const { return ingested_parts_.load(std::memory_order_acquire) != 0; }
-  // Files of sealed parts that are still in the window.
+  // Files of sealed parts that are not ingested.
   std::vector<std::string> files() const EXCLUDES(mutex_);
   std::uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed) + dedup_.bytes(); }
 
   // -- the indexer
   WindowPart* oldest_sealed() EXCLUDES(mutex_);  // not ingested yet; null when none. Constant until mark_ingested
-  void mark_ingested(WindowPart& part) EXCLUDES(mutex_);
+  std::vector<std::string> mark_ingested(WindowPart& part) EXCLUDES(mutex_);  // returns its files
 
   // -- any thread
   class Pin {
