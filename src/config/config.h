@@ -32,6 +32,7 @@ struct WebSocketConfig {
   std::string path = "/im";
   std::vector<std::string> allowed_origins;
   bool tls = true;  // if a certificate is configured
+  bool proxy_protocol = false;
 };
 
 struct TcpSocketConfig {
@@ -39,6 +40,7 @@ struct TcpSocketConfig {
   std::string listen = "0.0.0.0";
   std::int64_t port = 8081;
   bool tls = true;
+  bool proxy_protocol = false;
 };
 
 struct AdminConfig {
@@ -66,7 +68,6 @@ struct StoreConfig {
   std::int64_t volume_span_seconds = 86400;
   std::int64_t volume_max_bytes = std::int64_t{8} << 30;
   std::int64_t reserve_percent = 5;
-  std::int64_t dedup_seconds = 86400;
   std::int64_t cursor_flush_interval_ms = 2000;
 };
 

@@ -16,6 +16,17 @@ std::string_view last_item(std::string_view& list) {
   return item;
 }
 
+// Some gateways write `1.2.3.4:5555`, `[2001:db8::1]` or `[2001:db8::1]:5555`.
+std::string_view without_port(std::string_view item) {
+  if (item.starts_with('[')) {
+    const std::size_t end = item.find(']');
+    return end == std::string_view::npos ? item : item.substr(1, end - 1);
+  }
+  const std::size_t colon = item.find(':');
+  const bool one_colon = colon != std::string_view::npos && item.find(':', colon + 1) == std::string_view::npos;
+  return one_colon ? item.substr(0, colon) : item;
+}
+
 }  // namespace
 
 Admission::Admission(AdmissionOptions options) {
@@ -129,13 +140,14 @@ bool Admission::trusts(const IpAddress& proxy) const {
   return any_contains(options()->trusted_proxies, proxy);
 }
 
-// An item that is no address ends the walk: what lies left of it was not written by a proxy that we trust.
-IpAddress Admission::client_of(const IpAddress& peer, std::string_view forwarded_for) const {
+// Nothing when a proxy that we trust wrote something that is no address: the client is not known then, and it is not the proxy, which is
+// exempt.
+std::optional<IpAddress> Admission::client_of(const IpAddress& peer, std::string_view forwarded_for) const {
   const auto current = options();
   IpAddress client = peer;
   while (!forwarded_for.empty() && any_contains(current->trusted_proxies, client)) {
-    const auto next = IpAddress::parse(last_item(forwarded_for));
-    if (!next.ok()) break;
+    const auto next = IpAddress::parse(without_port(last_item(forwarded_for)));
+    if (!next.ok()) return std::nullopt;
     client = *next;
   }
   return client;

@@ -37,7 +37,7 @@ class Admission {
 
   bool trusts(const IpAddress& proxy) const;
   // The client that X-Forwarded-For names: walked from the right over trusted proxies; `peer` itself if it is not trusted.
-  IpAddress client_of(const IpAddress& peer, std::string_view forwarded_for) const;
+  std::optional<IpAddress> client_of(const IpAddress& peer, std::string_view forwarded_for) const;
 
   void set_options(AdmissionOptions options);
   std::size_t entries() const;

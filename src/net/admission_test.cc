@@ -86,7 +86,11 @@ TEST(AdmissionTest, BelievesForwardedForOnlyFromTrustedProxiesAndFromTheRight) {
   EXPECT_EQ(admission.client_of(proxy, "1.2.3.4"), ip("1.2.3.4"));
   EXPECT_EQ(admission.client_of(proxy, "6.6.6.6, 1.2.3.4"), ip("1.2.3.4")) << "the client's own forgery stands left";
   EXPECT_EQ(admission.client_of(proxy, "6.6.6.6, 1.2.3.4, 10.9.9.9"), ip("1.2.3.4")) << "over a second proxy";
-  EXPECT_EQ(admission.client_of(proxy, "1.2.3.4, garbage"), proxy);
+  EXPECT_EQ(admission.client_of(proxy, "1.2.3.4, garbage"), std::nullopt) << "never the proxy itself, which is exempt";
+  EXPECT_EQ(admission.client_of(proxy, "1.2.3.4:5555"), ip("1.2.3.4"));
+  EXPECT_EQ(admission.client_of(proxy, "[2001:db8::1]"), ip("2001:db8::1"));
+  EXPECT_EQ(admission.client_of(proxy, "[2001:db8::1]:5555"), ip("2001:db8::1"));
+  EXPECT_EQ(admission.client_of(proxy, "2001:db8::1"), ip("2001:db8::1"));
   EXPECT_EQ(admission.client_of(proxy, ""), proxy);
   EXPECT_EQ(admission.client_of(proxy, "10.0.0.2"), ip("10.0.0.2"));
 }

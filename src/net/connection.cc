@@ -87,6 +87,11 @@ void Connection::opened(MutableBytes rest) {
 
 void Connection::on_ready(std::uint32_t events) {
   if (state_ == State::Dead || state_ == State::Free) return;
+  const bool read_again = read_waits_ && (events & ~static_cast<std::uint32_t>(EPOLLIN)) != 0;
+  if (read_again) {
+    read_waits_ = false;
+    update_interest();
+  }
   if (state_ == State::Opening) return opening_->on_ready();
   if (events & EPOLLOUT) {
     want_write_ = false;
@@ -95,7 +100,7 @@ void Connection::on_ready(std::uint32_t events) {
   }
   if (state_ == State::Dead) return;
   const bool broken = events & (EPOLLHUP | EPOLLERR);
-  if (wants_input() && (broken || (events & EPOLLIN))) return read_ready();
+  if (wants_input() && (broken || read_again || (events & EPOLLIN))) return read_ready();
   if (broken) peer_ended(StreamEnd::Broken);
 }
 
@@ -126,12 +131,15 @@ void Connection::resume_reading() {
 }
 
 bool Connection::wants_input() const {
+  if (read_waits_) return false;
+  if (input_ended_) return state_ == State::Lingering;
+  if (state_ == State::Opening) return !want_write_;  // of the TLS handshake
   return state_ != State::Open || (!paused_ && !overrun_ && !held_);
 }
 
 void Connection::update_interest() {
   if (state_ == State::Dead) return;
-  const std::uint32_t wanted = (wants_input() ? EPOLLIN : 0U) | (want_write_ ? EPOLLOUT : 0U);
+  const std::uint32_t wanted = (wants_input() ? EPOLLIN : 0U) | (want_write_ || read_waits_ ? EPOLLOUT : 0U);
   if (wanted == interest_) return;
   interest_ = wanted;
   worker().rewatch(fd_, interest_, *this);
@@ -161,6 +169,12 @@ void Connection::close(std::uint16_t ws_code, std::string_view reason) {
   if (state_ != State::Open) return;
   end_open({CloseCause::Local, ws_code});
   start_closing(ws_code, reason);
+}
+
+void Connection::finish() {
+  if (state_ != State::Open) return;
+  end_open({CloseCause::PeerClose, 0});
+  start_closing(0, {});
 }
 
 void Connection::abort() {

@@ -90,6 +90,8 @@ class Connection final : public Pollable, private TimerNode {
   // Sends what is queued, then a close frame (WebSocket) or FIN (TCP), and waits a little for the peer's.
   void close(ErrorCode code);
   void close(std::uint16_t ws_code, std::string_view reason);
+  // After on_half_closed() was answered with true: everything is answered. Sends what is queued, then our FIN.
+  void finish();
   // Ends it without a farewell.
   void abort();
 
@@ -185,6 +187,8 @@ class Connection final : public Pollable, private TimerNode {
   bool want_write_ : 1 = false;    // the socket took less than we have
   bool close_queued_ : 1 = false;  // our close frame or FIN is the last of the output
   bool peer_closed_ : 1 = false;   // their close frame or FIN has come
+  bool input_ended_ : 1 = false;   // their FIN has come while we had something to say: not read again before our own
+  bool read_waits_ : 1 = false;    // TLS must write before it can read on
 };
 
 }  // namespace dunlin

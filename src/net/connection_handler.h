@@ -52,6 +52,9 @@ class ConnectionHandler {
   virtual void on_drained(Connection&) {}
   // The deadline armed with Connection::arm_timer() has passed.
   virtual void on_timer(Connection&) {}
+  // The peer of a TCP connection has ended its side in order; it may still read. True: what it asked is still being answered, and then
+  // Connection::finish() (or a close) is called. False: nothing is owed to it.
+  virtual bool on_half_closed(Connection&) { return false; }
   // A TCP connection is about to end because of what its peer sent: the last moment for a packet that says why (reply()).
   // A WebSocket peer learns it from the close code.
   virtual void on_failing(Connection&, const CloseInfo&) {}

@@ -20,6 +20,10 @@ std::size_t Connection::read_into(char* data, std::size_t size, StreamEnd& end) 
     const TlsStep step = tls_->read(data, size, got);
     if (step == TlsStep::Ended) end = StreamEnd::Orderly;
     if (step == TlsStep::Failed) end = StreamEnd::Broken;
+    if (step == TlsStep::WantWrite && !read_waits_) {
+      read_waits_ = true;
+      update_interest();
+    }
     return got;
   }
   const ssize_t got = ::recv(fd_, data, size, 0);
@@ -142,8 +146,13 @@ void Connection::account_pinned() {
 void Connection::peer_ended(StreamEnd end) {
   if (state_ == State::Open) {
     const bool orderly = end == StreamEnd::Orderly && framing_ != Framing::WebSocket && pinned_ == 0;
-    end_open({orderly ? CloseCause::PeerClose : CloseCause::PeerGone, 0});
-    if (orderly) flush();  // it may still read
+    if (orderly) {  // it may still read
+      input_ended_ = true;
+      update_interest();
+      if (!handler().on_half_closed(*this)) finish();
+      return;
+    }
+    end_open({input_ended_ ? CloseCause::PeerClose : CloseCause::PeerGone, 0});
   }
   die();
 }

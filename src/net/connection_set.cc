@@ -68,10 +68,14 @@ Connection& ConnectionSet::at(std::uint32_t slot) {
 }
 
 Connection* ConnectionSet::find(ConnectionHandle handle) {
+  Connection* connection = find_until_closed(handle);
+  return connection != nullptr && connection->open() ? connection : nullptr;
+}
+
+Connection* ConnectionSet::find_until_closed(ConnectionHandle handle) {
   if (handle.worker() != worker_.index() || handle.slot() >= slots_used_) return nullptr;
   Connection& connection = at(handle.slot());
-  if (connection.generation_ != handle.generation()) return nullptr;
-  return connection.open() ? &connection : nullptr;
+  return connection.generation_ == handle.generation() && connection.told_open_ ? &connection : nullptr;
 }
 
 Connection* ConnectionSet::adopt(int fd, const Listening& listening, const Endpoint& peer) {

@@ -44,6 +44,8 @@ class ConnectionSet final : public TurnHook {
 
   // The connection while it is open, else null. Valid until the end of the turn.
   Connection* find(ConnectionHandle handle);
+  // The same until its on_close has been called.
+  Connection* find_until_closed(ConnectionHandle handle);
   // Takes a connected non-blocking stream socket (an accepted one, or a test's end of a socketpair), counted by admission or not. Null when
   // the server is full or admission refuses; fd is closed then.
   Connection* adopt(int fd, const Listening& listening, const Endpoint& peer);

@@ -46,8 +46,9 @@ class NetServer {
 
   ConnectionSet& connections(std::uint16_t worker) { return *sets_[worker]; }  // use on that worker
   Admission& admission() { return admission_; }
-  std::size_t connection_count() const;  // any thread
-  NetTotals totals() const;              // any thread; sums over the workers
+  std::size_t connection_count() const;                                                // any thread
+  bool full() const { return connection_count() >= shared_.options.max_connections; }  // any thread
+  NetTotals totals() const;                                                            // any thread; sums over the workers
 
  private:
   void for_listeners(void (Listener::*method)());

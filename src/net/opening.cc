@@ -144,7 +144,12 @@ bool Opening::take_http(MutableBytes& input) {
     return false;
   }
   Endpoint client = connection_.peer_;
-  client.ip = connection_.set_->shared_.admission->client_of(client.ip, request.forwarded_for);
+  const auto named = connection_.set_->shared_.admission->client_of(client.ip, request.forwarded_for);
+  if (!named) {
+    refuse_http(Refusal::BadRequest, 400, "X-Forwarded-For is not a list of addresses");
+    return false;
+  }
+  client.ip = *named;
   if (client.ip != connection_.peer_.ip && !admit_client(client)) return false;
   const ListenerOptions& options = connection_.listening_->options;
   const UpgradeVerdict verdict =

@@ -77,6 +77,7 @@ Result<ListenerOptions> websocket_listener(const Config& config) {
   TRY_ASSIGN(options.address, endpoint("websocket", config.websocket.listen, config.websocket.port));
   options.transport = Transport::WebSocket;
   options.tls = config.tls.enabled() && config.websocket.tls;
+  options.proxy_protocol = config.websocket.proxy_protocol;
   options.path = config.websocket.path;
   options.subprotocols = {std::string(wire::kJsonSubprotocol), std::string(wire::kProtobufSubprotocol)};
   options.allowed_origins = config.websocket.allowed_origins;
@@ -89,6 +90,7 @@ Result<ListenerOptions> tcp_listener(const Config& config) {
   TRY_ASSIGN(options.address, endpoint("tcpsocket", config.tcpsocket.listen, config.tcpsocket.port));
   options.transport = Transport::Tcp;
   options.tls = config.tls.enabled() && config.tcpsocket.tls;
+  options.proxy_protocol = config.tcpsocket.proxy_protocol;
   set_common(options, config);
   return options;
 }
@@ -104,6 +106,9 @@ SessionOptions session_options(const Config& config) {
   options.user_sends = {.mode = limit_mode(config.limits.user_mode),
                         .per_second = static_cast<std::uint32_t>(config.limits.user_sends_per_s),
                         .burst = static_cast<std::uint32_t>(config.limits.user_sends_burst)};
+  options.history_enabled = config.message.history_enable;
+  options.devices = {.max_devices = static_cast<std::size_t>(config.session.max_devices),
+                     .forget_after = std::chrono::hours(24 * config.session.device_idle_days)};
   options.cursor_flush_interval = Milliseconds(config.store.cursor_flush_interval_ms);
   options.receipt_interval = Milliseconds(config.session.receipt_interval_ms);
   options.delivery.retransmit_after = Milliseconds(config.session.retransmit_after_ms);

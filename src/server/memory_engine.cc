@@ -30,7 +30,6 @@ Result<std::unique_ptr<Engine>> open_memory_engine(const EngineParts& parts) {
   options.clock = &parts.clock;
   options.metrics = &parts.metrics;
   options.durability = Durability::Memory;
-  options.dedup_for = std::chrono::hours(std::max<std::int64_t>(1, parts.config.store.dedup_seconds / 3600));
   return std::unique_ptr<Engine>(std::make_unique<MemoryEngine>(options));
 }
 

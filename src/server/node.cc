@@ -105,7 +105,8 @@ Status Node::make_sessions() {
 Status Node::listen() {
   if (config_.tls.enabled()) TRY(net_->load_certificate(config_.tls.certificate_file, config_.tls.key_file));
   const std::vector<ConnectionHandler*> handlers(services_->hosts.begin(), services_->hosts.end());
-  Prober::Targets targets{.clock = clock_, .workers = {}, .mailboxes = {}, .hosts = services_->hosts, .ports = {}, .engine = engine_.get()};
+  Prober::Targets targets{
+      .clock = clock_, .workers = {}, .mailboxes = {}, .hosts = services_->hosts, .ports = {}, .engine = engine_.get(), .net = net_.get()};
   if (config_.websocket.enable) {
     TRY_ASSIGN(ListenerOptions options, websocket_listener(config_));
     TRY_ASSIGN(websocket_, net_->listen(std::move(options), handlers));
@@ -189,10 +190,17 @@ void Node::collect() {
   engine_->collect();
 }
 
-Status Node::reload(const Config& config) {
+Status Node::reload(const Config& changed) {
+  // The rest of the file waits for a restart: nothing below may see it.
+  Config config = config_;
+  config.auth = changed.auth;
+  config.limits = changed.limits;
+  config.debug = changed.debug;
+  config.log_level = changed.log_level;
+  if (config_.tls.enabled() && changed.tls.enabled()) config.tls = changed.tls;
   TRY_ASSIGN(auto keys, key_set(config));
   TRY_ASSIGN(AdmissionOptions admission, admission_options(config));
-  if (config.tls.enabled() && config_.tls.enabled()) TRY(net_->load_certificate(config.tls.certificate_file, config.tls.key_file));
+  if (config.tls.enabled()) TRY(net_->load_certificate(config.tls.certificate_file, config.tls.key_file));
   authenticator_->replace(std::move(keys), auth_options(config));
   net_->set_admission(std::move(admission));
   set_log_level(log_level(config.log_level));
@@ -206,11 +214,7 @@ Status Node::reload(const Config& config) {
   dispatcher_->drop_hints(config.debug.drop_hints);
   faults_.apply(config.debug);
   if (config.debug.worker_stall_ms > 0) stall_workers(Milliseconds(config.debug.worker_stall_ms));
-  // What a reload cannot change keeps its old value here, so that the next reload is compared with what holds.
-  config_.auth = config.auth;
-  config_.limits = config.limits;
-  config_.debug = config.debug;
-  config_.log_level = config.log_level;
+  config_ = std::move(config);
   return {};
 }
 

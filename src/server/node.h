@@ -50,6 +50,8 @@ class Node {
 
   // What a SIGHUP can change: keys, certificate, limits, log level, faults. The first error is returned; what comes before it holds.
   Status reload(const Config& config);
+  // What is in force: of a reloaded configuration only what a reload changes.
+  const Config& config() const { return config_; }
 
   // -- the steps of a stop
   void refuse_traffic();

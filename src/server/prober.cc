@@ -71,6 +71,7 @@ Status Prober::accepting() const {
     if (now - worker->last_turn() > kStale) return Error(ErrorCode::Timeout, fmt::format("worker {} does not turn", worker->index()));
   }
   if (!ports_open_.load(std::memory_order_relaxed)) return {};
+  if (targets_.net != nullptr && targets_.net->full()) return Error(ErrorCode::Overloaded, "the server has the most connections allowed");
   for (const Endpoint& port : targets_.ports) TRY(probe_port(port, kConnectDeadline));
   return {};
 }
@@ -98,7 +99,9 @@ void Prober::probe_delivery() {
     const std::uint64_t answered = targets_.hosts[i]->probes_answered();
     if (answered == answered_[i]) silent += fmt::format("{}{}", silent.empty() ? "" : ", ", i);
     answered_[i] = answered;
-    (void)targets_.mailboxes[i]->post(DeliveryBatch{});
+    DeliveryBatch ask;
+    ask.probe = true;
+    (void)targets_.mailboxes[i]->post(std::move(ask));
   }
   // The first round only asks; afterwards each worker has had one period to answer. A slow one is red by age.
   if (silent.empty()) deliver_.passed();

@@ -8,6 +8,7 @@
 #include "admin/health.h"
 #include "base/thread_annotations.h"
 #include "net/address.h"
+#include "net/net_server.h"
 #include "runtime/worker.h"
 #include "server/engine.h"
 #include "session/delivery_mailbox.h"
@@ -30,6 +31,7 @@ class Prober {
     std::vector<SessionHost*> hosts;          // by worker
     std::vector<Endpoint> ports;
     Engine* engine = nullptr;
+    const NetServer* net = nullptr;
   };
   explicit Prober(Targets targets);
   ~Prober();

@@ -4,15 +4,18 @@
 #include <cstdio>
 #include <ctime>
 #include <memory>
+#include <thread>
 
 #include "admin/sd_notify.h"
 #include "base/log.h"
+#include "base/thread_annotations.h"
 #include "server/node.h"
 
 namespace dunlin {
 namespace {
 
 constexpr Milliseconds kLook{50};
+constexpr Milliseconds kLeastForShutDown{2'000};  // when the phases before have used up shutdown.timeout-ms
 constexpr Milliseconds kTellWaiting{5'000};
 
 // The signals of the process, taken one by one by the main thread instead of by handlers.
@@ -24,6 +27,12 @@ class Signals {
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
   }
+  // While nobody takes signals: one more ends the process at once.
+  void end_at_once() const {
+    for (const int signal : {SIGTERM, SIGINT}) std::signal(signal, [](int) { std::_Exit(1); });
+    pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
+  }
+  void take_again() const { pthread_sigmask(SIG_BLOCK, &set_, nullptr); }
   // The next signal, or 0 after `wait`.
   int next(Milliseconds wait) const {
     const timespec time{.tv_sec = wait.count() / 1000, .tv_nsec = wait.count() % 1000 * 1'000'000};
@@ -49,7 +58,7 @@ void reload_now(Node& node, Config& running, const std::function<Result<LoadedCo
     const ConfigChanges changes = compare_configs(running, loaded->config);
     for (const std::string& key : changes.need_restart) log_warn("server", "this key changes only at a restart", {{"key", key}});
     log_info("server", "configuration reloaded", {{"changed", changes.reloadable.size()}});
-    running = std::move(loaded->config);
+    running = node.config();
     node.metrics().config_reloads_total.add();
   } else {
     log_error("server", "reload failed, the running configuration stays", {{"error", applied.error().to_string()}});
@@ -66,6 +75,37 @@ bool wait_until(const Signals& signals, MonotonicTime deadline, Done&& done) {
   }
   return true;
 }
+
+// Ends the process if it is not destroyed in time: what a stop waits for may be a disk that never answers.
+class Watchdog {
+ public:
+  explicit Watchdog(Milliseconds patience) : thread_([this, patience] { watch(patience); }) {}
+  ~Watchdog() {
+    {
+      MutexLock lock(mutex_);
+      over_ = true;
+      changed_.notify_all();
+    }
+    thread_.join();
+  }
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+ private:
+  void watch(Milliseconds patience) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    MutexLock lock(mutex_);
+    while (!over_ && std::chrono::steady_clock::now() < end) changed_.wait_for(mutex_, kLook);
+    if (over_) return;
+    log_error("server", "the store or a worker does not end within shutdown.timeout-ms: ending without them");
+    std::_Exit(1);
+  }
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool over_ GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
 
 // False: interrupted. The phases and their numbers are those of dunlin_stop_phase.
 bool stop_in_phases(Node& node, const ShutdownConfig& shutdown, const Signals& signals) {
@@ -87,6 +127,9 @@ bool stop_in_phases(Node& node, const ShutdownConfig& shutdown, const Signals& s
   log_info("server", "stopping: closing clients", {{"connections", node.connections()}, {"per_second", shutdown.clients_per_s}});
   node.close_clients();
   if (!wait_until(signals, last, [&] { return node.connections() == 0; })) return false;
+  const auto left = std::chrono::duration_cast<Milliseconds>(last - std::chrono::steady_clock::now());
+  const Watchdog watchdog(std::max(left, kLeastForShutDown));
+  signals.end_at_once();
   node.shut_down();
   log_info("server", "stopped", {{"connections_left", node.connections()}});
   return true;
@@ -98,10 +141,12 @@ int failed(const Error& error) {
 }
 
 // Until every health check is green. False: a signal came first.
-bool wait_ready(const Node& node, const Signals& signals) {
+bool wait_ready(const Node& node, const Signals& signals, bool& reload_asked) {
   auto tell = std::chrono::steady_clock::now() + kTellWaiting;
   while (!node.ready()) {
-    if (ends(signals.next(Milliseconds(5)))) return false;
+    const int signal = signals.next(Milliseconds(5));
+    if (ends(signal)) return false;
+    reload_asked = reload_asked || signal == SIGHUP;
     if (std::chrono::steady_clock::now() < tell) continue;
     log_warn("server", "not ready yet", {{"because", node.not_ready_because()}});
     tell += kTellWaiting;
@@ -114,15 +159,19 @@ bool wait_ready(const Node& node, const Signals& signals) {
 int run_server(const LoadedConfig& config, std::function<Result<LoadedConfig>()> reload) {
   const Signals signals;
   for (const std::string& warning : config.warnings) log_warn("config", warning);
+  signals.end_at_once();  // a recovery may take long
   auto started = Node::start(config.config);
+  signals.take_again();
   if (!started.ok()) return failed(started.error());
   Node& node = **started;
   Config running = config.config;
-  if (!wait_ready(node, signals)) return 1;
+  bool reload_asked = false;
+  if (!wait_ready(node, signals, reload_asked)) return 1;
   std::printf("%s\n", node.ready_line().c_str());
   std::fflush(stdout);
   sd_notify("READY=1");
   log_info("server", "ready");
+  if (reload_asked) reload_now(node, running, reload);
 
   for (;;) {
     const int signal = signals.next(Milliseconds(1000));

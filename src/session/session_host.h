@@ -48,8 +48,10 @@ struct SessionFaults {
 // The paths that cross, and who wins:
 //  - A device connects again: the newer session is registered first, asks each older one to leave (evict) and waits. The older one stops
 //    reading, waits until its last send is settled, is closed with Replaced, and its end hands its cursor over.
-//  - A session ends in any way (cut, kick, logout): on_close is the one place that keeps its cursor; once its sends have settled, it is out of
-//    the registry and those who wait for it are told. What still runs for it (coroutines, appends) finds its handle stale and drops its answer.
+//  - A session ends in any way (cut, kick, logout): on_close is the one place that keeps its cursor; once its sends have settled, it is out
+//  of
+//    the registry and those who wait for it are told. What still runs for it (coroutines, appends) finds its handle stale and drops its
+//    answer.
 class SessionHost final : public ConnectionHandler, public TurnHook, public DeliveryReceiver {
  public:
   SessionHost(Worker& worker, ConnectionSet& connections, SessionServices& services, DeliveryMailbox& mailbox,

@@ -37,7 +37,7 @@ struct SessionOptions {
   std::uint32_t default_sync = 20;
   std::uint32_t max_sync = 100;
   std::uint32_t refused_refreshes = 5;  // of one connection; then it is closed
-  std::uint32_t abuse_strikes = 1000;  // refused sends in excess of accepted ones that end a connection
+  std::uint32_t abuse_strikes = 1000;   // refused sends in excess of accepted ones that end a connection
   wire::DecoderLimits decoder;
 
   UserRateRule user_sends;

@@ -7,7 +7,7 @@ import time
 import pytest
 import websockets
 
-from im_client import TcpClient, WsClient, stopped_reader
+from im_client import Refused, TcpClient, WsClient, stopped_reader
 from under_test import SANITIZER
 
 # Loopback is exempt unless a proxy that is trusted names another client: so the tests speak as that proxy.
@@ -82,6 +82,88 @@ async def test_failed_logins_of_one_address_are_limited(server_factory):
             outcomes.append(refused.status_code)
     assert outcomes[0] == "unauthorized" and outcomes[-1] in (503, 429), outcomes
     assert (await status_of(server, "203.0.113.67"))[0] == 101
+
+
+async def test_expired_tokens_do_not_count_as_failed_logins(server_factory):
+    server = server_factory({"limits": {**PROXY, "ip": {"handshakes-per-s": 1000, "auth-failures-per-minute": 5}}})
+    for _ in range(10):
+        client = await WsClient.open(server, extra_headers={"X-Forwarded-For": "203.0.113.66"})
+        reply = await (await client.raw("connect", {"token": server.token("alice", ttl=-3600), "device": "d"}))
+        assert reply["error"]["name"] == "token_expired"
+        client.cut()
+    assert (await status_of(server, "203.0.113.66"))[0] == 101
+
+
+async def test_forwarded_for_with_ports_and_without_an_address(server_factory):
+    server = server_factory({"limits": {**PROXY, "ip": {"connections": 1, "handshakes-per-s": 1000}}})
+    held = await WsClient.open(server, extra_headers={"X-Forwarded-For": "203.0.113.7:5555"})
+    assert (await status_of(server, "203.0.113.7"))[0] in (503, 429)
+    assert (await status_of(server, "[2001:db8::1]:44"))[0] == 101
+    assert (await status_of(server, "garbage"))[0] == 400  # else it would count as the proxy, which is exempt
+    held.cut()
+
+
+async def test_proxy_protocol_names_the_client_on_both_ports(server_factory):
+    server = server_factory({"limits": {**PROXY, "ip": {"connections": 1, "handshakes-per-s": 1000}}, "tcpsocket": {"proxy-protocol": True}, "websocket": {"proxy-protocol": True}})
+
+    async def open_tcp(client):
+        reader, writer = await asyncio.open_connection(*server.tcp_address)
+        writer.write(f"PROXY TCP4 {client} 127.0.0.1 999 1\r\n".encode())
+        writer.write(json.dumps({"id": 1, "connect": {"token": server.token("alice"), "device": client}}).encode() + b"\n")
+        try:
+            return await reader.readline(), writer
+        except ConnectionError:
+            return b"", writer
+
+    first, held = await open_tcp("203.0.113.7")
+    assert b'"connect"' in first
+    assert (await open_tcp("203.0.113.7"))[0] == b""
+    other, writer = await open_tcp("203.0.113.8")
+    assert b'"connect"' in other
+    host, port = server.ws.rsplit(":", 1)
+    reader, upgrade = await asyncio.open_connection(host, int(port))
+    upgrade.write(b"PROXY TCP4 203.0.113.9 127.0.0.1 999 1\r\nGET /im HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                  b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    assert b"101" in await reader.readline()
+    for one in (held, writer, upgrade):
+        one.close()
+
+
+async def test_bad_refreshes_end_the_session(server):
+    client = await login(server, "alice")
+    for _ in range(5):
+        with pytest.raises(Refused):
+            await client.request("refresh", {"token": "x"})
+    await asyncio.wait_for(client.closed.wait(), 10)
+    assert client.kick["name"] == "unauthorized"
+
+
+async def test_typing_is_limited_also_when_it_alternates(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob")
+    for i in range(100):
+        await alice.request("typing", {"to": "bob", "active": i % 2 == 0})
+    await alice.send("bob", "end", "e1")
+    await bob.push("message")
+    assert 2 <= sum("typing" in packet for packet in bob.seen) <= 40
+
+
+async def test_devices_of_a_user_are_limited_as_configured(server_factory):
+    server = server_factory({"session": {"max-devices": 2}})
+    for device in ("a", "b"):
+        await login(server, "alice", device)
+    with pytest.raises(Refused) as refused:
+        await login(server, "alice", "c")
+    assert refused.value.name == "device_limit"
+
+
+async def test_history_can_be_switched_off(server_factory):
+    server = server_factory({"message": {"history": {"enable": False}}})
+    alice, bob = await login(server, "alice"), await login(server, "bob")
+    await alice.send("bob", "hi", "x1")
+    assert (await bob.push("message"))["seq"] == 1
+    with pytest.raises(Refused) as refused:
+        await bob.request("history", {"with": "alice"})
+    assert refused.value.name == "forbidden"
 
 
 async def test_observe_mode_counts_and_lets_pass(server_factory):

@@ -88,6 +88,69 @@ async def test_second_signal_ends_at_once(server_factory):
     await asyncio.to_thread(server.wait, 5)
 
 
+async def freeze_store(server):
+    server.config["debug"]["unsafe-faults"]["store-delay-ms"] = 25000
+    server.reload()
+    deadline = time.monotonic() + 10
+    while server.metric("dunlin_config_reloads_total") < 1:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def test_second_signal_ends_a_stop_that_waits_for_the_store(server_factory):
+    server = server_factory({"debug": {"unsafe-faults": {"store-delay-ms": 0}}, "shutdown": {"timeout-ms": 60000, "flush-ms": 100}})
+    server.clean = False
+    alice = await login(server, "alice")
+    await freeze_store(server)
+    await alice.raw("send", {"to": "bob", "client_msg_id": "x1", "body": 1})
+    await asyncio.sleep(0.2)
+    server.process.send_signal(signal.SIGTERM)
+    await asyncio.sleep(4)
+    assert server.process.poll() is None
+    server.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.wait, 5) == 1
+
+
+async def test_stop_is_bounded_when_the_store_does_not_answer(server_factory):
+    server = server_factory({"debug": {"unsafe-faults": {"store-delay-ms": 0}}, "shutdown": {"timeout-ms": 3000, "flush-ms": 100}})
+    server.clean = False
+    alice = await login(server, "alice")
+    await freeze_store(server)
+    await alice.raw("send", {"to": "bob", "client_msg_id": "x1", "body": 1})
+    await asyncio.sleep(0.2)
+    server.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.wait, 10) == 1
+    assert "within shutdown.timeout-ms" in server.log
+
+
+async def test_half_closed_tcp_peer_gets_its_answers(server):
+    reader, writer = await asyncio.open_connection(*server.tcp_address)
+    writer.write(json.dumps({"id": 1, "connect": {"token": server.token("alice"), "device": "d1"}}).encode() + b"\n"
+                 + json.dumps({"id": 2, "send": {"to": "bob", "client_msg_id": "x1", "body": 1}}).encode() + b"\n")
+    writer.write_eof()
+    packets = [json.loads(line) for line in (await asyncio.wait_for(reader.read(), 10)).splitlines()]
+    assert {packet.get("id") for packet in packets} >= {1, 2}, packets
+    assert next(packet for packet in packets if packet.get("id") == 2)["send"]["seq"] == 1
+    writer.close()
+
+
+async def test_reload_leaves_keys_that_need_a_restart_alone(server_factory):
+    server = server_factory({"session": {"heartbeat-interval-ms": 30000}})
+    alice = await login(server, "alice")
+    server.config["session"]["heartbeat-interval-ms"] = 50
+    server.reload()
+    deadline = time.monotonic() + 10
+    while server.metric("dunlin_config_reloads_total") < 1:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert "session.heartbeat-interval-ms" in server.log
+    assert (await alice.ping()) is not None
+    await asyncio.sleep(0.5)
+    bob = await login(server, "bob")
+    assert bob.hello["heartbeat_interval_ms"] == 30000
+    assert (await alice.ping()) is not None
+
+
 # -- health
 
 

@@ -149,7 +149,7 @@ Task<Result<std::size_t>> CursorKeeper::save() {
 
 void CursorKeeper::tell_saved() {
   if (saves_ > 0) return;
-  for (auto& waiting : std::exchange(save_ended_, {})) waiting.complete({});
+  for (auto& waiting : std::exchange(save_ended_, {})) waiting.complete(std::monostate{});
 }
 
 Task<void> CursorKeeper::forget(UserId user, DeviceId device) {

@@ -66,7 +66,8 @@ class CursorKeeper {
 
   // Rules, in order:
   //  1. a token of another epoch, or beyond the store's newest record: Reset
-  //  2. a token with an acked position, minted within forget_after (60 days): delivery begins at it, below or above any cursor, and no row is read
+  //  2. a token with an acked position, minted within forget_after (60 days): delivery begins at it, below or above any cursor, and no row
+  //  is read
   //  3. inherited cursor; 4. stored cursor (of another epoch, or not seen for 60 days: Reset); an older token wins over it
   //  5. unknown device: with a token, valid or not: Reset; else where the user's farthest device is, 0 when he has none
   // Fails with DeviceLimit, or with what a store failed with.
@@ -91,7 +92,7 @@ class CursorKeeper {
   const Clock& clock_;
   const DeviceRules rules_;
   std::vector<StateStore::CursorWrite> kept_;
-  int saves_ = 0;                                    // under way
+  int saves_ = 0;                                      // under way
   std::vector<Completer<std::monostate>> save_ended_;  // who waits for the end of the last of them
 };
 

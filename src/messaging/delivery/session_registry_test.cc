@@ -122,5 +122,18 @@ TEST(SessionRegistryTest, ManyThreadsAddTellAndRemove) {
   EXPECT_EQ(registry.users(), 0U);
 }
 
+TEST(SessionRegistryTest, AUserIsFullAtItsBoundAndNotBefore) {
+  SessionRegistry registry;
+  EXPECT_FALSE(registry.full("alice"));
+  for (std::size_t i = 0; i < SessionRegistry::kMaxSessions; ++i) {
+    ASSERT_FALSE(registry.full("alice"));
+    registry.add("alice", "d" + std::to_string(i), i + 1);
+  }
+  EXPECT_TRUE(registry.full("alice"));
+  EXPECT_FALSE(registry.full("bob"));
+  EXPECT_TRUE(registry.remove("alice", 1));
+  EXPECT_FALSE(registry.full("alice"));
+}
+
 }  // namespace
 }  // namespace dunlin

@@ -62,6 +62,23 @@ TEST_F(CursorKeeperTest, AUserWhoNeverConnectedGetsWhatWasWrittenToHimBefore) {
   EXPECT_EQ(rows(), 1U) << "the device is known from now on";
 }
 
+TEST_F(CursorKeeperTest, WhatWasKeptOfAForgottenDeviceIsNotWritten) {
+  keeper_.keep({UserId("bob"), DeviceId("phone"), {store_.epoch(), LogPosition(0), {}, clock_.wall()}});
+  keeper_.keep({UserId("bob"), DeviceId("laptop"), {store_.epoch(), LogPosition(0), {}, clock_.wall()}});
+  block_on(keeper_.forget(UserId("bob"), DeviceId("phone")));
+  EXPECT_EQ(keeper_.kept(), 1U);
+  EXPECT_TRUE(block_on(keeper_.save()).ok());
+  EXPECT_EQ(rows(), 1U);
+}
+
+TEST_F(CursorKeeperTest, TheRulesAboutDevicesAreThoseItWasGiven) {
+  CursorKeeper strict(store_, state_, clock_, {.max_devices = 1, .forget_after = std::chrono::hours(24)});
+  EXPECT_TRUE(block_on(strict.attach(device("phone"))).ok());
+  EXPECT_EQ(block_on(strict.attach(device("laptop"))).error().code(), ErrorCode::DeviceLimit);
+  clock_.advance(std::chrono::hours(25));
+  EXPECT_TRUE(block_on(strict.attach(device("laptop"))).ok()) << "the idle one is forgotten";
+}
+
 TEST_F(CursorKeeperTest, ANewDeviceStartsWhereTheFarthestDeviceIs) {
   send(9);
   save("phone", 3);
@@ -136,7 +153,7 @@ TEST_F(CursorKeeperTest, AnUnknownDeviceWithATokenIsReset) {
 }
 
 TEST_F(CursorKeeperTest, The33rdDeviceIsRefusedUntilOneHasBeenIdleFor60Days) {
-  for (std::size_t i = 0; i < CursorKeeper::kMaxDevices; ++i) attach(device("d" + std::to_string(i)));
+  for (std::size_t i = 0; i < DeviceRules{}.max_devices; ++i) attach(device("d" + std::to_string(i)));
   const auto refused = try_attach(device("one more"));
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::DeviceLimit);
@@ -145,7 +162,7 @@ TEST_F(CursorKeeperTest, The33rdDeviceIsRefusedUntilOneHasBeenIdleFor60Days) {
   for (int i = 1; i < 32; ++i) save("d" + std::to_string(i), 0);
   clock_.advance(std::chrono::hours(24 * 2));
   EXPECT_TRUE(try_attach(device("one more")).ok());
-  EXPECT_EQ(rows(), CursorKeeper::kMaxDevices);
+  EXPECT_EQ(rows(), DeviceRules{}.max_devices);
 }
 
 TEST_F(CursorKeeperTest, NamesWhatRetentionHasTaken) {

@@ -1,0 +1,71 @@
+#include "session/delivery_mailbox.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+
+namespace dunlin {
+namespace {
+
+class CountingReceiver final : public DeliveryReceiver {
+ public:
+  void receive(DeliveryBatch& batch) override {
+    ++batches;
+    signals += batch.signals.size();
+    probes += batch.probe ? 1 : 0;
+  }
+  void hints_were_lost() override { ++losses; }
+
+  std::size_t batches = 0;
+  std::size_t signals = 0;
+  std::size_t probes = 0;
+  std::size_t losses = 0;
+};
+
+class DeliveryMailboxTest : public testing::Test {
+ protected:
+  DeliveryMailboxTest() { mailbox_.set_receiver(&receiver_); }
+
+  static DeliveryBatch transient(std::size_t body_bytes) {
+    DeliveryBatch batch;
+    batch.signals.push_back(
+        {1, std::make_shared<const Signal>(TransientSignal{ConversationId("c"), UserId("u"), "id", "text", std::string(body_bytes, 'x')})});
+    return batch;
+  }
+
+  ManualClock clock_;
+  Worker worker_{0, clock_};
+  metrics::Counter dropped_;
+  DeliveryMailbox mailbox_{worker_, 100'000, dropped_};
+  CountingReceiver receiver_;
+};
+
+TEST_F(DeliveryMailboxTest, BodiesOfTransientMessagesCountAgainstItsBound) {
+  std::size_t kept = 0;
+  for (int i = 0; i < 100; ++i) kept += mailbox_.post(transient(20'000)) ? 1 : 0;
+  EXPECT_LE(kept, 6U);
+  mailbox_.drain();
+  EXPECT_EQ(receiver_.signals, kept);
+}
+
+TEST_F(DeliveryMailboxTest, WhatIsDroppedLeavesNothingBehind) {
+  for (int i = 0; i < 100; ++i) static_cast<void>(mailbox_.post(transient(200'000)));
+  mailbox_.drain();
+  EXPECT_EQ(receiver_.batches, 1U);
+}
+
+TEST_F(DeliveryMailboxTest, AProbeArrivesThroughAFullMailboxAndOnlyAProbeCountsAsOne) {
+  ASSERT_TRUE(mailbox_.post(transient(200'000)));
+  ASSERT_FALSE(mailbox_.post(transient(1)));
+  DeliveryBatch ask;
+  ask.probe = true;
+  EXPECT_TRUE(mailbox_.post(std::move(ask)));
+  mailbox_.drain();
+  EXPECT_EQ(receiver_.probes, 1U);
+}
+
+}  // namespace
+}  // namespace dunlin
