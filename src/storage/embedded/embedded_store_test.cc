@@ -226,9 +226,17 @@ TEST_F(EmbeddedStoreTest, ARestoreThatWasCutShortIsNotTakenForAWholeFolder) {
   send("ben", "m1");
   store_.reset();
   ASSERT_TRUE(backup_offline(folder_ + "/data", folder_ + "/backup").ok());
-  fs::create_symlink("/proc/self/mem", folder_ + "/backup/log/unreadable");
-  ASSERT_FALSE(restore(folder_ + "/backup", folder_ + "/restored").ok());
-  EXPECT_FALSE(fs::exists(folder_ + "/restored/meta"));
+  // Several names, since the order in which a folder is copied depends on them.
+  for (int i = 0; i < 16; ++i) {
+    const std::string unreadable = folder_ + "/backup/unreadable-" + std::to_string(i);
+    fs::create_symlink("/proc/self/mem", unreadable);
+    fs::rename(folder_ + "/backup/meta", folder_ + "/backup/meta.moved");
+    fs::rename(folder_ + "/backup/meta.moved", folder_ + "/backup/meta");
+    fs::remove_all(folder_ + "/restored");
+    ASSERT_FALSE(restore(folder_ + "/backup", folder_ + "/restored").ok());
+    EXPECT_FALSE(fs::exists(folder_ + "/restored/meta"));
+    fs::remove(unreadable);
+  }
   fs::create_directories(folder_ + "/restored/state");
   std::ofstream(folder_ + "/restored/state/CURRENT") << "x";
   EXPECT_FALSE(EmbeddedStore::open(options("restored")).ok());

@@ -197,7 +197,10 @@ bool Committer::answer_duplicate(Pending& pending) {
 }
 
 void Committer::duplicate(Pending& pending, const DedupEntry& original, LogPosition position, bool in_batch) {
-  if (original.body_digest != pending.dedup.body_digest) return refuse(pending, ErrorCode::ClientMsgIdConflict);
+  if (original.body_digest != pending.dedup.body_digest) {
+    answer(pending, in_batch).refused = ErrorCode::ClientMsgIdConflict;  // with a record of the batch: if that fails, with nothing
+    return;
+  }
   // What history holds is synced (position 0 here).
   const bool synced = !in_batch && position <= writer_.synced_through();
   if (!synced && pending.request.durability == Durability::Fsync) batch_sync_ = true;

@@ -319,5 +319,24 @@ TEST_F(CommitterTest, ADirtyFileThatCannotBeWrittenIsRemoved) {
   EXPECT_TRUE(files_.content("data/log/" + slot->name).empty());
 }
 
+TEST_F(CommitterTest, AConflictWithARecordOfAFailedBatchIsTemporaryToo) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  const auto two = [&] {
+    std::vector<AppendRequest> requests;
+    requests.push_back(store.request(session, "ann", "ben", "m", "\"one\""));
+    requests.push_back(store.request(session, "ann", "ben", "m", "\"other\""));
+    return store.commit(std::move(requests));
+  };
+  files_.fail(Call::Sync, 0, ErrorCode::Io, 3);
+  const auto failed = two();
+  EXPECT_EQ(failed[0].refused, ErrorCode::StoreUnavailable);
+  ASSERT_TRUE(failed[1].refused);
+  EXPECT_NE(failed[1].refused, ErrorCode::ClientMsgIdConflict);
+  const auto good = two();
+  EXPECT_FALSE(good[0].refused);
+  EXPECT_EQ(good[1].refused, ErrorCode::ClientMsgIdConflict);
+}
+
 }  // namespace
 }  // namespace dunlin::embedded
