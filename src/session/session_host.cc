@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/log.h"
 #include "codec/ws_frame.h"
 #include "runtime/spawn.h"
 #include "session/every.h"
@@ -267,62 +266,6 @@ void SessionHost::note_changed(Session& session) {
   if (session.changed || !session.attached) return;
   session.changed = true;
   changed_.push_back(session.handle());
-}
-
-void SessionHost::save_cursors() {
-  changed_before_.swap(changed_);
-  for (const ConnectionHandle handle : changed_before_) {
-    Session* session = find(handle);
-    if (session == nullptr || !session->attached) continue;
-    session->changed = false;
-    keep_cursor(*session);
-    if (!session->delivery->caught_up()) note_changed(*session);
-  }
-  changed_before_.clear();
-  if (cursors_.kept() == 0) return;
-  if (saving_) {
-    save_at_end_of_turn_ = true;
-  } else {
-    spawn(save_now());
-  }
-}
-
-void SessionHost::keep_cursor(Session& session) {
-  if (!session.delivery->changed()) return;
-  DeviceCursor cursor = session.delivery->cursor();
-  cursor.last_seen = wall();
-  cursors_.keep({session.user_id, session.device, std::move(cursor)});
-}
-
-Task<void> SessionHost::save_now() {
-  saving_ = true;
-  save_at_end_of_turn_ = false;
-  std::vector<Detached> covered = std::exchange(detached_, {});
-  const auto saved = co_await cursors_.save();
-  if (saved.ok()) {
-    for (const Detached& end : covered) services_.detached.stored(end.user.view(), end.device.view(), end.number);
-  } else {
-    detached_.insert(detached_.end(), covered.begin(), covered.end());
-    log_warn("session", "cursors could not be saved, the next save tries again", {{"error", saved.error().to_string()}});
-  }
-  // What was kept meanwhile and asks for it goes at once: at a stop there may be no next turn.
-  if (saved.ok() && save_at_end_of_turn_ && cursors_.kept() > 0) co_return co_await save_now();
-  saving_ = false;
-}
-
-// The session's last cursor is written at once, with those of all that end in this turn; until it is, the device finds it in `detached`.
-void SessionHost::detach(Session& session) {
-  if (!session.delivery->changed()) return;
-  DeviceCursor cursor = session.delivery->cursor();
-  cursor.last_seen = wall();
-  const std::uint64_t number = services_.detached.put(session.user_id.view(), session.device.view(), cursor);
-  if (number != 0) detached_.push_back({session.user_id, session.device, number});
-  cursors_.keep({session.user_id, session.device, std::move(cursor)});
-  save_at_end_of_turn_ = true;
-}
-
-void SessionHost::save_soon() {
-  on_worker([this] { save_cursors(); });
 }
 
 }  // namespace dunlin
