@@ -1,20 +1,22 @@
 #include "server/server.h"
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "admin/sd_notify.h"
 #include "base/log.h"
-#include "base/thread_annotations.h"
 #include "server/node.h"
 
 namespace dunlin {
 namespace {
 
 constexpr Milliseconds kLook{50};
+constexpr Milliseconds kWatch{10};
 constexpr Milliseconds kLeastForShutDown{2'000};  // when the phases before have used up shutdown.timeout-ms
 constexpr Milliseconds kTellWaiting{5'000};
 
@@ -27,12 +29,6 @@ class Signals {
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
   }
-  // While nobody takes signals: one more ends the process at once.
-  void end_at_once() const {
-    for (const int signal : {SIGTERM, SIGINT}) std::signal(signal, [](int) { std::_Exit(1); });
-    pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
-  }
-  void take_again() const { pthread_sigmask(SIG_BLOCK, &set_, nullptr); }
   // The next signal, or 0 after `wait`.
   int next(Milliseconds wait) const {
     const timespec time{.tv_sec = wait.count() / 1000, .tv_nsec = wait.count() % 1000 * 1'000'000};
@@ -76,34 +72,37 @@ bool wait_until(const Signals& signals, MonotonicTime deadline, Done&& done) {
   return true;
 }
 
-// Ends the process if it is not destroyed in time: what a stop waits for may be a disk that never answers.
+// While the main thread is busy and takes no signals: ends the process at SIGTERM or SIGINT, and when `patience` is over (what a stop waits
+// for may be a disk that never answers). A thread of its own, since every thread keeps the signals blocked.
 class Watchdog {
  public:
-  explicit Watchdog(Milliseconds patience) : thread_([this, patience] { watch(patience); }) {}
+  explicit Watchdog(std::optional<Milliseconds> patience) : thread_([this, patience] { watch(patience); }) {}
   ~Watchdog() {
-    {
-      MutexLock lock(mutex_);
-      over_ = true;
-      changed_.notify_all();
-    }
+    over_.store(true, std::memory_order_relaxed);
     thread_.join();
   }
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
  private:
-  void watch(Milliseconds patience) {
-    const auto end = std::chrono::steady_clock::now() + patience;
-    MutexLock lock(mutex_);
-    while (!over_ && std::chrono::steady_clock::now() < end) changed_.wait_for(mutex_, kLook);
-    if (over_) return;
-    log_error("server", "the store or a worker does not end within shutdown.timeout-ms: ending without them");
-    std::_Exit(1);
+  void watch(std::optional<Milliseconds> patience) const {
+    const auto start = std::chrono::steady_clock::now();
+    sigset_t ending;
+    sigemptyset(&ending);
+    for (const int signal : {SIGTERM, SIGINT}) sigaddset(&ending, signal);
+    const timespec look{.tv_sec = 0, .tv_nsec = kWatch.count() * 1'000'000};
+    while (!over_.load(std::memory_order_relaxed)) {
+      if (sigtimedwait(&ending, nullptr, &look) > 0) {
+        log_warn("server", "a signal while starting or ending: ending at once");
+        std::_Exit(1);
+      }
+      if (!patience || std::chrono::steady_clock::now() - start < *patience) continue;
+      log_error("server", "the store or a worker does not end within shutdown.timeout-ms: ending without them");
+      std::_Exit(1);
+    }
   }
 
-  Mutex mutex_;
-  CondVar changed_;
-  bool over_ GUARDED_BY(mutex_) = false;
+  std::atomic<bool> over_{false};
   std::thread thread_;
 };
 
@@ -129,7 +128,6 @@ bool stop_in_phases(Node& node, const ShutdownConfig& shutdown, const Signals& s
   if (!wait_until(signals, last, [&] { return node.connections() == 0; })) return false;
   const auto left = std::chrono::duration_cast<Milliseconds>(last - std::chrono::steady_clock::now());
   const Watchdog watchdog(std::max(left, kLeastForShutDown));
-  signals.end_at_once();
   node.shut_down();
   log_info("server", "stopped", {{"connections_left", node.connections()}});
   return true;
@@ -159,9 +157,10 @@ bool wait_ready(const Node& node, const Signals& signals, bool& reload_asked) {
 int run_server(const LoadedConfig& config, std::function<Result<LoadedConfig>()> reload) {
   const Signals signals;
   for (const std::string& warning : config.warnings) log_warn("config", warning);
-  signals.end_at_once();  // a recovery may take long
-  auto started = Node::start(config.config);
-  signals.take_again();
+  auto started = [&] {
+    const Watchdog watchdog(std::nullopt);  // a recovery may take long
+    return Node::start(config.config);
+  }();
   if (!started.ok()) return failed(started.error());
   Node& node = **started;
   Config running = config.config;
