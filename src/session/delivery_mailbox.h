@@ -27,7 +27,7 @@ class DeliveryReceiver {
 class DeliveryMailbox final : public WorkerMailbox, public Inlet {
  public:
   DeliveryMailbox(Worker& worker, std::size_t bound_bytes, metrics::Counter& dropped);
-  ~DeliveryMailbox();
+  ~DeliveryMailbox() override;
   DeliveryMailbox(const DeliveryMailbox&) = delete;
   DeliveryMailbox& operator=(const DeliveryMailbox&) = delete;
 
