@@ -78,12 +78,15 @@ void Damage::rows_lost(const ConversationId& conversation, const SeqGap& seqs) {
 
 void Damage::compaction_failed(const std::string& column, const rocksdb::Status& status) {
   const std::string file = file_in(status.ToString());
-  if (note_file(file.empty() ? column : file)) {
-    log_error("history", "compaction met a damaged file; it is kept out of compaction",
-              {{"family", column}, {"file", file}, {"error", status.ToString()}});
+  bool first = false;
+  {
+    MutexLock lock(mutex_);  // one step: who sees the file counted finds the column in the next ingest
+    failed_columns_.insert(column);
+    first = files_.insert(file.empty() ? column : file).second;
   }
-  MutexLock lock(mutex_);
-  failed_columns_.insert(column);
+  if (!first) return;
+  log_error("history", "compaction met a damaged file; it is kept out of compaction",
+            {{"family", column}, {"file", file}, {"error", status.ToString()}});
 }
 
 void Damage::stopped(const rocksdb::Status& status) {
