@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 UNIT_TIMEOUT_S = 600
 E2E_TIMEOUT_S = 3000
 # Debian's RocksDB is not instrumented, so what runs inside it cannot be judged by ThreadSanitizer.
-TSAN_FILTER = "-History*:*Rocks*:StateStore*:EmbeddedState*:Embedded*:*Embedded*:*/Embedded*"
+TSAN_FILTER = "-History*:*/History*:*Rocks*:StateStore*:EmbeddedState*:Embedded*:*Embedded*:*/Embedded*"
 
 
 class Tally:
