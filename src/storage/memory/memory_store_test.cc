@@ -11,8 +11,9 @@
 namespace dunlin {
 namespace {
 
-class PlainFixture final : public MessageStoreFixture {
+class PlainFixture : public MessageStoreFixture {
  public:
+  explicit PlainFixture(const MemoryStoreOptions& options = {.durability = Durability::Fsync}) : store_(timed(options)) {}
   MessageStore& store() override { return store_; }
   void refuse_appends(bool refuse) override { store_.refuse_appends(refuse); }
   bool trim_through(LogPosition position) override {
@@ -20,22 +21,20 @@ class PlainFixture final : public MessageStoreFixture {
     return true;
   }
 
- private:
-  static MemoryStoreOptions options(const Clock& clock) {
-    MemoryStoreOptions out;
-    out.clock = &clock;
-    out.durability = Durability::Fsync;
-    return out;
+ protected:
+  MemoryStoreOptions timed(MemoryStoreOptions options) const {
+    options.clock = &clock_;
+    return options;
   }
   SystemClock clock_;
-  MemoryMessageStore store_{options(clock_)};
+  MemoryMessageStore store_;
 };
 
 // The same store with delays, so that appends and reads of different conversations overtake each other.
-class DelayedFixture final : public MessageStoreFixture {
+class DelayedFixture final : public PlainFixture {
  public:
   DelayedFixture()
-      : store_(options(clock_)), pump_([this] {
+      : PlainFixture({.seed = 99, .append_delay = Milliseconds(2), .read_delay = Milliseconds(1)}), pump_([this] {
           while (!stop_) {
             if (!store_.pump()) std::this_thread::sleep_for(std::chrono::microseconds(200));
           }
@@ -44,24 +43,8 @@ class DelayedFixture final : public MessageStoreFixture {
     stop_ = true;
     pump_.join();
   }
-  MessageStore& store() override { return store_; }
-  void refuse_appends(bool refuse) override { store_.refuse_appends(refuse); }
-  bool trim_through(LogPosition position) override {
-    store_.trim_through(position);
-    return true;
-  }
 
  private:
-  static MemoryStoreOptions options(const Clock& clock) {
-    MemoryStoreOptions out;
-    out.clock = &clock;
-    out.seed = 99;
-    out.append_delay = Milliseconds(2);
-    out.read_delay = Milliseconds(1);
-    return out;
-  }
-  SystemClock clock_;
-  MemoryMessageStore store_;
   std::atomic<bool> stop_{false};
   std::thread pump_;
 };

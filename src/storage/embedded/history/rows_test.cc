@@ -5,25 +5,10 @@
 #include <string>
 
 #include "storage/embedded/history/bytes.h"
+#include "storage/embedded/worked_bytes.h"
 
 namespace dunlin::embedded {
 namespace {
-
-std::string hex(std::string_view bytes) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string out;
-  for (const char c : bytes) {
-    out.push_back(kDigits[static_cast<unsigned char>(c) >> 4]);
-    out.push_back(kDigits[static_cast<unsigned char>(c) & 15]);
-  }
-  return out;
-}
-
-// The examples are written in groups, as on the page.
-std::string packed(std::string groups) {
-  std::erase(groups, ' ');
-  return groups;
-}
 
 // The worked examples of docs/storage-history.md: a change here is a change of the format.
 MessagePtr example() {
