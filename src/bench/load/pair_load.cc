@@ -121,11 +121,8 @@ void PairLoad::send_next(std::uint32_t index, std::uint64_t due_ns) {
   pair.sent = number;
   ++totals_.sent;
   pair.due_ns[number % kTimes] = due_ns;
-  if (pair.refused == 0) {
-    transmit(index, number);
-  } else {
-    ++pair.refused;  // it would be refused until the one before has been repeated
-  }
+  if (pair.limited) return transmit_more(index);
+  transmit(index, ++pair.transmitted);
 }
 
 void PairLoad::transmit(std::uint32_t index, std::uint64_t number) {
@@ -151,6 +148,7 @@ bool PairLoad::on_client_error(std::uint32_t index, const ScannedPacket& packet)
   Pair& pair = pairs_[index / 2];
   if (packet.id != pair.acked + pair.refused + 1) return false;
   if (pair.refused++ == 0) refused_pairs_.push_back(index / 2);
+  pair.limited = true;
   ++totals_.refused;
   const std::uint64_t pause_ms = as_number(member(packet.content, "retry_after_ms").value_or("")).value_or(0);
   pair.retry_ns = now_ns() + std::max<std::uint64_t>(pause_ms, 10) * 1'000'000;
@@ -162,11 +160,21 @@ void PairLoad::repeat_refused() {
   const std::uint64_t now = now_ns();
   std::erase_if(refused_pairs_, [&](std::uint32_t index) {
     Pair& pair = pairs_[index];
-    if (pair.refused != pair.sent - pair.acked || now < pair.retry_ns || !client(2 * index).connected) return false;
+    if (pair.acked + pair.refused != pair.transmitted || now < pair.retry_ns || !client(2 * index).connected) return false;
     pair.refused = 0;
-    for (std::uint64_t number = pair.acked + 1; number <= pair.sent; ++number) transmit(index, number);
+    pair.transmitted = pair.acked;
+    transmit_more(index);
     return true;
   });
+}
+
+// Behind a refusal a pair has no more than `in_flight` under way until it has caught up, as a client would: all at once would only be
+// refused again.
+void PairLoad::transmit_more(std::uint32_t index) {
+  Pair& pair = pairs_[index];
+  if (pair.refused != 0) return;
+  while (pair.transmitted < pair.sent && pair.transmitted - pair.acked < options_.in_flight) transmit(index, ++pair.transmitted);
+  pair.limited = pair.transmitted < pair.sent;
 }
 
 void PairLoad::on_client_packet(std::uint32_t index, const ScannedPacket& packet) {
@@ -200,6 +208,7 @@ void PairLoad::take_ack(std::uint32_t index, const ScannedPacket& packet) {
   pair.acked = number;
   ++totals_.acked;
   ack_latency_->record(now_ns() - pair.due_ns[number % kTimes]);
+  if (pair.limited) transmit_more(index);
   if (closed_) keep_in_flight(index);
 }
 

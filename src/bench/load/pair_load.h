@@ -62,7 +62,9 @@ class PairLoad final : public Fleet {
     std::uint64_t delivered = 0;  // highest
     std::set<std::uint64_t> missing;
     bool ack_due = false;
-    std::uint64_t refused = 0;  // of those under way
+    std::uint64_t transmitted = 0;  // of those sent; the others wait behind a refusal
+    std::uint64_t refused = 0;      // of those transmitted: the first ones behind `acked`
+    bool limited = false;           // something was refused and it has not caught up yet
     std::uint64_t retry_ns = 0;
     std::vector<std::uint64_t> due_ns;  // by number modulo its size
   };
@@ -72,6 +74,7 @@ class PairLoad final : public Fleet {
   bool on_client_error(std::uint32_t index, const ScannedPacket& packet) override;
   void repeat_refused();
   void transmit(std::uint32_t pair, std::uint64_t number);
+  void transmit_more(std::uint32_t pair);
   void take_ack(std::uint32_t pair, const ScannedPacket& packet);
   void take_message(std::uint32_t pair, std::string_view message);
   void count_delivery(Pair& pair, std::uint64_t seq);

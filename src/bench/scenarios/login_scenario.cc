@@ -146,6 +146,7 @@ Status run_login(const BenchOptions& options, Report& report) {
     }
     TRY(peers.send_all(seconds(60)));
     sender_loop.run_for(seconds(1), [] { return false; });
+    progress("login", fmt::format("round {} begins", round + 1));
     const double cpu_before = server.cpu_seconds();
     const auto start = SteadyClock::now();
     TRY(fleet.log_in_all(kBehind, kMissed, 2, seconds(60)));
