@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <optional>
@@ -110,6 +111,7 @@ struct ControlSocket::Impl {
   Descriptor listener;
   Descriptor stop_event;
   std::map<std::string, Handler> handlers;
+  std::atomic<bool> stopping{false};
   std::thread thread;
 
   void run() {
@@ -131,8 +133,9 @@ struct ControlSocket::Impl {
     Status status = Error(ErrorCode::UnknownCommand, "unknown control command");
     if (handler != handlers.end()) {
       log_info("control", "request", {{"command", handler->first}});
-      const Progress progress = [fd](std::uint64_t done, std::uint64_t total) {
-        return write_line(fd, "progress " + std::to_string(done) + " " + std::to_string(total));
+      const Progress progress = [this, fd](std::uint64_t done, std::uint64_t total) {
+        return !stopping.load(std::memory_order_relaxed) &&
+               write_line(fd, "progress " + std::to_string(done) + " " + std::to_string(total));
       };
       status = handler->second(line->substr(std::min(space + 1, line->size())), progress);
     }
@@ -165,6 +168,7 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::open(const std::string& fo
 ControlSocket::ControlSocket(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 ControlSocket::~ControlSocket() {
+  impl_->stopping.store(true, std::memory_order_relaxed);
   ::eventfd_write(impl_->stop_event.get(), 1);
   impl_->thread.join();
   ::unlink(impl_->address.name.sun_path);

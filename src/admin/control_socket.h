@@ -16,10 +16,10 @@ namespace dunlin {
 //
 // One line in: `COMMAND ARGUMENT`, at most 4 KiB, within 5 s. Lines out: any number of `progress DONE TOTAL` (bytes), then `ok` or
 // `error TEXT`. One request a connection, one connection at a time; handlers run on the socket's own thread and may block.
-// Owner: the composition root. The destructor refuses new requests and waits for the running one.
+// Owner: the composition root. The destructor refuses new requests, tells the running one by its progress, and waits for it.
 class ControlSocket {
  public:
-  // False when the client has gone.
+  // False when the client has gone or the socket is being closed: the handler should give up.
   using Progress = std::function<bool(std::uint64_t done, std::uint64_t total)>;
   using Handler = std::function<Status(const std::string& argument, const Progress& progress)>;
 

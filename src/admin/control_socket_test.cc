@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace dunlin {
@@ -62,6 +64,23 @@ TEST_F(ControlSocketTest, IsPrivateAndGoneWithItsServer) {
   const Status status = control_request(folder_.string(), "x", "", Milliseconds(1000), nullptr);
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().code(), ErrorCode::NotFound);
+}
+
+TEST_F(ControlSocketTest, RequestThatAsksWhetherToGoOnEndsWhenTheSocketIsClosed) {
+  std::atomic<bool> begun{false};
+  std::atomic<bool> gave_up{false};
+  auto socket = serve({{"copy", [&](const std::string&, const ControlSocket::Progress& progress) -> Status {
+                          while (progress(1, 2)) begun = true;
+                          gave_up = true;
+                          return Error(ErrorCode::StoreUnavailable, "given up");
+                        }}});
+  Status told;
+  std::thread client([&] { told = control_request(folder_.string(), "copy", "", Milliseconds(5000), nullptr); });
+  while (!begun) std::this_thread::yield();
+  socket.reset();
+  client.join();
+  EXPECT_TRUE(gave_up);
+  EXPECT_FALSE(told.ok());
 }
 
 }  // namespace

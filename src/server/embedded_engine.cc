@@ -54,7 +54,7 @@ class EmbeddedEngine final : public Engine {
   }
 
   Status backup(const std::string& folder, const std::function<bool(std::uint64_t, std::uint64_t)>& progress) override {
-    return store_->backup_to(folder, [&](const EmbeddedStore::BackupProgress& at) { progress(at.done_bytes, at.total_bytes); });
+    return store_->backup_to(folder, [&](const EmbeddedStore::BackupProgress& at) { return progress(at.done_bytes, at.total_bytes); });
   }
 
   Result<SipKey> token_key() override {

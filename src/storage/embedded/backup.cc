@@ -18,7 +18,7 @@ Status make_empty(FileSystem& files, const std::string& folder) {
 
 }  // namespace
 
-Status StoreParts::backup_to(const std::string& folder, const std::function<void(const BackupProgress&)>& progress) {
+Status StoreParts::backup_to(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress) {
   const std::lock_guard one_at_a_time(backup_mutex_);
   if (closing_.load(std::memory_order_acquire)) return Error(ErrorCode::StoreUnavailable, "the store is closing");
   TRY(make_empty(*files_, folder));
@@ -37,7 +37,7 @@ Status StoreParts::backup_to(const std::string& folder, const std::function<void
   return done;
 }
 
-Status StoreParts::copy_log(const std::string& folder, const std::function<void(const BackupProgress&)>& progress) {
+Status StoreParts::copy_log(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress) {
   struct Piece {
     std::string file;
     std::uint64_t bytes;
@@ -72,7 +72,7 @@ Status StoreParts::copy_log(const std::string& folder, const std::function<void(
       TRY(to->write(at, chunk));
       at += chunk.size();
       told.done_bytes += chunk.size();
-      if (progress) progress(told);
+      if (progress && !progress(told)) return Error(ErrorCode::StoreUnavailable, "the backup was given up before its end");
     }
     TRY(to->sync_data());
   }

@@ -85,12 +85,13 @@ class EmbeddedStore : public MessageStore {
   // Seals the segment that is being written, if it holds anything, and waits until all before is in history or the deadline passes.
   virtual Status flush_to_history(std::chrono::milliseconds deadline) = 0;
 
-  // A copy into an empty or missing folder, while the store serves. Blocks: call it from a thread that may.
+  // A copy into an empty or missing folder, while the store serves. Blocks: call it from a thread that may. `progress` saying false ends
+  // it; what was copied until then is no backup.
   struct BackupProgress {
     std::uint64_t done_bytes = 0;
     std::uint64_t total_bytes = 0;
   };
-  virtual Status backup_to(const std::string& folder, const std::function<void(const BackupProgress&)>& progress) = 0;
+  virtual Status backup_to(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress) = 0;
 };
 
 }  // namespace dunlin::embedded

@@ -149,7 +149,10 @@ TEST_F(EmbeddedStoreTest, BackupOfARunningStoreIsRestoredUnderANewEpoch) {
   for (int i = 10; i < 15; ++i) send("ben", "m" + std::to_string(i));
   const Epoch epoch = store_->epoch();
   std::uint64_t told = 0;
-  const auto backed = store_->backup_to(folder_ + "/backup", [&](const auto& progress) { told = progress.done_bytes; });
+  const auto backed = store_->backup_to(folder_ + "/backup", [&](const auto& progress) {
+    told = progress.done_bytes;
+    return true;
+  });
   ASSERT_TRUE(backed.ok()) << backed.error().to_string();
   EXPECT_GT(told, 0U);
   EXPECT_FALSE(store_->backup_to(folder_ + "/backup", nullptr).ok()) << "never over existing data";
@@ -162,6 +165,14 @@ TEST_F(EmbeddedStoreTest, BackupOfARunningStoreIsRestoredUnderANewEpoch) {
   EXPECT_NE(store_->epoch(), epoch);
   EXPECT_EQ(stored("ben"), 15U);
   EXPECT_EQ(send("ben", "next").seq, MessageSeq(16));
+}
+
+TEST_F(EmbeddedStoreTest, BackupThatIsGivenUpIsNoBackup) {
+  open(options("data"));
+  send("ben", "m");
+  EXPECT_FALSE(store_->backup_to(folder_ + "/half", [](const auto&) { return false; }).ok());
+  EXPECT_FALSE(restore(folder_ + "/half", folder_ + "/restored").ok());
+  EXPECT_TRUE(store_->backup_to(folder_ + "/whole", nullptr).ok());
 }
 
 TEST_F(EmbeddedStoreTest, VerifyCountsRecordsAndNamesDamage) {

@@ -51,14 +51,14 @@ class StoreParts final : public EmbeddedStore {
   History::Stats history_stats() const override { return history_->stats(); }
   StateStore& state() override { return *state_; }
   Status flush_to_history(std::chrono::milliseconds deadline) override;
-  Status backup_to(const std::string& folder, const std::function<void(const BackupProgress&)>& progress) override;
+  Status backup_to(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress) override;
 
  private:
   Status open_meta();
   Status open_history();
   Status recover();
   void start_threads();
-  Status copy_log(const std::string& folder, const std::function<void(const BackupProgress&)>& progress);
+  Status copy_log(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress);
   void wait_for_reads();
   // Runs `fn` (returning Result<T>) on the offload pool, counted so that close() can wait for it. Not a coroutine itself: gcc 12 destroys
   // twice what a closure captured when it is a temporary inside a co_await.
