@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <fstream>
 
+#include "base/log.h"
 #include "server/secret_file.h"
 
 namespace dunlin {
@@ -69,6 +70,14 @@ Result<AuthKeys> read_auth_keys(const Config& config) {
     keys.specs.push_back(std::move(spec));
   }
   return keys;
+}
+
+Result<std::shared_ptr<const auth::KeySet>> load_key_set(const Config& config) {
+  TRY_ASSIGN(const AuthKeys keys, read_auth_keys(config));
+  if (keys.generated_now) {
+    log_info("auth", "no key is configured: a secret was generated; `dunlin token USER` signs with it", {{"file", keys.generated_file}});
+  }
+  return auth::KeySet::create(keys.specs);
 }
 
 auth::AuthOptions auth_options(const Config& config) {

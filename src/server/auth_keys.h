@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct AuthKeys {
 // Reads the key files of `auth.keys`. Without a configured key the secret in <store.path>/auth.secret is used; when that does not exist it
 // is made (32 random bytes as hex, mode 0600, the folder too). Config error that names key and file when one cannot be read.
 Result<AuthKeys> read_auth_keys(const Config& config);
+
+// The keys of read_auth_keys(), ready to verify with; says in the log when a secret was made.
+Result<std::shared_ptr<const auth::KeySet>> load_key_set(const Config& config);
 
 auth::AuthOptions auth_options(const Config& config);
 

@@ -42,6 +42,12 @@ void set_common(ListenerOptions& options, const Config& config) {
 
 }  // namespace
 
+LogLevel log_level(const Config& config) {
+  if (config.log_level == "debug") return LogLevel::Debug;
+  if (config.log_level == "warn") return LogLevel::Warn;
+  return config.log_level == "error" ? LogLevel::Error : LogLevel::Info;
+}
+
 std::size_t worker_count(const Config& config) {
   if (config.performance.worker_threads > 0) return static_cast<std::size_t>(config.performance.worker_threads);
   cpu_set_t cpus;

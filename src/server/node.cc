@@ -16,20 +16,6 @@ namespace {
 constexpr std::size_t kMailboxBytes = 32 << 20;
 constexpr Milliseconds kLoopDeadAfter{30'000};
 
-LogLevel log_level(const std::string& name) {
-  if (name == "debug") return LogLevel::Debug;
-  if (name == "warn") return LogLevel::Warn;
-  return name == "error" ? LogLevel::Error : LogLevel::Info;
-}
-
-Result<std::shared_ptr<const auth::KeySet>> key_set(const Config& config) {
-  TRY_ASSIGN(const AuthKeys keys, read_auth_keys(config));
-  if (keys.generated_now) {
-    log_info("auth", "no key is configured: a secret was generated; `dunlin token USER` signs with it", {{"file", keys.generated_file}});
-  }
-  return auth::KeySet::create(keys.specs);
-}
-
 }  // namespace
 
 Node::Node(const Config& config) : config_(config), started_(clock_.monotonic()), net_metrics_(metrics_) {}
@@ -41,12 +27,13 @@ Result<std::unique_ptr<Node>> Node::start(const Config& config) {
 }
 
 Status Node::open() {
-  set_log_level(log_level(config_.log_level));
+  set_log_level(log_level(config_));
   for (const std::string& option : unsafe_options(config_)) {
     metrics_.set_config_unsafe(option, true);
     log_warn("config", "an unsafe option is on: a promise of docs/guarantees.md does not hold", {{"option", option}});
   }
   faults_.apply(config_.debug);
+  watch_files();
   offload_ = std::make_unique<OffloadPool>(
       OffloadPool::Options{.name = "offload", .threads = static_cast<std::size_t>(config_.performance.offload_threads)});
   TRY_ASSIGN(engine_, open_engine({config_, clock_, metrics_, *offload_, faults_}));
@@ -61,7 +48,7 @@ Status Node::open() {
 Status Node::open_auth() {
   TRY_ASSIGN(const SipKey key, engine_->token_key());
   sync_tokens_ = std::make_unique<SyncTokenMinter>(key);
-  TRY_ASSIGN(auto keys, key_set(config_));
+  TRY_ASSIGN(auto keys, load_key_set(config_));
   authenticator_ = std::make_unique<auth::Authenticator>(std::move(keys), auth_options(config_));
   return {};
 }
@@ -188,41 +175,6 @@ bool Node::loops_turn() const {
 void Node::collect() {
   net_metrics_.update(net_->totals());
   engine_->collect();
-}
-
-Status Node::reload(const Config& changed) {
-  // The rest of the file waits for a restart: nothing below may see it.
-  Config config = config_;
-  config.auth = changed.auth;
-  config.limits = changed.limits;
-  config.debug = changed.debug;
-  config.log_level = changed.log_level;
-  if (config_.tls.enabled() && changed.tls.enabled()) config.tls = changed.tls;
-  TRY_ASSIGN(auto keys, key_set(config));
-  TRY_ASSIGN(AdmissionOptions admission, admission_options(config));
-  if (config.tls.enabled()) TRY(net_->load_certificate(config.tls.certificate_file, config.tls.key_file));
-  authenticator_->replace(std::move(keys), auth_options(config));
-  net_->set_admission(std::move(admission));
-  set_log_level(log_level(config.log_level));
-  const auto options = std::make_shared<const SessionOptions>(session_options(config));
-  for (const auto& host : hosts_) {
-    host->set_options(options);
-    host->set_faults({.drop_pushes = config.debug.drop_pushes});
-  }
-  for (const std::string& option : unsafe_options(config_)) metrics_.set_config_unsafe(option, false);
-  for (const std::string& option : unsafe_options(config)) metrics_.set_config_unsafe(option, true);
-  dispatcher_->drop_hints(config.debug.drop_hints);
-  faults_.apply(config.debug);
-  if (config.debug.worker_stall_ms > 0) stall_workers(Milliseconds(config.debug.worker_stall_ms));
-  config_ = std::move(config);
-  return {};
-}
-
-void Node::stall_workers(Milliseconds by) {
-  for (const auto& worker : workers_) {
-    const bool posted = worker->post([by] { usleep(static_cast<useconds_t>(by.count()) * 1000); });
-    if (!posted) log_warn("server", "a worker takes no jobs", {{"worker", worker->index()}});
-  }
 }
 
 }  // namespace dunlin

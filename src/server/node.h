@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "admin/admin_server.h"
@@ -22,6 +23,7 @@
 #include "server/faults.h"
 #include "server/net_metrics.h"
 #include "server/prober.h"
+#include "server/watched_files.h"
 #include "session/auth/authenticator.h"
 #include "session/delivery_mailbox.h"
 #include "session/detached_cursors.h"
@@ -50,6 +52,8 @@ class Node {
 
   // What a SIGHUP can change: keys, certificate, limits, log level, faults. The first error is returned; what comes before it holds.
   Status reload(const Config& config);
+  // Loads the certificate and the auth keys again when their files have changed. Called every second or so.
+  void take_changed_files();
   // What is in force: of a reloaded configuration only what a reload changes.
   const Config& config() const { return config_; }
 
@@ -72,6 +76,8 @@ class Node {
   bool loops_turn() const;
   void collect();
   void stall_workers(Milliseconds by);
+  void watch_files();
+  void taken(std::string_view what, WatchedFiles& files, const Status& status);
 
   Config config_;
   SystemClock clock_;
@@ -98,6 +104,9 @@ class Node {
   Health health_;
   std::unique_ptr<AdminServer> admin_;
   std::unique_ptr<ControlSocket> control_;
+  WatchedFiles certificate_files_;
+  WatchedFiles key_files_;
+  std::string files_error_;  // the last one told, empty when all is well
   bool shut_down_ = false;
 };
 

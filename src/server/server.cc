@@ -19,6 +19,7 @@ constexpr Milliseconds kLook{50};
 constexpr Milliseconds kWatch{10};
 constexpr Milliseconds kLeastForShutDown{2'000};  // when the phases before have used up shutdown.timeout-ms
 constexpr Milliseconds kTellWaiting{5'000};
+constexpr Milliseconds kLookAtFiles{1'000};
 
 // The signals of the process, taken one by one by the main thread instead of by handlers.
 class Signals {
@@ -106,10 +107,18 @@ class Watchdog {
   std::thread thread_;
 };
 
+// Takes the node apart, for at most `patience`.
+void end_node(std::unique_ptr<Node> node, Milliseconds patience) {
+  const Watchdog watchdog(patience);
+  node->shut_down();
+  const std::size_t connections_left = node->connections();
+  node.reset();
+  log_info("server", "stopped", {{"connections_left", connections_left}});
+}
+
 // False: interrupted. The phases and their numbers are those of dunlin_stop_phase.
-bool stop_in_phases(Node& node, const ShutdownConfig& shutdown, const Signals& signals) {
+bool stop_in_phases(Node& node, const ShutdownConfig& shutdown, MonotonicTime last, const Signals& signals) {
   const auto start = std::chrono::steady_clock::now();
-  const auto last = start + Milliseconds(shutdown.timeout_ms);
   sd_notify("STOPPING=1");
   log_info("server", "stopping: not ready", {{"wait_ms", shutdown.ready_delay_ms}});
   node.refuse_traffic();
@@ -125,11 +134,15 @@ bool stop_in_phases(Node& node, const ShutdownConfig& shutdown, const Signals& s
 
   log_info("server", "stopping: closing clients", {{"connections", node.connections()}, {"per_second", shutdown.clients_per_s}});
   node.close_clients();
-  if (!wait_until(signals, last, [&] { return node.connections() == 0; })) return false;
+  return wait_until(signals, last, [&] { return node.connections() == 0; });
+}
+
+// False: a second signal wants an end at once.
+bool stop(std::unique_ptr<Node>& node, const ShutdownConfig& shutdown, const Signals& signals) {
+  const auto last = std::chrono::steady_clock::now() + Milliseconds(shutdown.timeout_ms);
+  if (!stop_in_phases(*node, shutdown, last, signals)) return false;
   const auto left = std::chrono::duration_cast<Milliseconds>(last - std::chrono::steady_clock::now());
-  const Watchdog watchdog(std::max(left, kLeastForShutDown));
-  node.shut_down();
-  log_info("server", "stopped", {{"connections_left", node.connections()}});
+  end_node(std::move(node), std::max(left, kLeastForShutDown));
   return true;
 }
 
@@ -162,21 +175,25 @@ int run_server(const LoadedConfig& config, std::function<Result<LoadedConfig>()>
     return Node::start(config.config);
   }();
   if (!started.ok()) return failed(started.error());
-  Node& node = **started;
+  std::unique_ptr<Node> node = *std::move(started);
   Config running = config.config;
   bool reload_asked = false;
-  if (!wait_ready(node, signals, reload_asked)) return 1;
-  std::printf("%s\n", node.ready_line().c_str());
+  if (!wait_ready(*node, signals, reload_asked)) {
+    end_node(std::move(node), Milliseconds(running.shutdown.timeout_ms));
+    return 1;
+  }
+  std::printf("%s\n", node->ready_line().c_str());
   std::fflush(stdout);
   sd_notify("READY=1");
   log_info("server", "ready");
-  if (reload_asked) reload_now(node, running, reload);
+  if (reload_asked) reload_now(*node, running, reload);
 
   for (;;) {
-    const int signal = signals.next(Milliseconds(1000));
-    if (signal == SIGHUP) reload_now(node, running, reload);
+    const int signal = signals.next(kLookAtFiles);
+    if (signal == SIGHUP) reload_now(*node, running, reload);
+    if (signal == 0) node->take_changed_files();
     if (!ends(signal)) continue;
-    if (stop_in_phases(node, running.shutdown, signals)) return 0;
+    if (stop(node, running.shutdown, signals)) return 0;
     log_warn("server", "a second signal: ending at once");
     std::_Exit(1);
   }

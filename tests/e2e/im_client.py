@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 
 import websockets
@@ -132,6 +133,13 @@ class WsClient(Client):
     async def open(cls, server, subprotocols=("dunlin.v1.json",), **options):
         self = cls()
         self.socket = await websockets.connect(server.ws_url, subprotocols=list(subprotocols) or None, max_size=None, **{"close_timeout": 2, **options})
+        return self.start()
+
+    @classmethod
+    async def open_tls(cls, server):
+        self = cls()
+        context = ssl._create_unverified_context()
+        self.socket = await websockets.connect(server.ws_url.replace("ws://", "wss://"), ssl=context, subprotocols=["dunlin.v1.json"], close_timeout=2)
         return self.start()
 
     async def _packets(self):
