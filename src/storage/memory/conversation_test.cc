@@ -1,6 +1,7 @@
 // ConversationList and TimelineAccess over the memory stores.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <random>
 #include <set>
@@ -101,6 +102,54 @@ TEST_F(ConversationListTest, TellsHowFarThePeersFarthestDeviceHasGot) {
   EXPECT_EQ(delivered(), 4U);
   save("tablet", store_.epoch(), 5);
   EXPECT_EQ(delivered(), 5U);
+}
+
+// A million random sends, reads and lists of five users who also write to themselves, against a model that knows nothing but who wrote
+// which seq and how far each has read.
+TEST_F(ConversationListTest, UnreadIsAFunctionOfSeqsSendersAndReadPositionsOverAMillionOperations) {
+  constexpr int kUsers = 5;
+  constexpr int kOperations = 1'000'000;
+  struct Conversation {
+    std::vector<std::uint32_t> by_first{0};  // [seq]: how many of the messages up to seq the user with the lower number wrote
+    std::array<std::uint64_t, 2> read{0, 0};
+    std::uint64_t unread(int side) const {
+      const std::uint64_t last = by_first.size() - 1;
+      const std::uint64_t by_first_after = by_first[last] - by_first[read[side]];
+      return side == 0 ? last - read[0] - by_first_after : by_first_after;
+    }
+  };
+  std::map<std::pair<int, int>, Conversation> model;
+  const auto name = [](int user) { return "user" + std::to_string(user); };
+  std::mt19937_64 random(20);
+  std::uint64_t checked = 0;
+  for (int operation = 0; operation < kOperations; ++operation) {
+    const int user = static_cast<int>(random() % kUsers);
+    const int peer = static_cast<int>(random() % kUsers);
+    const int side = user < peer ? 0 : 1;
+    const std::pair<int, int> key = std::minmax(user, peer);
+    Conversation& conversation = model[key];
+    const std::uint64_t last = conversation.by_first.size() - 1;
+    const std::uint64_t choice = random() % 100;
+    if (choice < 30 || last == 0) {
+      send(name(user), name(peer));
+      conversation.by_first.push_back(conversation.by_first.back() + (user == key.first ? 1 : 0));
+    } else if (choice < 95) {
+      const std::uint64_t seq = last - std::min<std::uint64_t>(random() % 20, last - 1);
+      std::uint64_t& mark = conversation.read[user == peer ? 0 : side];
+      mark = std::max(mark, seq);
+      ASSERT_EQ(read(name(user), name(peer), seq), mark);
+    } else {
+      const ConversationListPage page = newest(name(user), kUsers);
+      for (const ConversationSummary& line : page.conversations) {
+        const int other = line.peer.str().back() - '0';
+        const Conversation& expected = model[std::minmax(user, other)];
+        ASSERT_EQ(line.last_seq.value(), expected.by_first.size() - 1);
+        ASSERT_EQ(line.unread, user == other ? 0 : expected.unread(user < other ? 0 : 1)) << "operation " << operation;
+        ++checked;
+      }
+    }
+  }
+  EXPECT_GT(checked, kOperations / 10U);
 }
 
 TEST_F(ConversationListTest, PagesListEveryConversationOnceNewestFirst) {
