@@ -16,8 +16,9 @@
 
 namespace dunlin {
 namespace {
+constexpr std::uint16_t kNormalClosure = 1000;
 constexpr Milliseconds kLinger{2'000};  // until a peer that was told to go has closed its side
-}
+}  // namespace
 
 Connection::Connection(std::uint8_t timer_kind, std::uint32_t slot, std::uint32_t generation)
     : TimerNode(timer_kind), slot_(slot), generation_(generation) {}
@@ -60,7 +61,7 @@ void Connection::begin(ConnectionSet& set, int fd, const Listening& listening, c
 
 // Before it was open: a last answer, if any, and the end. Nobody above is told.
 void Connection::refuse(Refusal refusal, std::string_view farewell) {
-  set_->counters_.refused[static_cast<std::size_t>(refusal)].add();
+  if (!probe_) set_->counters_.refused[static_cast<std::size_t>(refusal)].add();
   if (farewell.empty()) return die();
   enqueue(farewell);
   peer_closed_ = true;
@@ -75,6 +76,7 @@ void Connection::opened(MutableBytes rest) {
   const auto keep = std::move(opening_);  // our caller
   state_ = State::Open;
   worker().timers().cancel(*this);
+  if (probe_) return probed();
   told_open_ = true;
   set_->counters_.opened.add();
   handler().on_open(*this);
@@ -83,6 +85,12 @@ void Connection::opened(MutableBytes rest) {
     std::memmove(set_->read_buffer_.get(), rest.data, rest.size);
     process({set_->read_buffer_.get(), rest.size});
   }
+}
+
+// All that a client needs has been done for it; nobody above hears of it.
+void Connection::probed() {
+  set_->counters_.probes.add();
+  start_closing(kNormalClosure, {});
 }
 
 void Connection::on_ready(std::uint32_t events) {

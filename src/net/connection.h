@@ -114,6 +114,7 @@ class Connection final : public Pollable, private TimerNode {
   void begin(ConnectionSet& set, int fd, const Listening& listening, const Endpoint& peer, bool counted);
   void refuse(Refusal refusal, std::string_view farewell);
   void opened(MutableBytes rest);
+  void probed();
   void end_open(CloseInfo info);
   void fail(CloseCause cause, std::uint16_t code, std::string_view reason);
   void start_closing(std::uint16_t ws_code, std::string_view reason);
@@ -178,6 +179,7 @@ class Connection final : public Pollable, private TimerNode {
   Framing framing_ = Framing::WebSocket;
   std::int8_t subprotocol_ = -1;
   bool counted_ : 1 = false;       // admission counts it
+  bool probe_ : 1 = false;         // of our own (ProbeSources): ends when it is open
   bool dirty_ : 1 = false;         // is in the set's list of connections to flush
   bool told_open_ : 1 = false;     // on_open was called, on_close is owed
   bool ending_ : 1 = false;        // is in the set's list of connections to end

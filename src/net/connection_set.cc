@@ -79,10 +79,11 @@ Connection* ConnectionSet::find_until_closed(ConnectionHandle handle) {
 }
 
 Connection* ConnectionSet::adopt(int fd, const Listening& listening, const Endpoint& peer) {
-  counters_.accepted.add();
-  const bool full = shared_.live.load(std::memory_order_relaxed) >= shared_.options.max_connections;
+  const bool probe = shared_.probes.contains(peer);
+  if (!probe) counters_.accepted.add();
+  const bool full = !probe && shared_.live.load(std::memory_order_relaxed) >= shared_.options.max_connections;
   Admission::Verdict verdict;
-  if (!full) verdict = shared_.admission->admit(peer.ip, worker_.now());
+  if (!full && !probe) verdict = shared_.admission->admit(peer.ip, worker_.now());
   if (full || !verdict.admitted) {
     counters_.refused[static_cast<std::size_t>(full ? Refusal::ServerFull : *verdict.refusal)].add();
     ::close(fd);
@@ -102,6 +103,7 @@ Connection* ConnectionSet::adopt(int fd, const Listening& listening, const Endpo
   free_slots_.pop_back();
   shared_.live.fetch_add(1, std::memory_order_relaxed);
   counters_.live.add();
+  connection.probe_ = probe;
   connection.begin(*this, fd, listening, peer, verdict.counted);
   return &connection;
 }

@@ -9,6 +9,7 @@
 #include "net/connection.h"
 #include "net/counters.h"
 #include "net/listener_options.h"
+#include "net/probe_sources.h"
 #include "net/write_queue.h"
 #include "runtime/worker.h"
 
@@ -31,6 +32,7 @@ struct NetShared {
   std::atomic<std::uint64_t> live{0};
   std::atomic<std::shared_ptr<TlsContext>> tls;
   Admission* admission = nullptr;
+  ProbeSources probes;
 };
 
 // The connections of one worker, in slots that are reused (memory is kept at its highest mark), with what they share: the read buffer,

@@ -46,6 +46,7 @@ struct NetCounters {
   Counter messages_in;
   Counter writes;             // system calls
   Counter live;               // connections in any state
+  Counter probes;             // our own that were opened
   Counter write_queue_bytes;  // now
 };
 

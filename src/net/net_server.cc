@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <utility>
 
 #include "base/check.h"
 #include "net/listener.h"
@@ -105,6 +106,10 @@ void NetServer::close_all(ErrorCode code, std::uint32_t per_second) {
 
 std::size_t NetServer::connection_count() const {
   return shared_.live.load(std::memory_order_relaxed);
+}
+
+std::uint64_t NetServer::probes_opened(std::uint16_t worker) const {
+  return std::as_const(*sets_[worker]).counters().probes.get();
 }
 
 NetTotals NetServer::totals() const {

@@ -46,6 +46,8 @@ class NetServer {
 
   ConnectionSet& connections(std::uint16_t worker) { return *sets_[worker]; }  // use on that worker
   Admission& admission() { return admission_; }
+  ProbeSources& probes() { return shared_.probes; }                                    // any thread
+  std::uint64_t probes_opened(std::uint16_t worker) const;                             // any thread
   std::size_t connection_count() const;                                                // any thread
   bool full() const { return connection_count() >= shared_.options.max_connections; }  // any thread
   NetTotals totals() const;                                                            // any thread; sums over the workers

@@ -29,7 +29,7 @@ int retry_after_s(const IpAddress& ip) {
 Opening::Opening(Connection& connection) : connection_(connection) {
   const ListenerOptions& options = connection_.listening_->options;
   // From anyone else such a header is no HTTP and no TLS, and is refused as that.
-  const bool proxied = options.proxy_protocol && connection_.set_->shared_.admission->trusts(connection_.peer_.ip);
+  const bool proxied = options.proxy_protocol && !connection_.probe_ && connection_.set_->shared_.admission->trusts(connection_.peer_.ip);
   step_ = proxied ? Step::Proxy : after_proxy();
 }
 

@@ -32,19 +32,38 @@ Result<std::shared_ptr<TlsContext>> TlsContext::load(const std::string& chain_fi
   return context;
 }
 
+std::shared_ptr<TlsContext> TlsContext::trusting_client() {
+  SSL_CTX* const native = SSL_CTX_new(TLS_client_method());
+  if (!native) return nullptr;
+  SSL_CTX_set_verify(native, SSL_VERIFY_NONE, nullptr);
+  SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_OFF);
+  return std::make_shared<TlsContext>(native);
+}
+
 TlsContext::~TlsContext() {
   SSL_CTX_free(context_);
 }
 
-std::unique_ptr<TlsStream> TlsStream::accept(std::shared_ptr<TlsContext> context, int fd) {
+std::unique_ptr<TlsStream> TlsStream::on(std::shared_ptr<TlsContext> context, int fd) {
   SSL* ssl = SSL_new(context->native());
   if (!ssl) return nullptr;
   if (SSL_set_fd(ssl, fd) != 1) {
     SSL_free(ssl);
     return nullptr;
   }
-  SSL_set_accept_state(ssl);
   return std::unique_ptr<TlsStream>(new TlsStream(std::move(context), ssl));
+}
+
+std::unique_ptr<TlsStream> TlsStream::accept(std::shared_ptr<TlsContext> context, int fd) {
+  auto stream = on(std::move(context), fd);
+  if (stream) SSL_set_accept_state(stream->ssl_);
+  return stream;
+}
+
+std::unique_ptr<TlsStream> TlsStream::connect(std::shared_ptr<TlsContext> context, int fd) {
+  auto stream = on(std::move(context), fd);
+  if (stream) SSL_set_connect_state(stream->ssl_);
+  return stream;
 }
 
 TlsStream::~TlsStream() {
@@ -64,7 +83,7 @@ TlsStep TlsStream::step_of(int result) {
 
 TlsStep TlsStream::handshake() {
   ERR_clear_error();
-  const int result = SSL_accept(ssl_);
+  const int result = SSL_do_handshake(ssl_);
   return result == 1 ? TlsStep::Done : step_of(result);
 }
 

@@ -16,6 +16,8 @@ namespace dunlin {
 class TlsContext {
  public:
   static Result<std::shared_ptr<TlsContext>> load(const std::string& chain_file, const std::string& key_file);
+  // For TlsStream::connect: believes any certificate.
+  static std::shared_ptr<TlsContext> trusting_client();
   explicit TlsContext(ssl_ctx_st* context) : context_(context) {}
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
@@ -28,11 +30,13 @@ class TlsContext {
 
 enum class TlsStep : unsigned char { Done, WantRead, WantWrite, Ended, Failed };
 
-// The server's side of TLS 1.2 or 1.3 on a non-blocking socket that the connection owns. OpenSSL works on the descriptor itself and gives
-// its buffers back between records, so that an idle connection keeps only the session's state.
+// TLS 1.2 or 1.3, mostly the server's side, on a non-blocking socket that the connection owns. OpenSSL works on the descriptor itself and
+// gives its buffers back between records, so that an idle connection keeps only the session's state.
 class TlsStream {
  public:
   static std::unique_ptr<TlsStream> accept(std::shared_ptr<TlsContext> context, int fd);
+  // The client's side, for probes of our own ports.
+  static std::unique_ptr<TlsStream> connect(std::shared_ptr<TlsContext> context, int fd);
   ~TlsStream();
   TlsStream(const TlsStream&) = delete;
   TlsStream& operator=(const TlsStream&) = delete;
@@ -44,6 +48,7 @@ class TlsStream {
   void send_close_notify();
 
  private:
+  static std::unique_ptr<TlsStream> on(std::shared_ptr<TlsContext> context, int fd);
   TlsStream(std::shared_ptr<TlsContext> context, ssl_st* ssl) : context_(std::move(context)), ssl_(ssl) {}
   TlsStep step_of(int result);
 

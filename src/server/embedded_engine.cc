@@ -30,11 +30,17 @@ class EmbeddedEngine final : public Engine {
   StateStore& state() override { return store_->state(); }
   void close() override { store_->close(); }
 
-  // The committer proves nothing while nobody sends: so a byte is written and synced beside the log, on the same file system, the same way.
+  // The committer proves nothing while nobody sends: so a few bytes, others each time, are written and synced beside the log, on the same
+  // file system, the same way, and read back.
   Status probe() override {
+    const std::string written = fmt::format("{:016x}", ++probes_);
     TRY_ASSIGN(auto file, faults_.file_system().open(path_ + "/probe", embedded::OpenMode::Create));
-    TRY(file->write(0, "x"));
-    return file->sync_data();
+    TRY(file->write(0, written));
+    TRY(file->sync_data());
+    std::string read;
+    TRY(file->read(0, written.size(), read));
+    if (read != written) return Error(ErrorCode::Io, "the disk gives back something else than what was written");
+    return {};
   }
 
   void collect() override {
@@ -69,6 +75,7 @@ class EmbeddedEngine final : public Engine {
   ServerMetrics& metrics_;
   std::uint64_t rows_read_ = 0;  // as far as the metrics know
   std::uint64_t corrupt_files_ = 0;
+  std::uint64_t probes_ = 0;  // of the prober's thread
 };
 
 EmbeddedOptions options_of(const EngineParts& parts) {

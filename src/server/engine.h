@@ -24,7 +24,7 @@ class Engine {
   virtual MessageStore& messages() = 0;
   virtual StateStore& state() = 0;
   virtual void close() = 0;
-  // Proves that the medium takes writes now. Blocks; called by the prober's own thread.
+  // Proves that the medium takes writes now, and gives back what was written. Blocks; called by the prober's own thread.
   virtual Status probe() = 0;
   // Brings the store's own numbers up to date in the metrics.
   virtual void collect() {}

@@ -16,6 +16,14 @@ namespace {
 constexpr std::size_t kMailboxBytes = 32 << 20;
 constexpr Milliseconds kLoopDeadAfter{30'000};
 
+ProbedPort probed_port(const ListenerOptions& options) {
+  return {.bound = {},
+          .transport = options.transport,
+          .tls = options.tls,
+          .path = options.path,
+          .subprotocol = options.subprotocols.empty() ? "" : options.subprotocols.front()};
+}
+
 }  // namespace
 
 Node::Node(const Config& config) : config_(config), started_(clock_.monotonic()), net_metrics_(metrics_) {}
@@ -96,13 +104,17 @@ Status Node::listen() {
       .clock = clock_, .workers = {}, .mailboxes = {}, .hosts = services_->hosts, .ports = {}, .engine = engine_.get(), .net = net_.get()};
   if (config_.websocket.enable) {
     TRY_ASSIGN(ListenerOptions options, websocket_listener(config_));
+    ProbedPort port = probed_port(options);
     TRY_ASSIGN(websocket_, net_->listen(std::move(options), handlers));
-    targets.ports.push_back(websocket_);
+    port.bound = websocket_;
+    targets.ports.push_back(std::move(port));
   }
   if (config_.tcpsocket.enable) {
     TRY_ASSIGN(ListenerOptions options, tcp_listener(config_));
+    ProbedPort port = probed_port(options);
     TRY_ASSIGN(tcp_, net_->listen(std::move(options), handlers));
-    targets.ports.push_back(tcp_);
+    port.bound = tcp_;
+    targets.ports.push_back(std::move(port));
   }
   for (const auto& worker : workers_) targets.workers.push_back(worker.get());
   for (const auto& mailbox : mailboxes_) targets.mailboxes.push_back(mailbox.get());

@@ -38,9 +38,9 @@ void Node::take_changed_files() {
   }
   if (!key_files_.changed()) return;
   auto keys = load_key_set(config_);
-  Status read = keys.ok() ? Status() : Status(std::move(keys).error());
-  if (read.ok()) authenticator_->replace(*std::move(keys), auth_options(config_));
-  taken("auth keys", key_files_, read);
+  if (!keys.ok()) return taken("auth keys", key_files_, std::move(keys).error());
+  authenticator_->replace(*std::move(keys), auth_options(config_));
+  taken("auth keys", key_files_, {});
 }
 
 // What cannot be used is tried again at every look, but said once.

@@ -41,10 +41,12 @@ def merged(base, overrides):
 
 
 class Server:
-    """`overrides` is merged into a configuration with free ports, a key of its own and the memory-free defaults."""
+    """`overrides` is merged into a configuration with free ports, a key of its own and the memory-free defaults.
+    `prefix`: a command that ends by exec of what follows it, put before the server's."""
 
-    def __init__(self, binary, folder, overrides, data=None):
+    def __init__(self, binary, folder, overrides, data=None, prefix=()):
         self.binary = binary
+        self.prefix = list(prefix)
         self.folder = pathlib.Path(folder)
         self.data = pathlib.Path(data) if data else self.folder / "data"
         self.secret = secrets.token_hex(32)
@@ -73,7 +75,7 @@ class Server:
     def start(self, wait_ready=True):
         config_file = self._write_config()
         self.process = subprocess.Popen(
-            [str(self.binary), "serve", "--config", str(config_file)],
+            [*self.prefix, str(self.binary), "serve", "--config", str(config_file)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

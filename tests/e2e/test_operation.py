@@ -1,9 +1,12 @@
 """Running it: ready line, ports, lock, health, metrics, reload, graceful stop, command line."""
 
 import asyncio
+import http.client
 import json
 import os
+import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -29,7 +32,7 @@ async def ready_turns(server, status, check=None, within_s=15):
     deadline = time.monotonic() + within_s
     while True:
         code, text = await asyncio.to_thread(server.get, "/readyz")
-        if code == status and (check is None or check in text):
+        if code == status and (check is None or check in json.loads(text)["failed"]):
             return json.loads(text)
         assert time.monotonic() < deadline, f"/readyz is {code}: {text}"
         await asyncio.sleep(0.1)
@@ -159,8 +162,9 @@ async def test_frozen_store_turns_readyz_red_and_heals(server_factory):
     alice = await login(server, "alice")
     server.config["debug"]["unsafe-faults"]["store-delay-ms"] = 20000
     server.reload()
-    await ready_turns(server, 503, "store")
-    assert server.get("/livez")[0] == 200
+    red = await ready_turns(server, 503, "store", within_s=10)
+    assert red["failed"] == ["store"], red
+    assert server.get("/livez")[0] == 200 and server.get("/metrics")[0] == 200
     assert (await alice.ping()) is not None
     server.config["debug"]["unsafe-faults"]["store-delay-ms"] = 0
     server.reload()
@@ -171,44 +175,94 @@ async def test_stalled_worker_turns_readyz_red_and_heals(server_factory):
     server = server_factory({"debug": {"unsafe-faults": {"worker-stall-ms": 0}}})
     server.config["debug"]["unsafe-faults"]["worker-stall-ms"] = 14000
     server.reload()
-    await ready_turns(server, 503, within_s=13)
+    await ready_turns(server, 503, "accept", within_s=10)
+    red = await ready_turns(server, 503, "deliver", within_s=10)
+    assert set(red["failed"]) == {"accept", "deliver"}, red
+    assert server.get("/livez")[0] == 200
     await ready_turns(server, 200, within_s=40)
+
+
+async def test_store_that_cannot_be_read_turns_readyz_red_and_heals(server_factory):
+    server = server_factory({"debug": {"unsafe-faults": {"io-error-at": ""}}})
+    server.config["debug"]["unsafe-faults"]["io-error-at"] = "read"
+    server.reload()
+    red = await ready_turns(server, 503, "store", within_s=10)
+    assert red["failed"] == ["store"], red
+    server.config["debug"]["unsafe-faults"]["io-error-at"] = ""
+    server.reload()
+    await ready_turns(server, 200, within_s=10)
+
+
+async def test_server_without_descriptors_turns_readyz_red_and_heals(server):
+    limit = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    kept = http.client.HTTPConnection(server.admin, timeout=5)  # a new one could not be accepted
+
+    def readyz():
+        kept.request("GET", "/readyz")
+        return json.loads(kept.getresponse().read())
+
+    assert readyz()["ready"]
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (8, limit[1]))
+    deadline = time.monotonic() + 10
+    while "accept" not in readyz()["failed"]:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limit)
+    while not readyz()["ready"]:
+        assert time.monotonic() < deadline + 10
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+async def test_probes_leave_no_trace_in_the_counts_of_clients(server_factory, proxied):
+    proxy = {"limits": {"trusted-proxies": ["127.0.0.0/8"]}, "websocket": {"proxy-protocol": True}, "tcpsocket": {"proxy-protocol": True}}
+    server = server_factory(proxy if proxied else {})
+    await asyncio.sleep(2)
+    assert server.get("/readyz")[0] == 200
+    for name in ("dunlin_connections", "dunlin_accepted_total", "dunlin_disconnects_total"):
+        assert server.metric(name) == 0, name
+
+
+def small_disk(folder):
+    """A command that gives what follows it a disk of 96 MiB at `folder`: in a mount namespace of its own, so that it needs no root and
+    leaves nothing behind. From outside it is seen through /proc/PID/root."""
+    prefix = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=96m tmpfs "$0" && exec "$@"', str(folder)]
+    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True)
+    assert tried.returncode == 0, f"this test needs user namespaces (or CAP_SYS_ADMIN) for a small disk: {tried.stderr.strip()}"
+    return prefix
 
 
 @pytest.mark.deadline(150)
 async def test_full_disk_refuses_sends_reads_go_on_and_it_heals(server_factory, tmp_path):
     mount = tmp_path / "small"
     mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(mount)], check=True)
-    try:
-        server = server_factory({"store": {"log": {"segment-bytes": 1 << 20}}, "limits": {"user": {"mode": "off"}}}, data=mount / "data")
-        alice, bob = await login(server, "alice", cls=TcpClient), await login(server, "bob")
-        before = await alice.send("bob", "before", "x0")
-        conversation = before["conversation"]
-        await bob.push("message")
-        ballast = mount / "ballast"
-        free = os.statvfs(mount)
-        with open(ballast, "wb") as file:
-            file.write(b"\0" * max(0, free.f_bavail * free.f_bsize - (1 << 20)))
-        refused, acked = None, before["seq"]  # the reserve may be reached before the first
-        for i in range(3000):
-            try:
-                acked = (await alice.send("bob", "x" * 20000, f"y{i}"))["seq"]
-            except Refused as error:
-                refused = error
-                break
-        assert refused and refused.name == "store_unavailable" and refused.error["temporary"]
-        await ready_turns(server, 503, "store")
-        assert (await bob.request("history", {"conversation": conversation, "limit": 1}))["messages"][0]["seq"] == acked
-        assert server.process.poll() is None
-        ballast.unlink()
-        await ready_turns(server, 200, within_s=40)
-        again = await alice.send("bob", "after", "z", abandon=True)
-        assert again["seq"] == acked + 1  # refused sends have left no hole
-        await asyncio.gather(alice.close(), bob.close())
-        assert server.stop() == 0
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=True)
+    server = server_factory({"store": {"log": {"segment-bytes": 1 << 20}}, "limits": {"user": {"mode": "off"}}}, data=mount / "data", prefix=small_disk(mount))
+    disk = pathlib.Path(f"/proc/{server.process.pid}/root{mount}")
+    alice, bob = await login(server, "alice", cls=TcpClient), await login(server, "bob")
+    before = await alice.send("bob", "before", "x0")
+    conversation = before["conversation"]
+    await bob.push("message")
+    ballast = disk / "ballast"
+    free = os.statvfs(disk)
+    with open(ballast, "wb") as file:
+        file.write(b"\0" * max(0, free.f_bavail * free.f_bsize - (1 << 20)))
+    refused, acked = None, before["seq"]  # the reserve may be reached before the first
+    for i in range(3000):
+        try:
+            acked = (await alice.send("bob", "x" * 20000, f"y{i}"))["seq"]
+        except Refused as error:
+            refused = error
+            break
+    assert refused and refused.name == "store_unavailable" and refused.error["temporary"]
+    await ready_turns(server, 503, "store", within_s=10)
+    assert (await bob.request("history", {"conversation": conversation, "limit": 1}))["messages"][0]["seq"] == acked
+    assert server.process.poll() is None
+    ballast.unlink()
+    await ready_turns(server, 200, within_s=40)
+    again = await alice.send("bob", "after", "z", abandon=True)
+    assert again["seq"] == acked + 1  # refused sends have left no hole
+    await asyncio.gather(alice.close(), bob.close())
+    assert server.stop() == 0
 
 
 async def test_io_error_refuses_sends_and_loses_nothing_acked(server_factory):
