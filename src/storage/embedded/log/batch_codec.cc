@@ -1,5 +1,6 @@
 #include "storage/embedded/log/batch_codec.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/check.h"
@@ -178,6 +179,28 @@ DecodedRecord decode_record(std::string_view file, LogPlace place, std::uint32_t
   record.message->set_place({record.seq, record.position, LogPosition(get<std::uint64_t>(in, 32)), get<std::uint64_t>(in, 64),
                              record.conversation_number, get<std::uint64_t>(in, 56)});
   return record;
+}
+
+std::optional<std::uint32_t> find_record(std::string_view file, LogPlace from, std::uint32_t limit, std::uint32_t secret) {
+  limit = static_cast<std::uint32_t>(std::min<std::size_t>(limit, file.size()));
+  for (std::uint32_t at = padded8(from.offset); at < limit && limit - at >= kRecordHeadBytes; at += 8) {
+    // Its length first, which is cheap to judge and nearly never right by chance.
+    const auto bytes = get<std::uint32_t>(file, at + 20);
+    if (bytes < kRecordHeadBytes || bytes % 8 != 0 || bytes > limit - at) continue;
+    if (decode_record(file, {from.generation, at}, at + bytes, secret).head_ok) return at;
+  }
+  return std::nullopt;
+}
+
+UnprovenHead unproven_batch_head(std::string_view file, std::uint32_t offset) {
+  UnprovenHead head;
+  if (file.size() < kBatchHeadBytes || offset > file.size() - kBatchHeadBytes) return head;
+  const std::string_view in = file.substr(offset);
+  const auto kind = get<std::uint8_t>(in, 62);
+  const bool shape = get<std::uint8_t>(in, 63) == kFormatVersion && (kind == 1 || kind == 2);
+  head.begun = get<std::uint32_t>(in, 16) == offset && (get<std::uint32_t>(in, 0) == kMagic || shape);
+  head.generation = get<std::uint64_t>(in, 8);
+  return head;
 }
 
 }  // namespace dunlin::embedded

@@ -91,4 +91,14 @@ struct DecodedRecord {
 // `place` is where the record begins; `limit` is where its bytes end at the latest.
 DecodedRecord decode_record(std::string_view file, LogPlace place, std::uint32_t limit, std::uint32_t secret);
 
+// The first offset at or behind `from` where a record of that generation stands whose head is whole. For places that no batch describes.
+std::optional<std::uint32_t> find_record(std::string_view file, LogPlace from, std::uint32_t limit, std::uint32_t secret);
+
+// What the bytes at `offset` say of themselves, though no checksum proves it.
+struct UnprovenHead {
+  bool begun = false;  // they look like the head of a batch that was written to this very place
+  std::uint64_t generation = 0;
+};
+UnprovenHead unproven_batch_head(std::string_view file, std::uint32_t offset);
+
 }  // namespace dunlin::embedded

@@ -5,145 +5,95 @@
 namespace dunlin::embedded {
 namespace {
 
-constexpr std::uint64_t kLargestSegment = 1ULL << 31;
-
-bool is_segment_name(std::string_view name) {
-  return name.size() > 4 && name.starts_with("p") && name.ends_with(".seg");
-}
-
-Result<std::string> read_whole(FileSystem& files, const std::string& path) {
-  TRY_ASSIGN(const auto file, files.open(path, OpenMode::Read));
-  TRY_ASSIGN(const std::uint64_t size, file->size());
-  if (size > kLargestSegment) return Error(ErrorCode::Corrupt, path + " is larger than any segment");
-  std::string bytes;
-  if (file->read(0, size, bytes).ok()) return bytes;
-  // A bad sector: what cannot be read is taken for zeros, and judged as damage like any other.
-  constexpr std::uint64_t kStep = 4096;
-  bytes.clear();
-  std::string piece;
-  for (std::uint64_t at = 0; at < size; at += kStep) {
-    piece.clear();
-    if (!file->read(at, std::min(kStep, size - at), piece).ok()) piece.clear();
-    piece.resize(std::min(kStep, size - at), '\0');
-    bytes += piece;
-  }
-  return bytes;
-}
-
-// One segment of the chain: the file and the part of it that counts.
-struct Link {
-  std::size_t file = 0;
-  std::optional<std::uint32_t> end;  // where the next segment of the chain says it ends; the newest has none
-  SegmentIndex index;
-};
-
 class Scan {
  public:
   Scan(FileSystem& files, const std::string& folder, std::uint32_t secret, LogPosition history, LogScanSink& sink)
       : fs_(files), folder_(folder), secret_(secret), history_(history), sink_(sink) {}
 
   Result<LogScan> run() {
-    TRY(index_files());
-    build_chain();
-    for (const auto& link : chain_) find_mark(link);
-    out_.synced = mark_;
+    TRY_ASSIGN(LogChain chain, find_chain(fs_, folder_, secret_, history_));
+    out_.files = std::move(chain.files);
+    out_.last_generation = chain.last_generation;
     out_.last = history_;
-    for (auto& link : chain_) {
-      TRY(read_segment(link));
-      if (ended_) break;
+    for (const auto& link : chain.links) find_mark(link);
+    out_.synced = mark_;
+    if (chain.doubtful) sink_.on_doubt();
+    for (const auto& link : chain.links) {
+      newest_ = &link == &chain.links.back();
+      if (!ended_) {
+        TRY(read_segment(link));
+      } else if (out_.files[link.file].last > out_.last) {
+        out_.files[link.file].set_aside = true;  // the log ended before it, and it is not empty
+      }
     }
     return std::move(out_);
   }
 
  private:
-  Status index_files() {
-    TRY_ASSIGN(const auto names, fs_.list(folder_));
-    for (const auto& name : names) {
-      if (!is_segment_name(name)) continue;
-      TRY_ASSIGN(const std::string bytes, read_whole(fs_, folder_ + "/" + name));
-      SegmentIndex index = index_segment(bytes, secret_);
-      out_.last_generation = std::max(out_.last_generation, index.generation);
-      SegmentFile file;
-      file.name = name;
-      file.bytes = bytes.size();
-      file.generation = index.generation;
-      out_.files.push_back(file);
-      indexes_.push_back(std::move(index));
-    }
-    return {};
-  }
-
-  std::optional<std::size_t> file_of(std::uint64_t generation) const {
-    for (std::size_t i = 0; i < out_.files.size(); ++i) {
-      if (generation != 0 && out_.files[i].generation == generation) return i;
-    }
-    return std::nullopt;
-  }
-
-  // From the newest segment back to the oldest that is still there.
-  void build_chain() {
-    LogPlace next{out_.last_generation, UINT32_MAX};
-    out_.end = {};
-    bool newest = true;
-    while (const auto file = file_of(next.generation)) {
-      Link link;
-      link.file = *file;
-      link.index = std::move(indexes_[*file]);
-      if (!newest) {
-        link.end = next.offset;
-        std::erase_if(link.index.batches, [&](const BatchHead& b) { return b.place.offset >= next.offset; });
-      }
-      newest = false;
-      const auto& batches = link.index.batches;
-      const LogPlace previous = batches.empty() ? LogPlace{} : batches.front().previous;
-      chain_.push_back(std::move(link));
-      if (previous.generation >= next.generation) break;  // never written by us; ends the walk all the same
-      next = previous;
-    }
-    std::reverse(chain_.begin(), chain_.end());
-  }
-
   void find_mark(const Link& link) {
-    for (const auto& batch : link.index.batches) mark_ = std::max({mark_, batch.synced, batch.previous});
+    for (const auto& batch : link.batches) mark_ = std::max({mark_, batch.synced, batch.previous});
   }
 
   Status read_segment(const Link& link) {
     auto& file = out_.files[link.file];
-    if (link.index.batches.empty() && !link.end) return {};
-    if (!link.index.batches.empty() && link.index.batches.back().last() <= history_ && complete(link)) {
-      file.last = link.index.batches.back().last();
-      out_.end = {file.generation, link.end.value_or(link.index.batches.back().end())};
-      out_.clean_end = link.index.batches.back().kind == BatchHead::Kind::End;
+    if (!link.batches.empty() && link.batches.back().last() <= history_ && complete(link)) {
+      out_.end = {link.generation, link.end.value_or(link.batches.back().end())};
+      out_.clean_end = link.batches.back().kind == BatchHead::Kind::End;
       return {};
     }
-    TRY_ASSIGN(bytes_, read_whole(fs_, folder_ + "/" + file.name));
+    TRY_ASSIGN(bytes_, read_segment_file(fs_, folder_ + "/" + file.name));
     segment_told_ = false;
     file_ = link.file;
+    link_ = &link;
+    if (contradicts_history(link)) {
+      ++out_.stale;
+      return {};
+    }
+    until_ = link.until;
     std::uint32_t at = 0;
-    for (std::size_t i = 0; i < link.index.batches.size() && !ended_; ++i) {
-      const BatchHead& batch = link.index.batches[i];
+    for (const BatchHead& batch : link.batches) {
       if (batch.place.offset < at) continue;  // inside a batch that was read: cannot be ours
-      if (batch.place.offset > at) {
-        bad_region({file.generation, at}, batch.place.offset, batch.first);
-        if (ended_) break;
-      }
-      read_batch(batch);
+      if (batch.first >= until_) break;
+      if (batch.place.offset > at) bad_region({link.generation, at}, batch.place.offset, batch.first);
+      if (!ended_) read_batch(batch);
+      if (ended_) return {};
       at = batch.end();
     }
+    const auto size = static_cast<std::uint32_t>(bytes_.size());
+    if (link.end) {
+      if (at < *link.end) bad_region({link.generation, at}, *link.end, std::nullopt);
+    } else if (newest_) {
+      find_end({link.generation, at});
+    } else {
+      salvage({link.generation, at}, size, std::nullopt);
+    }
     if (ended_) return {};
-    if (link.end && at < *link.end) bad_region({file.generation, at}, *link.end, std::nullopt);
-    if (!link.end) half_written(at);
-    if (ended_) return {};
-    out_.end = {file.generation, link.end.value_or(at)};
+    out_.end = {link.generation, link.end.value_or(at)};
     // Without records, but the way back to those of an older segment leads through it.
-    if (at != 0 && any_told_) announce();
+    if ((at != 0 || !newest_) && any_told_) announce();
     return {};
+  }
+
+  // The record at history's own position is in the segment, and another one in history: what a failed batch left behind.
+  bool contradicts_history(const Link& link) {
+    for (const BatchHead& batch : link.batches) {
+      if (batch.count == 0 || batch.first > history_ || batch.last() < history_) continue;
+      std::uint32_t at = batch.place.offset + batch_records_offset(batch.count);
+      std::uint32_t bytes = 0;
+      for (std::uint64_t i = 0; i <= history_.value() - batch.first.value(); ++i) {
+        at += bytes;
+        bytes = decode_table_row(bytes_, batch, static_cast<std::uint32_t>(i)).bytes;
+      }
+      const DecodedRecord record = decode_record(bytes_, {link.generation, at}, at + bytes, secret_);
+      return record.message && !sink_.agrees(*record.message);
+    }
+    return false;
   }
 
   // True when the segment's batches follow one another without a hole.
   static bool complete(const Link& link) {
     std::uint32_t at = 0;
-    for (const auto& batch : link.index.batches) {
+    for (const auto& batch : link.batches) {
       if (batch.place.offset != at) return false;
       at = batch.end();
     }
@@ -165,7 +115,8 @@ class Scan {
       const LogPosition position(batch.first.value() + i);
       DecodedRecord record = decode_record(bytes_, {batch.place.generation, at}, at + row.bytes, secret_);
       at += row.bytes;
-      if (position <= history_ || position <= out_.last) continue;
+      if (position <= out_.last) continue;
+      if (position >= until_) return;
       if (record.message && record.position == position) {
         tell(std::move(record.message));
       } else if (record.head_ok && !record.known && record.body_ok) {
@@ -187,15 +138,24 @@ class Scan {
     return true;
   }
 
-  // No good batch stands at `from`: corruption below the mark, the end of the log above it.
+  // No good batch stands at `from`: corruption below the mark, the end of the log above it, unless nothing is missing.
   void bad_region(LogPlace from, std::uint32_t to, std::optional<LogPosition> next) {
-    if (!(from < mark_)) {
-      cut(from);
-      return;
+    if (from < mark_) return salvage(from, to, next);
+    const std::uint32_t end = keep_whole(from, to);
+    if (next && out_.last.next() == *next) {
+      ++out_.damaged;
+    } else {
+      cut({from.generation, end});
     }
-    for (std::uint32_t at = from.offset; at + kRecordHeadBytes <= to; at += 8) {
-      DecodedRecord record = decode_record(bytes_, {from.generation, at}, to, secret_);
-      if (!record.head_ok || (next && record.position >= *next)) continue;
+  }
+
+  // Tells what can be read of a place where no good batch stands.
+  void salvage(LogPlace from, std::uint32_t to, std::optional<LogPosition> next) {
+    const LogPosition before = out_.last;
+    auto at = find_record(bytes_, from, to, secret_);
+    while (at) {
+      DecodedRecord record = decode_record(bytes_, {from.generation, *at}, to, secret_);
+      if ((next && record.position >= *next) || record.position >= until_) break;
       if (record.position > out_.last) {
         lose_positions(record.position);
         if (record.message) {
@@ -204,8 +164,29 @@ class Scan {
           lose(record.position, record.conversation_number, record.seq, record.conversation);
         }
       }
-      if (record.bytes >= kRecordHeadBytes && record.bytes % 8 == 0 && record.bytes <= to - at) at += record.bytes - 8;
+      at = find_record(bytes_, {from.generation, *at + record.bytes}, to, secret_);
     }
+    if (out_.last != before) ++out_.damaged;
+  }
+
+  // Tells the records that follow one another, and the last one told, without a hole. Returns where they end.
+  std::uint32_t keep_whole(LogPlace from, std::uint32_t to) {
+    std::uint32_t end = from.offset;
+    auto at = find_record(bytes_, from, to, secret_);
+    while (at) {
+      DecodedRecord record = decode_record(bytes_, {from.generation, *at}, to, secret_);
+      if (record.position > out_.last.next() || !record.body_ok) break;
+      if (record.position > out_.last) {
+        if (record.message) {
+          tell(std::move(record.message));
+        } else {
+          out_.last = record.position;
+        }
+      }
+      end = *at + record.bytes;
+      at = find_record(bytes_, {from.generation, end}, to, secret_);
+    }
+    return end;
   }
 
   // Positions that were passed over without a trace.
@@ -215,29 +196,26 @@ class Scan {
     out_.last = next.prev();
   }
 
-  void half_written(std::uint32_t at) {
-    // The head's sector reached the disk but not all of its batch did (or its table is damaged): a batch of this generation was begun here.
-    if (bytes_.size() < at + kBatchHeadBytes) return;
-    std::uint64_t generation = 0;
-    std::uint32_t offset = 0;
-    std::memcpy(&generation, bytes_.data() + at + 8, sizeof generation);
-    std::memcpy(&offset, bytes_.data() + at + 16, sizeof offset);
-    if (generation == out_.files[file_].generation && offset == at) cut({generation, at});
+  // Behind the last good batch of the newest segment. If another one was begun there, its head's sector may have reached the disk alone.
+  void find_end(LogPlace from) {
+    const UnprovenHead head = unproven_batch_head(bytes_, from.offset);
+    const std::uint32_t end = keep_whole(from, static_cast<std::uint32_t>(bytes_.size()));
+    if (end == from.offset && !(head.begun && head.generation == from.generation)) return;
+    cut({from.generation, end});
   }
 
   void cut(LogPlace place) {
     ended_ = true;
-    out_.end = place;
     if (place.offset != 0 && any_told_) announce();
     std::size_t size = bytes_.find_last_not_of('\0');
     size = size == std::string::npos ? place.offset : std::max<std::size_t>(size + 1, place.offset);
     out_.tail = TornTail{out_.files[file_].name, place.offset, bytes_.substr(place.offset, size - place.offset)};
     out_.clean_end = false;
     // A segment of which nothing is valid is not part of the log: the next one names the one before it.
-    if (place.offset == 0 && !chain_.empty()) {
-      for (const auto& link : chain_) {
-        if (link.file == file_ && !link.index.batches.empty()) out_.end = link.index.batches.front().previous;
-      }
+    if (place.offset != 0) {
+      out_.end = place;
+    } else if (!link_->batches.empty()) {
+      out_.end = link_->batches.front().previous;
     }
   }
 
@@ -271,41 +249,18 @@ class Scan {
   LogScanSink& sink_;
 
   LogScan out_;
-  std::vector<SegmentIndex> indexes_;
-  std::vector<Link> chain_;
   LogPlace mark_;
   std::string bytes_;
   std::size_t file_ = 0;
+  const Link* link_ = nullptr;  // that is being read
+  LogPosition until_;
+  bool newest_ = false;
   bool segment_told_ = false;
   bool any_told_ = false;
   bool ended_ = false;
 };
 
 }  // namespace
-
-SegmentIndex index_segment(std::string_view file, std::uint32_t secret) {
-  SegmentIndex index;
-  if (file.size() > kLargestSegment) return index;
-  const auto size = static_cast<std::uint32_t>(file.size());
-  for (std::uint32_t at = 0; at + kBatchHeadBytes <= size;) {
-    const auto batch = decode_batch_head(file, at, secret);
-    if (!batch) {
-      at += 8;
-      continue;
-    }
-    if (batch->place.generation > index.generation) {
-      index.generation = batch->place.generation;
-      index.batches.clear();
-    }
-    if (batch->place.generation < index.generation) {
-      at += 8;  // of an earlier life: its length may reach over a new batch
-      continue;
-    }
-    index.batches.push_back(*batch);
-    at += batch->bytes;
-  }
-  return index;
-}
 
 Result<LogScan> scan_log(FileSystem& files, const std::string& folder, std::uint32_t secret, LogPosition history, LogScanSink& sink) {
   return Scan(files, folder, secret, history, sink).run();

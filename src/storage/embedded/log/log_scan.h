@@ -9,30 +9,22 @@
 #include "base/result.h"
 #include "storage/embedded/file/file_system.h"
 #include "storage/embedded/log/batch_codec.h"
+#include "storage/embedded/log/log_chain.h"
 
 namespace dunlin::embedded {
-
-// The valid batches of one segment file's bytes. A file that was recycled may still hold batches of an earlier generation behind the new
-// ones: only the newest generation counts. Pure; never fails, whatever the bytes are.
-struct SegmentIndex {
-  std::uint64_t generation = 0;  // 0: no batch at all, the file is free
-  std::vector<BatchHead> batches;
-};
-SegmentIndex index_segment(std::string_view file, std::uint32_t secret);
-
-// A file of the log folder after the scan.
-struct SegmentFile {
-  std::string name;
-  std::uint64_t bytes = 0;
-  std::uint64_t generation = 0;
-  LogPosition last;     // highest position that its valid batches hold, for files of the log
-  bool in_log = false;  // holds records that history does not have; else the file is free
-};
 
 // Gets the log in order of position.
 class LogScanSink {
  public:
   virtual ~LogScanSink() = default;
+  // The order of the segments had to be guessed: what comes may be older than what history holds.
+  virtual void on_doubt() {}
+  // A record at history's position that stands in front of news. False: history has another one there, so the segment is of a past that
+  // was taken back, and its news is void.
+  virtual bool agrees(const Message& message) {
+    static_cast<void>(message);
+    return true;
+  }
   virtual void on_segment(const std::string& file) = 0;  // what follows stands in it
   virtual void on_record(MessagePtr message) = 0;
   // A record that cannot be read but whose place is known. `conversation` is empty when its name is lost too.
@@ -53,6 +45,8 @@ struct LogScan {
   LogPosition last;                   // last position of the valid log or of history
   std::uint64_t records = 0;
   std::uint64_t lost = 0;     // told to on_lost
+  std::uint64_t damaged = 0;  // places below the mark where no good batch stands; their records are told, lost or unknown
+  std::uint64_t stale = 0;    // segments that contradict history
   std::uint64_t unknown = 0;  // positions of which not even the conversation's number is known: seqs may be given twice
   std::optional<TornTail> tail;
   bool clean_end = false;
@@ -60,12 +54,12 @@ struct LogScan {
 
 // Reads the log in `folder` (recovery and verify; changes nothing). Records at or below `history` are skipped.
 //
-// How damage is judged. Each batch says up to where the log was durable when it was written, and which segment, valid up to where, came
-// before its own; so the newest segment leads back through the valid log, and segments that were given up are never visited.
-//  1. M = the latest place that any batch of this chain calls durable.
+// How damage is judged. Each batch says up to where the log was durable when it was written; log_chain.h finds the segments.
+//  1. M = the latest place that any batch of the chain calls durable.
 //  2. A place below M where no good batch or record stands is corruption: reported (from the batch's table, else from the record's own
 //     head, found by its checksum), and the scan goes on behind it.
-//  3. Above M, the first such place is where the log ends: a torn tail. Good batches behind it are cut too, since their order is lost.
+//  3. Above M the first such place is where the log ends: a torn tail. Of a batch without a good head there, the records that are whole
+//     and follow without a hole are kept; good batches behind the end are cut too, since their order is lost.
 Result<LogScan> scan_log(FileSystem& files, const std::string& folder, std::uint32_t secret, LogPosition history, LogScanSink& sink);
 
 }  // namespace dunlin::embedded

@@ -12,12 +12,29 @@ Result<Recovered> Recovery::run(const std::string& data_folder, std::uint32_t se
   TRY_ASSIGN(out.scan, scan_log(fs_, pool_.folder(), secret, history_.position(), *this));
   LogScan& scan = out.scan;
   if (scan.tail) TRY(keep_tail(data_folder, *scan.tail));
+  TRY(set_aside(data_folder, scan));
   TRY(make_durable(scan));
   end_part();
+  give_free(scan);
+  report(scan);
+  out.unnamed = still_unnamed_;
+  out.last_conversation_number = last_number_;
+  return out;
+}
+
+void Recovery::give_free(const LogScan& scan) {
   for (const auto& file : scan.files) {
     pool_.know(file.name);
-    if (!file.in_log) pool_.give(file.name, file.bytes == pool_.segment_bytes());
+    if (file.in_log) continue;
+    if (file.void_news) {
+      pool_.give_dirty(file.name);
+    } else {
+      pool_.give(file.name, file.bytes == pool_.segment_bytes());
+    }
   }
+}
+
+void Recovery::report(const LogScan& scan) {
   for (const Lost& lost : unnamed_) {
     // A later record of the same conversation may have told its name.
     const auto named = names_.find(lost.number);
@@ -28,9 +45,25 @@ Result<Recovered> Recovery::run(const std::string& data_folder, std::uint32_t se
                {"position", lost.position.value()}});
   }
   if (scan.unknown != 0) log_error("store", "records of the log are lost without a trace", {{"records", scan.unknown}});
-  out.unnamed = still_unnamed_;
-  out.last_conversation_number = last_number_;
-  return out;
+  if (scan.damaged != 0)
+    log_error("store", "batches of the log are damaged; their records are read one by one", {{"places", scan.damaged}});
+  if (scan.stale != 0) log_error("store", "segments of the log contradict history and are void", {{"segments", scan.stale}});
+}
+
+// Whether history holds this very message at its place. What it cannot tell any more (trimmed, damaged) is no contradiction.
+bool Recovery::agrees(const Message& message) {
+  auto page = history_.feed(message.position().prev(), 1);
+  if (!page.ok() || page->messages.empty() || page->messages.front()->position() != message.position()) return true;
+  const Message& held = *page->messages.front();
+  return held.conversation() == message.conversation() && held.seq() == message.seq() && held.sender() == message.sender() &&
+         held.client_msg_id() == message.client_msg_id() && held.place().time_ms == message.place().time_ms;
+}
+
+// The first record of a conversation that the log tells. Looked at only when the log is in doubt: it costs a look-up each.
+bool Recovery::is_older_than_history(const Conversation& c, const MessagePlace& place) {
+  if (!doubt_ || c.given.last_seq != MessageSeq()) return false;
+  const auto stored = history_.head(ConversationId(std::string_view(c.id)));
+  return stored.ok() && *stored && (*stored)->last_seq >= place.seq;
 }
 
 void Recovery::on_segment(const std::string& file) {
@@ -55,7 +88,7 @@ Conversation& Recovery::conversation(std::string_view name) {
 void Recovery::on_record(MessagePtr message) {
   Conversation& c = conversation(message->conversation());
   const MessagePlace& place = message->place();
-  if (c.given.last_seq >= place.seq) {
+  if (c.given.last_seq >= place.seq || is_older_than_history(c, place)) {
     log_error("store", "a record of the log repeats a seq and is skipped",
               {{"conversation", c.id}, {"seq", place.seq.value()}, {"position", place.position.value()}});
     return;
@@ -144,6 +177,17 @@ Status Recovery::make_durable(const LogScan& scan) {
     TRY(opened->sync_data());
   }
   return fs_.sync_folder(pool_.folder());
+}
+
+Status Recovery::set_aside(const std::string& data_folder, const LogScan& scan) {
+  for (const auto& file : scan.files) {
+    if (file.in_log || !file.set_aside || (scan.tail && scan.tail->file == file.name)) continue;
+    TornTail whole{file.name, 0, {}};
+    TRY_ASSIGN(whole.bytes, read_segment_file(fs_, pool_.path(file.name)));
+    whole.bytes.resize(whole.bytes.find_last_not_of('\0') + 1);
+    TRY(keep_tail(data_folder, whole));
+  }
+  return {};
 }
 
 Status Recovery::keep_tail(const std::string& data_folder, const TornTail& tail) {

@@ -16,8 +16,9 @@ struct Recovered {
   std::uint64_t unnamed = 0;  // lost records whose conversation could not be found out
 };
 
-// Puts the log that history does not hold back into the window: each segment file becomes a sealed part. Free files go to the pool. The
-// torn tail is copied to <data>/torn-<file>-<offset> and logged; lost records are named and become gaps. Before any thread starts.
+// Puts the log that history does not hold back into the window: each segment file becomes a sealed part. Free files go to the pool; those
+// whose content could be taken for news are written anew before they are used. The torn tail, and files that were begun and cannot be
+// read, are copied to <data>/torn-<file>-<offset> and logged; lost records are named and become gaps. Before any thread starts.
 class Recovery final : public LogScanSink {
  public:
   Recovery(FileSystem& files, Conversations& conversations, Window& window, Intake& intake, History& history, SegmentPool& pool)
@@ -25,6 +26,8 @@ class Recovery final : public LogScanSink {
 
   Result<Recovered> run(const std::string& data_folder, std::uint32_t secret);
 
+  void on_doubt() override { doubt_ = true; }
+  bool agrees(const Message& message) override;
   void on_segment(const std::string& file) override;
   void on_record(MessagePtr message) override;
   void on_lost(LogPosition position, std::uint64_t number, MessageSeq seq, std::string_view conversation) override;
@@ -42,6 +45,10 @@ class Recovery final : public LogScanSink {
   void end_part();
   Status make_durable(const LogScan& scan);
   Status keep_tail(const std::string& data_folder, const TornTail& tail);
+  Status set_aside(const std::string& data_folder, const LogScan& scan);
+  void give_free(const LogScan& scan);
+  void report(const LogScan& scan);
+  bool is_older_than_history(const Conversation& c, const MessagePlace& place);
 
   FileSystem& fs_;
   Conversations& conversations_;
@@ -52,6 +59,7 @@ class Recovery final : public LogScanSink {
   std::unordered_map<std::uint64_t, std::string> names_;  // conversation number → id, of the records read
   std::string file_;                                      // that is being read; empty before the first
   std::vector<Lost> unnamed_;
+  bool doubt_ = false;  // records may be older than what history holds: each conversation's first one is compared
   std::uint64_t last_number_ = 0;
   std::uint64_t still_unnamed_ = 0;
 };
