@@ -44,7 +44,7 @@ Status StoreParts::copy_log(const std::string& folder, const std::function<bool(
   };
   std::vector<Piece> pieces;
   Status synced;
-  committer_->run_between_batches([&] {
+  const auto list_files = [&] {
     synced = writer_->sync();
     // The window first: a segment that enters history meanwhile moves from there to the held ones. Those may be newer than the copy of
     // history, which was made before.
@@ -55,7 +55,8 @@ Status StoreParts::copy_log(const std::string& folder, const std::function<bool(
     }
     const LogPlace end = writer_->synced_place();
     if (!writer_->current_file().empty() && end.offset != 0) pieces.push_back({writer_->current_file(), end.offset});
-  });
+  };
+  TRY(committer_->run_between_batches(list_files));
   TRY(std::move(synced));
   TRY(files_->make_folder(folder + "/log"));
   BackupProgress told;

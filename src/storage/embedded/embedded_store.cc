@@ -237,7 +237,7 @@ LogStats StoreParts::log_stats() const {
 
 Status StoreParts::flush_to_history(std::chrono::milliseconds deadline) {
   Status sealed;
-  committer_->run_between_batches([&] { sealed = writer_->seal(); });
+  TRY(committer_->run_between_batches([&] { sealed = writer_->seal(); }));
   TRY(std::move(sealed));
   const auto end = std::chrono::steady_clock::now() + deadline;
   while (window_->oldest_sealed() != nullptr) {

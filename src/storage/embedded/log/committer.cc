@@ -33,6 +33,7 @@ Committer::~Committer() {
 }
 
 void Committer::start() {
+  started_.store(true, std::memory_order_release);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -48,8 +49,11 @@ void Committer::run() {
   while (true) {
     const bool last_round = stopping_.load(std::memory_order_acquire);
     run_once(last_round ? std::chrono::milliseconds(0) : std::max(options_.heal_every, kIdleWait));
-    if (last_round) return;
+    if (last_round) break;
   }
+  MutexLock lock(job_mutex_);
+  ended_ = true;
+  job_done_.notify_all();
 }
 
 void Committer::run_once(std::chrono::milliseconds wait) {
@@ -63,25 +67,44 @@ void Committer::run_once(std::chrono::milliseconds wait) {
   }
   if (input_.empty()) idle_work();
   input_.clear();
+  run_job();
+}
+
+void Committer::run_job() {
   const std::function<void()>* job = nullptr;
   {
     MutexLock lock(job_mutex_);
     job = job_;
+    job_running_ = job != nullptr;
   }
   if (job == nullptr) return;
   (*job)();
   MutexLock lock(job_mutex_);
   job_ = nullptr;
+  job_running_ = false;
   job_done_.notify_all();
 }
 
-void Committer::run_between_batches(const std::function<void()>& job) {
-  if (!thread_.joinable()) return job();
+Status Committer::run_between_batches(const std::function<void()>& job, std::chrono::milliseconds deadline) {
+  const auto end = std::chrono::steady_clock::now() + deadline;
+  const auto left = [&] { return std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()); };
+  if (!started_.load(std::memory_order_acquire)) {
+    job();
+    return {};
+  }
   MutexLock lock(job_mutex_);
-  while (job_ != nullptr) job_done_.wait(job_mutex_);
+  while (job_ != nullptr && !ended_ && left().count() > 0) job_done_.wait_for(job_mutex_, left());
+  if (job_ != nullptr && !ended_) return Error(ErrorCode::Timeout, "the committer is busy");
+  if (ended_) return Error(ErrorCode::StoreUnavailable, "the store is closing");
   job_ = &job;
   queue_.nudge();
-  while (job_ == &job) job_done_.wait(job_mutex_);
+  while (job_ == &job && !ended_ && (job_running_ || left().count() > 0)) {
+    job_done_.wait_for(job_mutex_, std::max(left(), std::chrono::milliseconds(10)));
+  }
+  if (job_ != &job) return {};
+  job_ = nullptr;  // nobody has begun it
+  job_done_.notify_all();
+  return ended_ ? Error(ErrorCode::StoreUnavailable, "the store is closing") : Error(ErrorCode::Timeout, "the committer is busy");
 }
 
 // Nothing to commit: get out of a failure, and make durable what was acked below fsync.

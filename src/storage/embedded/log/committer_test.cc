@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "storage/embedded/log/log_harness.h"
 
 namespace dunlin::embedded {
@@ -336,6 +340,60 @@ TEST_F(CommitterTest, AConflictWithARecordOfAFailedBatchIsTemporaryToo) {
   const auto good = two();
   EXPECT_FALSE(good[0].refused);
   EXPECT_EQ(good[1].refused, ErrorCode::ClientMsgIdConflict);
+}
+
+TEST_F(CommitterTest, AJobAfterTheLastRoundIsRefusedAndNotRun) {
+  LogHarness store(files_, history_);
+  store.committer->start();
+  bool ran = false;
+  EXPECT_TRUE(store.committer->run_between_batches([&] { ran = true; }).ok());
+  EXPECT_TRUE(ran);
+  store.committer->stop();
+  ran = false;
+  const Status refused = store.committer->run_between_batches([&] { ran = true; });
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::StoreUnavailable);
+  EXPECT_FALSE(ran);
+}
+
+TEST_F(CommitterTest, AJobThatRacesWithTheStopIsRunOrRefusedButNeverWaitsForEver) {
+  for (int i = 0; i < 100; ++i) {
+    LogHarness store(files_, history_);
+    store.committer->start();
+    std::atomic<int> jobs{0};
+    std::atomic<int> answered{0};
+    std::vector<std::thread> callers;
+    for (int t = 0; t < 2; ++t) {
+      callers.emplace_back([&] {
+        while (store.committer->run_between_batches([&] { ++jobs; }).ok()) ++answered;
+      });
+    }
+    while (jobs < 1 + i % 3) std::this_thread::yield();
+    store.committer->stop();
+    for (auto& caller : callers) caller.join();
+    EXPECT_EQ(jobs, answered) << "run exactly when the caller was told so";
+  }
+}
+
+TEST_F(CommitterTest, AJobIsGivenUpWhenTheCommitterDoesNotComeRound) {
+  LogHarness store(files_, history_);
+  store.committer->start();
+  std::atomic<bool> go_on{false};
+  std::thread first([&] {
+    EXPECT_TRUE(store.committer
+                    ->run_between_batches([&] {
+                      while (!go_on) std::this_thread::yield();
+                    })
+                    .ok());
+  });
+  Status second;
+  do {
+    second = store.committer->run_between_batches([] {}, std::chrono::milliseconds(1));
+  } while (second.ok());  // until the first one has begun
+  EXPECT_EQ(second.error().code(), ErrorCode::Timeout);
+  go_on = true;
+  first.join();
+  EXPECT_TRUE(store.committer->run_between_batches([] {}).ok());
 }
 
 }  // namespace
