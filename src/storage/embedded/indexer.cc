@@ -21,9 +21,7 @@ Indexer::Indexer(IndexerOptions options, FileSystem& files, Window& window, Hist
       queue_(queue),
       intake_(intake),
       committer_(committer),
-      trimmed_(history.trimmed_through().value()),
-      start_monotonic_(options_.clock->monotonic()),
-      start_wall_(options_.clock->wall()) {}
+      trimmed_(history.trimmed_through().value()) {}
 
 Indexer::~Indexer() {
   stop();
@@ -102,7 +100,6 @@ bool Indexer::ingest_one() {
   if (!part->records.empty()) {
     segment.first_time_ms = part->records.front()->place().time_ms;
     segment.last_time_ms = part->records.back()->place().time_ms;
-    newest_record_ms_ = std::max(newest_record_ms_, segment.last_time_ms);
   }
   segment.records = part->records;
   segment.dedup = part->dedup;
@@ -176,7 +173,6 @@ void Indexer::retain() {
   const auto now = options_.clock->monotonic();
   if (now < next_retain_) return;
   next_retain_ = now + options_.retain_every;
-  if (!clock_is_sane()) return;
   if (auto done = history_.retain(options_.clock->wall()); !done.ok()) {
     log_error("store", "retention failed", {{"error", done.error().to_string()}});
   }
@@ -184,20 +180,6 @@ void Indexer::retain() {
     intake_.raise_trim_version();  // first: whoever sees the new watermark must not be told a head from before it
     trimmed_.store(trimmed.value(), std::memory_order_release);
   }
-}
-
-// A wall clock that jumps must not make retention drop what is young.
-bool Indexer::clock_is_sane() {
-  constexpr auto kTolerance = std::chrono::hours(1);
-  const auto wall = options_.clock->wall();
-  const auto walked = std::chrono::duration_cast<Milliseconds>(options_.clock->monotonic() - start_monotonic_);
-  const auto drift = (wall - start_wall_) - walked;
-  const bool sane = drift < kTolerance && drift > -kTolerance && to_ms(wall + kTolerance) >= static_cast<std::int64_t>(newest_record_ms_);
-  if (!sane && !clock_alarm_) {
-    log_error("store", "the wall clock has moved by more than an hour: retention and dedup expiry pause", {{"drift_ms", drift.count()}});
-  }
-  clock_alarm_ = !sane;
-  return sane;
 }
 
 void Indexer::set_priority() {

@@ -62,7 +62,6 @@ class Indexer {
   void tend_files();
   void give_held();
   void retain();
-  bool clock_is_sane();
   void set_priority();  // any thread
 
   const IndexerOptions options_;
@@ -88,10 +87,6 @@ class Indexer {
 
   // indexer's thread only
   MonotonicTime next_retain_{};
-  const MonotonicTime start_monotonic_;
-  const WallTime start_wall_;
-  std::uint64_t newest_record_ms_ = 0;
-  bool clock_alarm_ = false;
   bool ingest_alarm_ = false;
   bool spare_alarm_ = false;
   std::thread thread_;

@@ -137,6 +137,20 @@ TEST_F(HistoryRetentionTest, KeepsDedupForADayAfterTheMessageIsTrimmed) {
   EXPECT_FALSE(*history->dedup(key));
 }
 
+TEST_F(HistoryRetentionTest, DedupWaitsToExpireWhenTheWallClockJumps) {
+  open();
+  const auto message = scribe.write("ada", "bob", "x");
+  const DedupKey key = HistoryScribe::dedup_of(*message).key;
+  ASSERT_TRUE(scribe.ingest(*history).ok());
+  scribe.clock.set_wall(scribe.clock.wall() + hours(48));
+  retain();
+  EXPECT_TRUE(*history->dedup(key)) << "a repeat of an hour ago must still be found";
+  scribe.clock.set_wall(scribe.clock.wall() - hours(48));
+  scribe.clock.advance(hours(25));
+  retain();
+  EXPECT_FALSE(*history->dedup(key));
+}
+
 TEST_F(HistoryRetentionTest, FewSecondsOfRetentionMakeFewFamilies) {
   scribe.options.retention = seconds(8);
   open();

@@ -32,8 +32,10 @@ bool RocksHistory::clock_trusted(WallTime now) {
   const auto newest = from_ms(static_cast<std::int64_t>(catalog()->newest.newest_time_ms));
   const bool trusted = std::chrono::abs(now - by_monotonic) <= kClockTolerance && now + kClockTolerance >= newest;
   if (!trusted && !clock_alarm_) {
-    log_warn("history", "the wall clock has moved by more than an hour; retention waits until it is right again or the server restarts",
-             {{"now_ms", to_ms(now)}, {"expected_ms", to_ms(by_monotonic)}, {"newest_record_ms", to_ms(newest)}});
+    log_warn(
+        "history",
+        "the wall clock has moved by more than an hour; retention and dedup expiry wait until it is right again or the server restarts",
+        {{"now_ms", to_ms(now)}, {"expected_ms", to_ms(by_monotonic)}, {"newest_record_ms", to_ms(newest)}});
   }
   clock_alarm_ = !trusted;
   return trusted;
