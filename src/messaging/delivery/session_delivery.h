@@ -149,8 +149,9 @@ class SessionDelivery {
   static Task<Step> fill_trimmed(Ticket& ticket);
   static Task<Step> fill_trimmed_conversation(Ticket& ticket, ConversationId conversation);
   static Task<Step> scan_page(Ticket& ticket, bool& more);
-  static Task<Step> fill_entry(Ticket& ticket, ActivityEntry entry);
-  static Task<Step> fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to);
+  // `read`: what was read of it already, or null; it outlives the call.
+  static Task<Step> fill_entry(Ticket& ticket, ActivityEntry entry, NewsRange* read);
+  static Task<Step> fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to, NewsRange* read = nullptr);
   static Task<void> push_again(SessionDelivery* self);
   static Task<Step> push_again(Ticket& ticket, ConversationId conversation);
 

@@ -1,5 +1,6 @@
 // The part of SessionDelivery that reads on from the store. After every co_await the delivery may be gone: `ticket.delivery` tells.
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -141,32 +142,38 @@ Task<SessionDelivery::Step> SessionDelivery::scan_page(Ticket& ticket, bool& mor
   more = true;
   if (self->trim_search_ || self->handled_ < store.trimmed_through()) co_return co_await fill_trimmed(ticket);
 
-  auto page = co_await store.activity_since(self->sink_.user(), self->cursor_, self->context_.options.activity_page);
+  const DeliveryOptions& options = self->context_.options;
+  NewsQuery query{self->sink_.user(), self->cursor_, self->handled_, options.activity_page, options.page_messages, options.page_bytes};
+  auto news = co_await store.news_since(std::move(query));
   self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
-  if (!page.ok()) {
-    self->scan_failed(page.error());
+  if (!news.ok()) {
+    self->scan_failed(news.error());
     co_return Step::Stop;
   }
-  if (page->truncated && self->handled_ < store.trimmed_through()) co_return Step::Done;  // trimmed since: search that part first
-  for (const ActivityEntry& entry : page->entries) {
-    if (co_await fill_entry(ticket, entry) == Step::Stop) co_return Step::Stop;
-    self->cursor_ = std::max(self->cursor_, entry.last_position);
+  const ActivityPage& page = news->activity;
+  if (page.truncated && self->handled_ < store.trimmed_through()) co_return Step::Done;  // trimmed since: search that part first
+  for (std::size_t i = 0; i < page.entries.size(); ++i) {
+    NewsRange* read = i < news->ranges.size() ? &news->ranges[i] : nullptr;
+    if (co_await fill_entry(ticket, page.entries[i], read) == Step::Stop) co_return Step::Stop;
+    self->cursor_ = std::max(self->cursor_, page.entries[i].last_position);
   }
-  if (page->scanned_to > self->handled_) {
-    self->handled_ = page->scanned_to;
-    if (!page->entries.empty()) self->changed_ = true;
+  if (page.scanned_to > self->handled_) {
+    self->handled_ = page.scanned_to;
+    if (!page.entries.empty()) self->changed_ = true;
   }
   self->cursor_ = std::max(self->cursor_, self->handled_);
-  more = page->more;
+  more = page.more;
   co_return Step::Done;
 }
 
-Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, ActivityEntry entry) {
+Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, ActivityEntry entry, NewsRange* read) {
   SessionDelivery* self = ticket.delivery;
   MessageSeq acked = entry.first_seq.prev();
   if (const Flight* flight = self->find(entry.conversation.view())) {
     acked = flight->pushed;
+  } else if (read != nullptr) {
+    acked = read->from.prev();
   } else if (entry.first_position <= self->handled_) {
     auto seq = co_await self->context_.store.seq_at(entry.conversation, self->handled_);
     self = ticket.delivery;
@@ -177,26 +184,32 @@ Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, Activity
     }
     acked = *seq;
   }
-  co_return co_await fill(ticket, entry.conversation, acked, entry.last_seq);
+  co_return co_await fill(ticket, entry.conversation, acked, entry.last_seq, read);
 }
 
-// Pushes acked+1 .. to of the conversation, in pages.
-Task<SessionDelivery::Step> SessionDelivery::fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to) {
+// Pushes acked+1 .. to of the conversation, in pages; what was read already serves if it begins right there.
+Task<SessionDelivery::Step> SessionDelivery::fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to,
+                                                  NewsRange* read) {
   SessionDelivery* self = ticket.delivery;
   if (Flight* flight = self->find(conversation.view())) flight->filling = true;  // an ack must not end it before we do
   for (MessageSeq from = acked.next(); from <= to;) {
     const DeliveryOptions& options = self->context_.options;
     RangeQuery query{conversation, from, to, options.page_messages, options.page_bytes, false};
-    std::optional<RangePage> page = self->context_.store.range_in_memory(query);
+    std::optional<RangePage> page;
+    if (read != nullptr && read->from == from) {
+      page = std::move(std::exchange(read, nullptr)->page);
+    } else {
+      page = self->context_.store.range_in_memory(query);
+    }
     if (!page) {
-      auto read = co_await self->context_.store.range(std::move(query));
+      auto asked = co_await self->context_.store.range(std::move(query));
       self = ticket.delivery;
       if (self == nullptr) co_return Step::Stop;
-      if (!read.ok()) {
-        self->scan_failed(read.error());
+      if (!asked.ok()) {
+        self->scan_failed(asked.error());
         co_return Step::Stop;
       }
-      page = *std::move(read);
+      page = *std::move(asked);
     }
     const MessageSeq begin = from;
     if (!self->push_page(conversation, *page, from)) co_return Step::Stop;

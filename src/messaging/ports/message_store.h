@@ -105,6 +105,27 @@ struct ActivityPage {
   bool truncated = false;  // ascending: part of the asked span was trimmed; see trimmed_through()
 };
 
+// What is new for a user, with its messages as far as one page reaches.
+struct NewsQuery {
+  UserId user;
+  LogPosition after;  // as in activity_since()
+  LogPosition known;  // at or below `after`: what an entry has at or below it is left out of its range
+  std::size_t max_entries = 64;
+  std::size_t max_messages = 100;     // of all ranges together
+  std::size_t max_bytes = 64 * 1024;  // of their footprint; at least one message is returned all the same
+};
+
+struct NewsRange {
+  MessageSeq from;  // the entry's first_seq, or the first behind `known` where the entry begins at or below that
+  RangePage page;   // what range() gives from there up to the entry's last_seq
+};
+
+struct NewsPage {
+  ActivityPage activity;
+  // Of the first entries, in their order. It may end anywhere, at the limits or for want of a row: what is missing is asked with range().
+  std::vector<NewsRange> ranges;
+};
+
 struct ConversationsPage {
   std::vector<ConversationId> conversations;  // in the store's own order
   bool more = false;
@@ -168,6 +189,8 @@ class MessageStore {
   // Entries with last_position > after, ascending by it: the user's conversations that have something newer, each possibly several times.
   // Entries are made once and stay as they are or merge into later ones; the caller skips what it has.
   virtual Task<Result<ActivityPage>> activity_since(UserId user, LogPosition after, std::size_t limit) = 0;
+  // The same with the messages that the entries stand for, in one read: what a device that comes back needs.
+  virtual Task<Result<NewsPage>> news_since(NewsQuery query) = 0;
   // Newest entries first, at or below `from`; the caller skips conversations it has seen.
   virtual Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) = 0;
   // False: nothing of the user's is newer than `after`. Nothing: memory alone cannot tell.

@@ -200,6 +200,12 @@ Task<Result<ActivityPage>> StoreParts::activity_since(UserId user, LogPosition a
       [this, user = std::move(user), after, limit] { return reader_->activity_since(user, after, std::max<std::size_t>(limit, 1)); });
 }
 
+Task<Result<NewsPage>> StoreParts::news_since(NewsQuery query) {
+  query.max_entries = std::max<std::size_t>(query.max_entries, 1);
+  if (auto news = reader_->news_since_in_memory(query)) return ready(*std::move(news));
+  return on_disk([this, query = std::move(query)] { return reader_->news_since(query); });
+}
+
 Task<Result<ActivityPage>> StoreParts::activity_newest(UserId user, LogPosition from, std::size_t limit) {
   return on_disk(
       [this, user = std::move(user), from, limit] { return reader_->activity_newest(user, from, std::max<std::size_t>(limit, 1)); });

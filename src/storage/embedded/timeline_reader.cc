@@ -119,16 +119,25 @@ std::optional<RangePage> TimelineReader::range_in_memory(const RangeQuery& query
 }
 
 Result<RangePage> TimelineReader::range(const RangeQuery& query) {
+  Look look(*this);
+  return range(look, query);
+}
+
+Result<RangePage> TimelineReader::range(Look& look, const RangeQuery& query) {
   Snapshot memory = snapshot(query.conversation, &query);
-  const std::uint64_t version = intake_.trim_version();
-  TRY_ASSIGN(const auto stored, history_.head(query.conversation));
-  if (!memory.known) {
-    if (!stored) return RangePage{};
-    memory.head = *stored;
-    memory.window_first = stored->last_seq.next();
-  } else if (stored) {
-    memory.head.first_readable = stored->first_readable;
-    remember_readable(query.conversation, stored->first_readable, version);
+  std::optional<ConversationHead> stored;
+  if (memory.known && memory.readable_known) {
+    stored = memory.head;  // what memory knows needs no row
+  } else {
+    TRY_ASSIGN(stored, look.history->head(query.conversation));
+    if (!memory.known) {
+      if (!stored) return RangePage{};
+      memory.head = *stored;
+      memory.window_first = stored->last_seq.next();
+    } else if (stored) {
+      memory.head.first_readable = stored->first_readable;
+      remember_readable(query.conversation, stored->first_readable, look.trim_version);
+    }
   }
   const RangeQuery asked = clamp(query, memory.head);
   PageBuilder page(asked, memory.head.first_readable);
@@ -141,7 +150,7 @@ Result<RangePage> TimelineReader::range(const RangeQuery& query) {
       older.to = std::min(asked.to, memory.window_first.prev());
     }
     if (older.from <= older.to) {
-      TRY_ASSIGN(RangePage part, history_.range(*stored, older));
+      TRY_ASSIGN(RangePage part, look.history->range(*stored, older));
       std::vector<std::pair<MessageSeq, MessagePtr>> found;
       MessageSeq edge = older.newest_first ? older.to.next() : older.from.prev();  // how far the part reaches
       for (auto& message : part.messages) {
@@ -178,10 +187,15 @@ std::optional<MessageSeq> TimelineReader::seq_at_in_memory(const ConversationId&
 }
 
 Result<MessageSeq> TimelineReader::seq_at(const ConversationId& id, LogPosition position) {
+  Look look(*this);
+  return seq_at(look, id, position);
+}
+
+Result<MessageSeq> TimelineReader::seq_at(Look& look, const ConversationId& id, LogPosition position) {
   if (const auto seq = seq_at_in_memory(id, position)) return *seq;
-  TRY_ASSIGN(const auto stored, history_.head(id));
+  TRY_ASSIGN(const auto stored, look.history->head(id));
   if (!stored) return MessageSeq();
-  return history_.seq_at(*stored, position);
+  return look.history->seq_at(*stored, position);
 }
 
 std::optional<bool> TimelineReader::active_since_in_memory(std::string_view user, LogPosition after) {
@@ -199,11 +213,15 @@ std::optional<ActivityPage> TimelineReader::activity_since_in_memory(std::string
 }
 
 Result<ActivityPage> TimelineReader::activity_since(const UserId& user, LogPosition after, std::size_t limit) {
-  const Window::Pin pin = window_.pin();
-  const LogPosition stored = history_.position();
+  Look look(*this);
+  return activity_since(look, user, after, limit);
+}
+
+Result<ActivityPage> TimelineReader::activity_since(Look& look, const UserId& user, LogPosition after, std::size_t limit) {
+  const LogPosition stored = look.history->position();
   ActivityPage page;
   if (after < stored) {
-    TRY_ASSIGN(page, history_.activity_since(user, after, limit));
+    TRY_ASSIGN(page, look.history->activity_since(user, after, limit));
     // Segments that entered meanwhile are told from the window.
     std::erase_if(page.entries, [&](const ActivityEntry& e) { return e.first_position > stored; });
     if (page.more && !page.entries.empty()) return page;
@@ -213,6 +231,62 @@ Result<ActivityPage> TimelineReader::activity_since(const UserId& user, LogPosit
   page.more = recent.more;
   page.scanned_to = recent.scanned_to;
   return page;
+}
+
+namespace {
+
+// Reads the ranges of the first entries, one after the other, until the limits or the first that `range` and `seq_at` (optional or Result)
+// do not give.
+template <class SeqAt, class Range>
+bool add_ranges(NewsPage& news, const NewsQuery& query, SeqAt seq_at, Range range) {
+  std::size_t messages = query.max_messages;
+  std::size_t bytes = query.max_bytes;
+  news.ranges.reserve(std::min(news.activity.entries.size(), messages));
+  for (const ActivityEntry& entry : news.activity.entries) {
+    if (messages == 0 || bytes == 0) return true;
+    MessageSeq from = entry.first_seq;
+    if (entry.first_position <= query.known) {
+      const auto last_known = seq_at(entry.conversation, query.known);
+      if (!last_known) return false;
+      from = last_known->next();
+    }
+    auto page = range(RangeQuery{entry.conversation, from, entry.last_seq, messages, bytes, false});
+    if (!page) return false;
+    messages -= std::min(messages, page->messages.size());
+    for (const MessagePtr& message : page->messages) bytes -= std::min(bytes, message->footprint());
+    news.ranges.push_back({from, *std::move(page)});
+    if (news.ranges.back().page.more) return true;
+  }
+  return true;
+}
+
+template <class T>
+std::optional<T> if_ok(Result<T> result) {
+  return result.ok() ? std::optional<T>(*std::move(result)) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<NewsPage> TimelineReader::news_since_in_memory(const NewsQuery& query) {
+  auto activity = activity_since_in_memory(query.user.view(), query.after, query.max_entries);
+  if (!activity) return std::nullopt;
+  NewsPage out{*std::move(activity), {}};
+  const bool all = add_ranges(
+      out, query, [&](const ConversationId& id, LogPosition known) { return seq_at_in_memory(id, known); },
+      [&](const RangeQuery& range) { return range_in_memory(range); });
+  if (!all) return std::nullopt;
+  return out;
+}
+
+Result<NewsPage> TimelineReader::news_since(const NewsQuery& query) {
+  Look look(*this);
+  NewsPage out;
+  TRY_ASSIGN(out.activity, activity_since(look, query.user, query.after, query.max_entries));
+  // A range that fails is left to the caller's own range(), which gets the error.
+  add_ranges(
+      out, query, [&](const ConversationId& id, LogPosition known) { return if_ok(seq_at(look, id, known)); },
+      [&](const RangeQuery& part) { return if_ok(range(look, part)); });
+  return out;
 }
 
 Result<ActivityPage> TimelineReader::activity_newest(const UserId& user, LogPosition from, std::size_t limit) {

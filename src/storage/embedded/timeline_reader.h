@@ -9,8 +9,9 @@
 
 namespace dunlin::embedded {
 
-// Answers reads from window and history together. What the window shows is copied before history is asked, so that nothing falls between:
-// a record that has left the window was in history before. The *_in_memory calls never block; the others read disk (offload pool only).
+// Answers reads from window and history together. Each pins the window, then fixes what it sees of history, then asks both: what history
+// lacked by then stays in the window until the read ends, so nothing falls between. The *_in_memory calls never block; the others read disk
+// (offload pool only).
 class TimelineReader {
  public:
   TimelineReader(Conversations& conversations, Window& window, History& history, Intake& intake)
@@ -29,6 +30,9 @@ class TimelineReader {
   // When history has nothing newer than `after`: what a heartbeat or a quick reconnect asks.
   std::optional<ActivityPage> activity_since_in_memory(std::string_view user, LogPosition after, std::size_t limit);
   Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit);
+  // The ranges of one page are read in one go, with one set of iterators.
+  std::optional<NewsPage> news_since_in_memory(const NewsQuery& query);
+  Result<NewsPage> news_since(const NewsQuery& query);
   Result<ActivityPage> activity_newest(const UserId& user, LogPosition from, std::size_t limit);
   Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit);
   Result<FeedPage> feed(LogPosition after, std::size_t max_messages);
@@ -43,6 +47,17 @@ class TimelineReader {
     MessageSeq window_first;  // first seq that the window holds; last_seq + 1 when none
     std::vector<std::pair<MessageSeq, MessagePtr>> messages;
   };
+  // One read's view of both, in the order that makes it whole.
+  struct Look {
+    explicit Look(TimelineReader& reader)
+        : pin(reader.window_.pin()), trim_version(reader.intake_.trim_version()), history(reader.history_.begin_read()) {}
+    const Window::Pin pin;
+    const std::uint64_t trim_version;
+    const std::unique_ptr<HistoryRead> history;
+  };
+  Result<RangePage> range(Look& look, const RangeQuery& query);
+  Result<MessageSeq> seq_at(Look& look, const ConversationId& conversation, LogPosition position);
+  Result<ActivityPage> activity_since(Look& look, const UserId& user, LogPosition after, std::size_t limit);
   Snapshot snapshot(const ConversationId& conversation, const RangeQuery* query);
   void remember_readable(const ConversationId& conversation, MessageSeq first_readable, std::uint64_t version);
 

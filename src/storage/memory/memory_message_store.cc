@@ -308,6 +308,11 @@ Task<Result<ActivityPage>> MemoryMessageStore::activity_since(UserId user, LogPo
   co_return read([&](MemoryTimelines& timelines) { return timelines.activity_since(user, after, limit); });
 }
 
+Task<Result<NewsPage>> MemoryMessageStore::news_since(NewsQuery query) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) { return timelines.news_since(query); });
+}
+
 Task<Result<ActivityPage>> MemoryMessageStore::activity_newest(UserId user, LogPosition from, std::size_t limit) {
   CO_TRY(co_await begin_read());
   co_return read([&](MemoryTimelines& timelines) { return timelines.activity_newest(user, from, limit); });

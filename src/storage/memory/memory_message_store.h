@@ -62,6 +62,7 @@ class MemoryMessageStore final : public MessageStore {
   std::optional<RangePage> range_in_memory(const RangeQuery& query) override;
   Task<Result<MessageSeq>> seq_at(ConversationId conversation, LogPosition position) override;
   Task<Result<ActivityPage>> activity_since(UserId user, LogPosition after, std::size_t limit) override;
+  Task<Result<NewsPage>> news_since(NewsQuery query) override;
   Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) override;
   std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after) override;
   Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override;

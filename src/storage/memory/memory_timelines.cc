@@ -128,6 +128,25 @@ ActivityPage MemoryTimelines::activity_since(const UserId& user_id, LogPosition 
   return page;
 }
 
+NewsPage MemoryTimelines::news_since(const NewsQuery& query) {
+  NewsPage out;
+  out.activity = activity_since(query.user, query.after, query.max_entries);
+  std::size_t messages = query.max_messages;
+  std::size_t bytes = query.max_bytes;
+  for (const ActivityEntry& entry : out.activity.entries) {
+    if (messages == 0 || bytes == 0) break;
+    const bool begins_behind = entry.first_position > query.known;
+    NewsRange next{begins_behind ? entry.first_seq : seq_at(entry.conversation, query.known).next(), {}};
+    next.page = range({entry.conversation, next.from, entry.last_seq, messages, bytes, false});
+    messages -= std::min(messages, next.page.messages.size());
+    for (const MessagePtr& message : next.page.messages) bytes -= std::min(bytes, message->footprint());
+    const bool cut = next.page.more;
+    out.ranges.push_back(std::move(next));
+    if (cut) break;
+  }
+  return out;
+}
+
 ActivityPage MemoryTimelines::activity_newest(const UserId& user_id, LogPosition from, std::size_t limit) {
   ActivityPage page;
   const auto user = users_.find(user_id.str());

@@ -33,6 +33,7 @@ class MemoryTimelines {
   RangePage range(const RangeQuery& query);
   MessageSeq seq_at(const ConversationId& conversation, LogPosition position);
   ActivityPage activity_since(const UserId& user, LogPosition after, std::size_t limit);
+  NewsPage news_since(const NewsQuery& query);
   ActivityPage activity_newest(const UserId& user, LogPosition from, std::size_t limit);
   bool active_since(std::string_view user, LogPosition after) const;
   ConversationsPage conversations(const UserId& user, const ConversationId& after, std::size_t limit);

@@ -62,6 +62,19 @@ struct HistoryOptions {
   std::function<void(std::string_view point)> fault_point;
 };
 
+// Several reads at one moment of history, sharing what they open. Whoever merges them with the window takes its pin first and keeps it for
+// as long. One thread, one job; ends before the History.
+class HistoryRead {
+ public:
+  virtual ~HistoryRead() = default;
+  virtual LogPosition position() const = 0;
+  // As the calls of History.
+  virtual Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) = 0;
+  virtual Result<std::optional<ConversationHead>> head(const ConversationId& conversation) = 0;
+  virtual Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) = 0;
+  virtual Result<MessageSeq> seq_at(const ConversationHead& head, LogPosition position) = 0;
+};
+
 // Everything of the log up to position(), in RocksDB: timeline, dedup, activity (a set of column families for each volume), heads and
 // conversation list (never trimmed). Written by the indexer alone, one atomic ingest of sorted files for each segment; no write-ahead
 // log. Reads block: offload pool only, any number of threads, beside one writer.
@@ -89,6 +102,8 @@ class History {
   // Ordered by the bytes of the conversation id (the window merges its own by that order).
   virtual Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit) = 0;
   virtual Result<FeedPage> feed(LogPosition after, std::size_t max_messages) = 0;
+
+  virtual std::unique_ptr<HistoryRead> begin_read() = 0;
 
   // Raises the trim watermark, then drops volumes that retention no longer keeps. Indexer thread, now and then.
   virtual Status retain(WallTime now) = 0;

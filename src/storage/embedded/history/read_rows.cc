@@ -68,15 +68,20 @@ class UserRows {
 }  // namespace
 
 Result<ActivityPage> RocksHistory::activity_since(const UserId& user, LogPosition after, std::size_t limit) {
-  const CatalogPtr now = catalog();
-  const LogPosition through = now->newest.position;
+  Reading now(catalog(), rows_read_);
+  return activity_since(now, user, after, limit);
+}
+
+Result<ActivityPage> RocksHistory::activity_since(Reading& now, const UserId& user, LogPosition after, std::size_t limit) {
+  const Catalog& catalog = now.catalog();
+  const LogPosition through = catalog.newest.position;
   ActivityPage page;
-  page.truncated = after < now->watermark;
+  page.truncated = after < catalog.watermark;
   page.scanned_to = std::max(after, through);
   std::vector<ActivityEntry> entries;
-  for (const Volume& volume : now->volumes) {
+  for (const Volume& volume : catalog.volumes) {
     if (volume.span.last <= after) continue;
-    UserRows rows(*now, volume.activity, user.view(), rows_read_);
+    UserRows rows(catalog, volume.activity, user.view(), rows_read_);
     for (rows.seek(activity_key(user.view(), after.next())); rows.valid(); rows.next()) {
       entries.clear();
       if (!decode_activity(rows.key(), rows.value(), entries)) {
@@ -142,6 +147,31 @@ Result<ActivityPage> RocksHistory::activity_newest(const UserId& user, LogPositi
     }
   }
   return page;
+}
+
+namespace {
+
+class RocksRead final : public HistoryRead {
+ public:
+  RocksRead(RocksHistory& history, std::atomic<std::uint64_t>& rows_read) : history_(history), now_(history.catalog(), rows_read) {}
+
+  LogPosition position() const override { return now_.catalog().newest.position; }
+  Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) override {
+    return history_.activity_since(now_, user, after, limit);
+  }
+  Result<std::optional<ConversationHead>> head(const ConversationId& conversation) override { return history_.head(now_, conversation); }
+  Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) override { return history_.range(now_, head, query); }
+  Result<MessageSeq> seq_at(const ConversationHead& head, LogPosition position) override { return history_.seq_at(now_, head, position); }
+
+ private:
+  RocksHistory& history_;
+  Reading now_;
+};
+
+}  // namespace
+
+std::unique_ptr<HistoryRead> RocksHistory::begin_read() {
+  return std::make_unique<RocksRead>(*this, rows_read_);
 }
 
 Result<ConversationsPage> RocksHistory::conversations(const UserId& user, const ConversationId& after, std::size_t limit) {

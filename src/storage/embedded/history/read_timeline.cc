@@ -18,10 +18,10 @@ constexpr std::uint64_t kSalvagePageRows = 256;
 // One range read inside one catalog. Volumes hold ascending spans of positions, and so of a conversation's seqs.
 class RangeRead {
  public:
-  RangeRead(const Catalog& catalog, const ConversationHead& head, const RangeQuery& query, MessageSeq first_readable, Damage& damage,
-            std::atomic<std::uint64_t>& rows_read)
-      : catalog_(catalog), number_(head.number), query_(query), damage_(damage), rows_read_(rows_read), page_(query, first_readable) {
-    for (auto volume = catalog.volumes.rbegin(); volume != catalog.volumes.rend(); ++volume) {
+  RangeRead(Reading& reading, const ConversationHead& head, const RangeQuery& query, MessageSeq first_readable, Damage& damage)
+      : reading_(reading), number_(head.number), query_(query), damage_(damage), page_(query, first_readable) {
+    const auto& volumes = reading.catalog().volumes;
+    for (auto volume = volumes.rbegin(); volume != volumes.rend(); ++volume) {
       if (volume->span.first <= head.last_position) newest_first_.push_back(volume->timeline);
     }
     // What is known to be trimmed needs no look.
@@ -44,7 +44,7 @@ class RangeRead {
   bool walk_down() {
     for (const auto& timeline : newest_first_) {
       if (page_.done() || page_.next() < readable_from_) return true;
-      TimelineCursor rows(catalog_, timeline, number_, rows_read_);
+      TimelineCursor rows(reading_, timeline, number_);
       for (rows.seek_back(page_.next()); rows.valid() && rows.seq() >= readable_from_ && !page_.done(); rows.previous()) take(rows);
       if (rows.damaged()) return found(rows);
     }
@@ -56,7 +56,7 @@ class RangeRead {
     std::vector<TimelineCursor> cursors;
     for (const auto& timeline : newest_first_) {
       if (page_.done()) return true;
-      TimelineCursor rows(catalog_, timeline, number_, rows_read_);
+      TimelineCursor rows(reading_, timeline, number_);
       rows.seek(page_.next());
       if (rows.damaged()) return found(rows);
       const bool here = rows.valid();
@@ -101,7 +101,7 @@ class RangeRead {
         page_.missing_rest();
         break;
       }
-      rows_read_.fetch_add(1, std::memory_order_relaxed);
+      reading_.rows_read().fetch_add(1, std::memory_order_relaxed);
       const auto value = rows.row(seq);
       MessagePtr message = value ? decode_record(TimelineKey(number_, seq).view(), *value) : MessagePtr();
       if (message) {
@@ -114,11 +114,10 @@ class RangeRead {
     if (lost) damage_.rows_lost(query_.conversation, *lost);
   }
 
-  const Catalog& catalog_;
+  Reading& reading_;
   const std::uint64_t number_;
   const RangeQuery& query_;
   Damage& damage_;
-  std::atomic<std::uint64_t>& rows_read_;
   PageBuilder page_;
   std::vector<ColumnPtr> newest_first_;
   MessageSeq readable_from_;
@@ -147,18 +146,23 @@ Result<std::optional<ConversationHead>> RocksHistory::stored_head(const Catalog&
 }
 
 Result<std::optional<ConversationHead>> RocksHistory::head(const ConversationId& conversation) {
-  const CatalogPtr now = catalog();
-  TRY_ASSIGN(auto head, stored_head(*now, conversation.view()));
-  if (head) head->first_readable = first_readable(*now, *head);
+  Reading now(catalog(), rows_read_);
+  return head(now, conversation);
+}
+
+Result<std::optional<ConversationHead>> RocksHistory::head(Reading& now, const ConversationId& conversation) {
+  TRY_ASSIGN(auto head, stored_head(now.catalog(), conversation.view()));
+  if (head) head->first_readable = first_readable(now, *head);
   return head;
 }
 
 // The oldest row that is left tells it: its `previous` is the place of the row before it.
-MessageSeq RocksHistory::first_readable(const Catalog& catalog, const ConversationHead& stored) {
+MessageSeq RocksHistory::first_readable(Reading& now, const ConversationHead& stored) {
+  const Catalog& catalog = now.catalog();
   if (catalog.watermark == LogPosition(0)) return MessageSeq(1);
   if (stored.last_position <= catalog.watermark) return stored.last_seq.next();
   for (const auto& volume : catalog.volumes) {
-    TimelineCursor rows(catalog, volume.timeline, stored.number, rows_read_);
+    TimelineCursor rows(now, volume.timeline, stored.number);
     rows.seek(MessageSeq(1));
     if (rows.damaged()) damage_.found(rows.column(), rows.status());
     if (!rows.valid()) continue;
@@ -172,14 +176,15 @@ MessageSeq RocksHistory::first_readable(const Catalog& catalog, const Conversati
 
 // What history holds of the conversation: `head` itself when nothing of it is newer than history, else the stored row. When that row is
 // damaged, the newest message that is left stands for it.
-Result<std::optional<ConversationHead>> RocksHistory::head_within(const Catalog& catalog, const ConversationHead& head,
+Result<std::optional<ConversationHead>> RocksHistory::head_within(Reading& now, const ConversationHead& head,
                                                                   std::string_view conversation) {
+  const Catalog& catalog = now.catalog();
   if (head.number == 0) return std::optional<ConversationHead>();
   if (head.last_position <= catalog.newest.position) return std::optional(head);
   auto stored = stored_head(catalog, conversation);
   if (stored.ok() || stored.error().code() != ErrorCode::Corrupt) return stored;
   for (auto volume = catalog.volumes.rbegin(); volume != catalog.volumes.rend(); ++volume) {
-    TimelineCursor rows(catalog, volume->timeline, head.number, rows_read_);
+    TimelineCursor rows(now, volume->timeline, head.number);
     rows.seek_back(head.last_seq);
     const auto positions = rows.valid() ? peek_record(rows.value()) : std::nullopt;
     if (!positions) continue;
@@ -192,26 +197,35 @@ Result<std::optional<ConversationHead>> RocksHistory::head_within(const Catalog&
 }
 
 Result<RangePage> RocksHistory::range(const ConversationHead& head, const RangeQuery& query) {
-  const CatalogPtr now = catalog();
-  TRY_ASSIGN(const auto stored, head_within(*now, head, query.conversation.view()));
+  Reading now(catalog(), rows_read_);
+  return range(now, head, query);
+}
+
+Result<RangePage> RocksHistory::range(Reading& now, const ConversationHead& head, const RangeQuery& query) {
+  TRY_ASSIGN(const auto stored, head_within(now, head, query.conversation.view()));
   if (!stored) return RangePage{head, {}, {}, false};
-  const MessageSeq readable = first_readable(*now, *stored);
+  const MessageSeq readable = first_readable(now, *stored);
   RangeQuery within = query;
   within.from = std::max(query.from, MessageSeq(1));
   within.to = std::min(query.to, stored->last_seq);
-  RangePage page = RangeRead(*now, *stored, within, readable, damage_, rows_read_).run();
+  RangePage page = RangeRead(now, *stored, within, readable, damage_).run();
   page.head = head;
   page.head.first_readable = readable;
   return page;
 }
 
 Result<MessageSeq> RocksHistory::seq_at(const ConversationHead& head, LogPosition position) {
-  const CatalogPtr now = catalog();
+  Reading now(catalog(), rows_read_);
+  return seq_at(now, head, position);
+}
+
+Result<MessageSeq> RocksHistory::seq_at(Reading& now, const ConversationHead& head, LogPosition position) {
+  const Catalog& catalog = now.catalog();
   // Below the watermark nobody knows: a low answer makes the caller see the gap instead of missing it.
-  if (position < now->watermark) return MessageSeq(0);
-  for (auto volume = now->volumes.rbegin(); volume != now->volumes.rend(); ++volume) {
+  if (position < catalog.watermark) return MessageSeq(0);
+  for (auto volume = catalog.volumes.rbegin(); volume != catalog.volumes.rend(); ++volume) {
     if (volume->span.first > position || volume->span.first > head.last_position) continue;
-    TimelineCursor rows(*now, volume->timeline, head.number, rows_read_);
+    TimelineCursor rows(now, volume->timeline, head.number);
     // The row's position; one that cannot be read counts as too new, since a low answer only repeats messages.
     const auto at_or_below = [&] {
       if (rows.damaged()) damage_.found(rows.column(), rows.status());
@@ -238,8 +252,8 @@ Result<MessageSeq> RocksHistory::seq_at(const ConversationHead& head, LogPositio
     }
     return below;
   }
-  if (now->watermark == LogPosition(0)) return MessageSeq(0);
-  return first_readable(*now, head).prev();
+  if (catalog.watermark == LogPosition(0)) return MessageSeq(0);
+  return first_readable(now, head).prev();
 }
 
 }  // namespace dunlin::embedded

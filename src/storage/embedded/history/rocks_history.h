@@ -10,6 +10,7 @@
 #include "storage/embedded/history/catalog.h"
 #include "storage/embedded/history/damage.h"
 #include "storage/embedded/history/history.h"
+#include "storage/embedded/history/reading.h"
 
 namespace dunlin::embedded {
 
@@ -41,6 +42,13 @@ class RocksHistory final : public History {
   Result<ActivityPage> activity_newest(const UserId& user, LogPosition from, std::size_t limit) override;
   Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit) override;
   Result<FeedPage> feed(LogPosition after, std::size_t max_messages) override;
+
+  std::unique_ptr<HistoryRead> begin_read() override;
+  // The same reads, within one Reading.
+  Result<std::optional<ConversationHead>> head(Reading& now, const ConversationId& conversation);
+  Result<RangePage> range(Reading& now, const ConversationHead& head, const RangeQuery& query);
+  Result<MessageSeq> seq_at(Reading& now, const ConversationHead& head, LogPosition position);
+  Result<ActivityPage> activity_since(Reading& now, const UserId& user, LogPosition after, std::size_t limit);
 
   Status checkpoint(const std::string& folder) override;
   Stats stats() const override;
@@ -84,8 +92,8 @@ class RocksHistory final : public History {
   void drop_column(ColumnPtr& column);
   // read_timeline.cc
   Result<std::optional<ConversationHead>> stored_head(const Catalog& catalog, std::string_view conversation);
-  Result<std::optional<ConversationHead>> head_within(const Catalog& catalog, const ConversationHead& head, std::string_view conversation);
-  MessageSeq first_readable(const Catalog& catalog, const ConversationHead& stored);
+  Result<std::optional<ConversationHead>> head_within(Reading& now, const ConversationHead& head, std::string_view conversation);
+  MessageSeq first_readable(Reading& now, const ConversationHead& stored);
 
   HistoryOptions options_;
   std::shared_ptr<rocksdb::Cache> cache_;

@@ -5,36 +5,21 @@
 namespace dunlin::embedded {
 
 struct TimelineCursor::State {
-  State(const Catalog& catalog, const ColumnPtr& c, std::uint64_t n, std::atomic<std::uint64_t>& rows)
-      : column(c),
-        number(n),
-        rows_read(rows),
-        lower(n, MessageSeq(0)),
-        upper(n + 1, MessageSeq(0)),
-        lower_slice(lower.view().data(), lower.view().size()),
-        upper_slice(upper.view().data(), upper.view().size()) {
-    rocksdb::ReadOptions options;
-    options.snapshot = catalog.view.get();
-    options.prefix_same_as_start = true;
-    options.iterate_lower_bound = &lower_slice;
-    options.iterate_upper_bound = &upper_slice;
-    rows_of.reset(column->db().NewIterator(options, column->handle()));
-  }
+  State(Reading& r, const ColumnPtr& c, std::uint64_t n) : reading(r), column(c), number(n), rows_of(r.take(*c)) {}
+  ~State() { reading.give_back(*column, std::move(rows_of)); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
+  Reading& reading;
   const ColumnPtr column;
   const std::uint64_t number;
-  std::atomic<std::uint64_t>& rows_read;
-  const TimelineKey lower;
-  const TimelineKey upper;
-  const rocksdb::Slice lower_slice;
-  const rocksdb::Slice upper_slice;
   std::unique_ptr<rocksdb::Iterator> rows_of;
   rocksdb::Status status;
   TimelinePlace place;
 };
 
-TimelineCursor::TimelineCursor(const Catalog& catalog, const ColumnPtr& column, std::uint64_t number, std::atomic<std::uint64_t>& rows_read)
-    : state_(std::make_unique<State>(catalog, column, number, rows_read)) {}
+TimelineCursor::TimelineCursor(Reading& reading, const ColumnPtr& column, std::uint64_t number)
+    : state_(std::make_unique<State>(reading, column, number)) {}
 TimelineCursor::~TimelineCursor() = default;
 TimelineCursor::TimelineCursor(TimelineCursor&&) noexcept = default;
 
@@ -44,7 +29,7 @@ void TimelineCursor::landed() {
     state_->status = state_->rows_of->status();
     return;
   }
-  state_->rows_read.fetch_add(1, std::memory_order_relaxed);
+  state_->reading.rows_read().fetch_add(1, std::memory_order_relaxed);
   if (const auto place = decode_timeline_key(key())) state_->place = *place;
 }
 

@@ -4,15 +4,15 @@
 #include <memory>
 #include <string_view>
 
-#include "storage/embedded/history/catalog.h"
+#include "storage/embedded/history/reading.h"
 
 namespace dunlin::embedded {
 
 // Walks one conversation's rows in one volume, both ways. Counts every row it lands on. When valid() is false, damaged() tells whether a
-// file could not be read (the walk cannot go on) or there is nothing more. One read of one thread, within the life of `catalog`.
+// file could not be read (the walk cannot go on) or there is nothing more. Within the life of its Reading, whose iterator it borrows.
 class TimelineCursor {
  public:
-  TimelineCursor(const Catalog& catalog, const ColumnPtr& column, std::uint64_t number, std::atomic<std::uint64_t>& rows_read);
+  TimelineCursor(Reading& reading, const ColumnPtr& column, std::uint64_t number);
   ~TimelineCursor();
   TimelineCursor(TimelineCursor&&) noexcept;
   TimelineCursor& operator=(TimelineCursor&&) = delete;

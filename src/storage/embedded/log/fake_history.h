@@ -91,6 +91,7 @@ class FakeHistory : public History {
     }
     return page;
   }
+  std::unique_ptr<HistoryRead> begin_read() override { return std::make_unique<Read>(*this); }
   Status retain(WallTime) override { return {}; }
   LogPosition trimmed_through() const override { return {}; }
   Status checkpoint(const std::string&) override { return {}; }
@@ -100,6 +101,19 @@ class FakeHistory : public History {
   std::uint64_t dedup_lookups = 0;
 
  private:
+  struct Read final : HistoryRead {
+    explicit Read(FakeHistory& h) : history(h), at(h.position()) {}
+    LogPosition position() const override { return at; }
+    Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) override {
+      return history.activity_since(user, after, limit);
+    }
+    Result<std::optional<ConversationHead>> head(const ConversationId& conversation) override { return history.head(conversation); }
+    Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) override { return history.range(head, query); }
+    Result<MessageSeq> seq_at(const ConversationHead& head, LogPosition position) override { return history.seq_at(head, position); }
+    FakeHistory& history;
+    const LogPosition at;
+  };
+
   mutable Mutex mutex_;
   std::map<std::string, std::map<MessageSeq, MessagePtr>> records_ GUARDED_BY(mutex_);
   std::map<LogPosition, MessagePtr> by_position_ GUARDED_BY(mutex_);
