@@ -150,7 +150,7 @@ std::size_t Committer::make_batch(std::size_t from) {
   now_ms_ = static_cast<std::uint64_t>(to_ms(options_.clock->wall()));
   window_full_.store(window_.bytes() > options_.window_bytes, std::memory_order_release);
   window_.dedup().reserve(std::min(input_.size() - from, kMaxBatchRecords));
-  const std::uint64_t bound = writer_.max_batch_bytes();
+  const std::uint64_t bound = writer_.good_batch_bytes();
   for (; from < input_.size() && items_.size() < kMaxBatchRecords; ++from) {
     Pending& pending = input_[from];
     if (pending.kind == Pending::Kind::BeginSession) {

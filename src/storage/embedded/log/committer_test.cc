@@ -363,6 +363,7 @@ TEST_F(CommitterTest, AJobThatRacesWithTheStopIsRunOrRefusedButNeverWaitsForEver
     std::atomic<int> jobs{0};
     std::atomic<int> answered{0};
     std::vector<std::thread> callers;
+    callers.reserve(2);
     for (int t = 0; t < 2; ++t) {
       callers.emplace_back([&] {
         while (store.committer->run_between_batches([&] { ++jobs; }).ok()) ++answered;
@@ -394,6 +395,28 @@ TEST_F(CommitterTest, AJobIsGivenUpWhenTheCommitterDoesNotComeRound) {
   go_on = true;
   first.join();
   EXPECT_TRUE(store.committer->run_between_batches([] {}).ok());
+}
+
+TEST_F(CommitterTest, AMessageOfNearlyAQuarterOfASegmentIsStoredAlsoThroughAFailure) {
+  LogHarness::Options options;
+  options.segment_bytes = 32ULL << 20;  // so that the message is larger than a good batch
+  const std::string large = "\"" + std::string((8U << 20) - 1024, 'x') + "\"";
+  {
+    LogHarness store(files_, history_, options);
+    const SessionKey session = store.open_session();
+    ASSERT_FALSE(store.send(session, "ann", "ben", "small", "{}", Durability::Os).refused);
+    ASSERT_FALSE(store.send(session, "ann", "ben", "large", large, Durability::Os).refused);
+    files_.fail(Call::Sync, 0, ErrorCode::Io);
+    ASSERT_FALSE(store.send(session, "ann", "ben", "another", large).refused);
+    EXPECT_EQ(store.send(session, "ann", "ben", "too large", "\"" + std::string(8U << 20, 'x') + "\"").refused, ErrorCode::TooLarge);
+  }
+  files_.kill();
+  LogHarness store(files_, history_, options);
+  ASSERT_TRUE(store.alive) << store.failure;
+  const RangePage page = store.all_of(private_conversation("ann", "ben"));
+  ASSERT_EQ(page.messages.size(), 3U);
+  EXPECT_EQ(page.messages[1]->body(), large);
+  EXPECT_EQ(page.messages[2]->body(), large);
 }
 
 }  // namespace

@@ -27,8 +27,9 @@ struct LogWriter::Buffer {
 LogWriter::LogWriter(SegmentPool& pool, Start start)
     : pool_(pool),
       secret_(start.secret),
-      // A quarter, so that what is unsynced (as much again at most) and a batch fit into a new segment together.
-      max_batch_bytes_(static_cast<std::uint32_t>(std::min<std::uint64_t>(pool.segment_bytes() / 4, 4U << 20))),
+      // A quarter, so that what is unsynced (one and a half times as much at most) and a batch fit into a new segment together.
+      max_batch_bytes_(static_cast<std::uint32_t>(std::min<std::uint64_t>(pool.segment_bytes() / 4, 1U << 30))),
+      good_batch_bytes_(std::min(max_batch_bytes_, 4U << 20)),
       buffer_(std::make_unique<Buffer>()),
       previous_(start.end),
       synced_(start.end),
@@ -66,7 +67,7 @@ Status LogWriter::append(std::span<const MessagePtr> messages, LogPosition first
     synced_through_ = written_through_;
     return {};
   }
-  if (unsynced_bytes_ > max_batch_bytes_ / 2) ignore(sync());  // a failure shows at the next append; these were promised less
+  if (unsynced_bytes_ > good_batch_bytes_ / 2) ignore(sync());  // a failure shows at the next append; these were promised less
   return {};
 }
 

@@ -43,8 +43,10 @@ class LogWriter {
   LogWriter(SegmentPool& pool, Start start);
   ~LogWriter();
 
-  // Largest encoded batch that append() takes.
+  // Largest encoded batch that append() takes: a quarter of a segment.
   std::uint32_t max_batch_bytes() const { return max_batch_bytes_; }
+  // What a batch of several messages should not exceed: longer ones only make their senders wait.
+  std::uint32_t good_batch_bytes() const { return good_batch_bytes_; }
 
   // Writes the messages, which have their places; ok means: as durable as `sync` says. Calls on_seal before a new segment is begun.
   Status append(std::span<const MessagePtr> messages, LogPosition first, bool sync);
@@ -83,6 +85,7 @@ class LogWriter {
   SegmentPool& pool_;
   const std::uint32_t secret_;
   const std::uint32_t max_batch_bytes_;
+  const std::uint32_t good_batch_bytes_;
   std::unique_ptr<Buffer> buffer_;
 
   SegmentSlot slot_;  // no file: none begun yet
