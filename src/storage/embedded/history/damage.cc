@@ -7,6 +7,9 @@
 namespace dunlin::embedded {
 namespace {
 
+// What an operator does about it.
+constexpr std::string_view kRemedy = "`dunlin verify DATA` names what is lost; `dunlin restore BACKUP --into DATA` brings a backup back";
+
 // RocksDB names the file in the text of a status ("... in /data/history/000012.sst offset 4096 ..."); empty when it does not.
 std::string file_in(const std::string& text) {
   const std::size_t end = text.find(".sst");
@@ -58,14 +61,15 @@ void Damage::found(Column& column, const rocksdb::Status& status) {
   const std::string file = file_in(text);
   if (note_file(file.empty() ? column.name() : file)) {
     log_error("history", "a stored file is damaged; its rows are reported as gaps, the rest keeps serving",
-              {{"family", column.name()}, {"file", file}, {"error", text}});
+              {{"family", column.name()}, {"file", file}, {"error", text}, {"remedy", kRemedy}});
   }
   column.contain();
 }
 
 void Damage::row_found(Column& column, std::string_view what) {
   if (note_file(column.name())) {
-    log_error("history", "a stored row does not match its checksum; it is reported as a gap", {{"family", column.name()}, {"row", what}});
+    log_error("history", "a stored row does not match its checksum; it is reported as a gap",
+              {{"family", column.name()}, {"row", what}, {"remedy", kRemedy}});
   }
   column.contain();
 }
@@ -86,7 +90,7 @@ void Damage::compaction_failed(const std::string& column, const rocksdb::Status&
   }
   if (!first) return;
   log_error("history", "compaction met a damaged file; it is kept out of compaction",
-            {{"family", column}, {"file", file}, {"error", status.ToString()}});
+            {{"family", column}, {"file", file}, {"error", status.ToString()}, {"remedy", kRemedy}});
 }
 
 void Damage::stopped(const rocksdb::Status& status) {

@@ -1,4 +1,6 @@
 #include <gtest/gtest.h>
+#include <rocksdb/options.h>
+#include <rocksdb/sst_file_reader.h>
 
 #include <fstream>
 #include <random>
@@ -7,6 +9,7 @@
 
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/history/history_scribe.h"
+#include "storage/embedded/history/rows.h"
 
 namespace dunlin::embedded {
 namespace {
@@ -190,6 +193,88 @@ TEST_F(HistoryDamageTest, AMissingFileCostsItsRowsOnly) {
   EXPECT_LE(missing, 60u);
   write_segments(2);
   EXPECT_EQ(expect_covered(), missing);
+}
+
+// Files that hold the head of `conversation`.
+std::vector<fs::path> heads_files(const fs::path& folder, const ConversationId& conversation) {
+  std::vector<fs::path> heads;
+  const std::string key = heads_key(conversation.view());
+  for (const fs::path& file : files_of(folder, ".sst")) {
+    rocksdb::SstFileReader reader{rocksdb::Options()};
+    if (!reader.Open(file.string()).ok()) continue;
+    const std::unique_ptr<rocksdb::Iterator> rows(reader.NewIterator({}));
+    for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
+      if (rows->key() != key) continue;
+      heads.push_back(file);
+      break;
+    }
+  }
+  return heads;
+}
+
+TEST_F(HistoryDamageTest, ADamagedHeadIsAnErrorOrRightAndNeverAnOlderOne) {
+  open();
+  for (int segment = 0; segment < 3; ++segment) {
+    for (int i = 0; i < 12; ++i) scribe.write("ada", "peer" + std::to_string(i), "x");
+    ingest();
+  }
+  history.reset();
+  const fs::path sound = scribe.folder / "sound";
+  fs::rename(scribe.path(), sound);
+  const HistoryScribe::Mark mark = scribe.mark();
+  const auto files = heads_files(sound, private_conversation("ada", "peer0"));
+  ASSERT_FALSE(files.empty());
+  std::uint64_t refused = 0;
+  const auto check = [&] {
+    for (const auto& [id, expected] : scribe.heads) {
+      const auto head = history->head(id);
+      if (!head.ok()) {
+        ++refused;
+        continue;
+      }
+      ASSERT_TRUE(*head) << "seq 1 would be given again in " << id.str();
+      ASSERT_EQ((*head)->last_seq, expected.last_seq) << id.str();
+    }
+  };
+  const auto try_with = [&](const fs::path& file, const std::string& bytes, const std::string& what) {
+    SCOPED_TRACE(file.filename().string() + " " + what);
+    fs::copy(sound, scribe.path(), fs::copy_options::recursive);
+    if (what == "missing") {
+      fs::remove(fs::path(scribe.path()) / file.filename());
+    } else {
+      overwrite(fs::path(scribe.path()) / file.filename(), bytes);
+    }
+    history = scribe.open();
+    if (!history) {
+      EXPECT_EQ(scribe.last_error.code(), ErrorCode::Corrupt);
+      EXPECT_NE(scribe.last_error.context().find("dunlin restore"), std::string::npos);
+    } else {
+      ASSERT_NO_FATAL_FAILURE(check());
+      // What follows overwrites some heads, and merges the files.
+      for (int segment = 0; segment < 2; ++segment) {
+        for (int i = 0; i < 6; ++i) scribe.write("ada", "peer" + std::to_string(i), "y");
+        ingest();
+      }
+      ASSERT_NO_FATAL_FAILURE(check());
+      history.reset();
+      scribe.back_to(mark);
+    }
+    fs::remove_all(scribe.path());
+  };
+  for (const fs::path& file : files) {
+    const std::string bytes = contents(file);
+    try_with(file, {}, "missing");
+    try_with(file, {}, "empty");
+    try_with(file, bytes.substr(0, bytes.size() / 2), "cut");
+    try_with(file, std::string(bytes.size(), '\0'), "zeros");
+    for (std::size_t at = 0; at < bytes.size() && !HasFailure(); at += bytes.size() / 40 + 1) {
+      std::string changed = bytes;
+      changed[at] = static_cast<char>(changed[at] ^ 0x10);
+      try_with(file, changed, "at " + std::to_string(at));
+    }
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(refused, 0u);
 }
 
 TEST_F(HistoryDamageTest, DamagedMetadataRefusesTheStartAndNamesTheCommand) {
