@@ -22,7 +22,7 @@ struct ClientOptions {
   Url url;
   TlsOptions tls;
   std::string device = "cli";
-  std::string platform = "dunlin-cli";
+  std::string platform = "cli";
   // A token that is good now; called before each connect.
   std::function<Result<std::string>()> token;
   Milliseconds connect_limit{10'000};

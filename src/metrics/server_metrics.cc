@@ -1,5 +1,7 @@
 #include "metrics/server_metrics.h"
 
+#include <algorithm>
+
 #include "metrics/exposition.h"
 #include "metrics/process_usage.h"
 
@@ -14,6 +16,8 @@ constexpr std::array<std::string_view, 2> kTransports = {"websocket", "tcp"};
 constexpr std::array<std::string_view, 2> kEncodings = {"json", "protobuf"};
 constexpr std::array<std::string_view, 4> kLimits = {"ip_connections", "ip_handshakes", "ip_auth_failures", "user_sends"};
 constexpr std::array<std::string_view, 2> kOutcomes = {"would_reject", "rejected"};
+constexpr std::array<std::string_view, kPlatformCount> kPlatforms = {"none",  "ios",   "android", "web",  "windows",
+                                                                     "macos", "linux", "cli",     "other"};
 constexpr std::array<std::string_view, 3> kChecks = {"accept", "store", "deliver"};
 constexpr std::array<std::string_view, 4> kClientEnds = {"client_closed", "client_lost", "client_protocol_error", "client_not_upgraded"};
 
@@ -23,6 +27,12 @@ std::size_t row_of(ErrorCode code) {
 }
 
 }  // namespace
+
+Platform platform_of(std::string_view told) {
+  if (told.empty()) return Platform::None;
+  const auto* const known = std::find(kPlatforms.begin() + 1, kPlatforms.end(), told);
+  return known == kPlatforms.end() ? Platform::Other : static_cast<Platform>(known - kPlatforms.begin());
+}
 
 void ErrorCounters::add(ErrorCode code) {
   rows_[row_of(code)].add();
@@ -78,6 +88,8 @@ class ServerMetricsWriter {
     out_.family("dunlin_errors_total", Type::Counter, "Error replies sent to clients.");
     for (const ErrorInfo& row : error_table()) out_.sample({{"name", row.name}}, of_.errors_total.value(row.code));
     latency("dunlin_connect_seconds", of_.connect_seconds, "Connect command to its reply.");
+    out_.family("dunlin_connects_total", Type::Counter, "Accepted connect commands, by what the client calls itself.");
+    for (std::size_t p = 0; p < metrics::kPlatformCount; ++p) out_.sample({{"platform", metrics::kPlatforms[p]}}, of_.connects_[p].value());
     counter("dunlin_auth_failures_total", of_.auth_failures_total, "Tokens refused.");
     out_.family("dunlin_limited_total", Type::Counter, "What a limit refused, or would have refused in mode observe.");
     for (std::size_t l = 0; l < metrics::kLimits.size(); ++l) {

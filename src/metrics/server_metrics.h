@@ -21,6 +21,9 @@ enum class Encoding : std::uint8_t { Json, Protobuf };
 enum class Limit : std::uint8_t { IpConnections, IpHandshakes, IpAuthFailures, UserSends };
 enum class LimitOutcome : std::uint8_t { WouldReject, Rejected };
 enum class Check : std::uint8_t { Accept, Store, Deliver };
+enum class Platform : std::uint8_t { None, Ios, Android, Web, Windows, Macos, Linux, Cli, Other };
+inline constexpr std::size_t kPlatformCount = 9;
+Platform platform_of(std::string_view told);  // by a client, in connect; every name that is not known is Other
 
 // Ends of a connection that are no error of the table: the client went by itself.
 enum class ClientEnd : std::uint8_t {
@@ -81,6 +84,7 @@ class ServerMetrics {
   metrics::ErrorCounters errors_total;           // error replies sent to clients, by name
   metrics::Histogram connect_seconds{kLatency};  // connect command to its reply
   metrics::Counter auth_failures_total;
+  metrics::Counter& connects(metrics::Platform platform) { return connects_[static_cast<std::size_t>(platform)]; }
   metrics::Counter& limited(metrics::Limit limit, metrics::LimitOutcome outcome) {
     return limited_[static_cast<std::size_t>(limit)][static_cast<std::size_t>(outcome)];
   }
@@ -128,6 +132,7 @@ class ServerMetrics {
 
   std::array<std::array<metrics::LevelGauge, 2>, 2> connections_;
   std::array<std::array<metrics::Counter, 2>, 4> limited_;
+  std::array<metrics::Counter, metrics::kPlatformCount> connects_;
   std::array<metrics::Counter, 2> encodes_;
   std::array<metrics::Gauge, 3> health_;
 

@@ -163,5 +163,13 @@ TEST(MetricsPageTest, ExplainsEveryFamily) {
   }
 }
 
+TEST(PlatformTest, NamesThatAreNotKnownAreOther) {
+  using metrics::Platform;
+  EXPECT_EQ(metrics::platform_of(""), Platform::None);
+  EXPECT_EQ(metrics::platform_of("ios"), Platform::Ios);
+  EXPECT_EQ(metrics::platform_of("cli"), Platform::Cli);
+  for (const std::string_view told : {"other", "none", "iOS", "toaster"}) EXPECT_EQ(metrics::platform_of(told), Platform::Other) << told;
+}
+
 }  // namespace
 }  // namespace dunlin

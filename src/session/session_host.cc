@@ -200,11 +200,12 @@ void SessionHost::heartbeat(Session& session) {
   note_changed(session);
 }
 
-void SessionHost::became_ready(Session& session, const DeviceCursor& cursor, std::vector<ConversationId> first) {
+void SessionHost::became_ready(Session& session, const DeviceCursor& cursor, std::vector<ConversationId> first,
+                               std::optional<NewsPage> news) {
   session.phase = Session::Phase::Ready;
   session.attached = true;
   services_.metrics.sessions.add(1);
-  session.delivery->start(cursor, std::move(first));
+  session.delivery->start(cursor, std::move(first), std::move(news));
   note_changed(session);
   arm_timer(session);
   dispatch_held(session);

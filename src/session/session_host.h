@@ -113,7 +113,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void pause(Session& session);
   void resume(Session& session);  // if nothing else holds it
   // From connect on: counted, timed, delivered to.
-  void became_ready(Session& session, const DeviceCursor& cursor, std::vector<ConversationId> first);
+  void became_ready(Session& session, const DeviceCursor& cursor, std::vector<ConversationId> first, std::optional<NewsPage> news);
   void note_changed(Session& session);  // its cursor may have moved
   void heartbeat(Session& session);
   void arm_timer(Session& session);

@@ -65,10 +65,4 @@ std::size_t encoded_bytes_at_most(Encoding encoding, const ConversationView& c) 
   return text + 6 * kMaxDigits + json_string_size(c.conversation) + json_string_size(c.kind) + json_string_size(c.with) + last;
 }
 
-std::size_t encoded_bytes_at_most(Encoding encoding, const ChangedConversation& c) {
-  if (encoding == Encoding::Protobuf) return 7 * (1 + kMaxVarint) + c.conversation.size();
-  constexpr std::size_t text = sizeof(R"({"conversation":,"head_seq":,"read_seq":,"unread":,"peer_delivered_seq":,"peer_read_seq":},)");
-  return text + 5 * kMaxDigits + json_string_size(c.conversation);
-}
-
 }  // namespace dunlin::wire

@@ -26,7 +26,6 @@ void append_error_reply(Encoding encoding, std::string& out, std::optional<Reque
 std::size_t encoded_bytes_at_most(Encoding encoding, const MessageView& message);
 std::size_t encoded_bytes_at_most(Encoding encoding, const GapView& gap);
 std::size_t encoded_bytes_at_most(Encoding encoding, const ConversationView& conversation);
-std::size_t encoded_bytes_at_most(Encoding encoding, const ChangedConversation& changed);
 
 // The envelope of a history or sync reply without its items, cursor and sync_token.
 inline constexpr std::size_t kReplyEnvelopeBytes = 256;

@@ -60,11 +60,8 @@ void write(JsonWriter& w, const Position& position) {
 void write(JsonWriter& w, const ChangedConversation& c) {
   w.begin_object();
   w.field("conversation", c.conversation);
+  w.field("from_seq", c.from_seq);
   w.field("head_seq", c.head_seq);
-  w.field("read_seq", c.read_seq);
-  w.field("unread", c.unread);
-  w.field("peer_delivered_seq", c.peer_delivered_seq);
-  w.field("peer_read_seq", c.peer_read_seq);
   w.end_object();
 }
 

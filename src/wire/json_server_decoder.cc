@@ -55,11 +55,8 @@ class ServerReader {
 
   void read(const JsonFields& f, ChangedConversation& c) {
     f.read("conversation", c.conversation);
+    f.read("from_seq", c.from_seq);
     f.read("head_seq", c.head_seq);
-    f.read("read_seq", c.read_seq);
-    f.read("unread", c.unread);
-    f.read("peer_delivered_seq", c.peer_delivered_seq);
-    f.read("peer_read_seq", c.peer_read_seq);
   }
 
   void read(const JsonFields& f, TruncatedConversation& t) {

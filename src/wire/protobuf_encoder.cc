@@ -51,11 +51,8 @@ void fill(v1::Limits& to, const Limits& l) {
 
 void fill(v1::ChangedConversation& to, const ChangedConversation& c) {
   set(to.mutable_conversation(), c.conversation);
+  to.set_from_seq(c.from_seq);
   to.set_head_seq(c.head_seq);
-  to.set_read_seq(c.read_seq);
-  to.set_unread(c.unread);
-  to.set_peer_delivered_seq(c.peer_delivered_seq);
-  to.set_peer_read_seq(c.peer_read_seq);
 }
 
 void fill(v1::ConnectReply& to, const ConnectReply& r) {

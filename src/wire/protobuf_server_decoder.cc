@@ -39,7 +39,7 @@ ConnectReply view(const v1::ConnectReply& r) {
                   r.more(),
                   r.sync_token()};
   for (const auto& c : r.changed()) {
-    to.changed.push_back({c.conversation(), c.head_seq(), c.read_seq(), c.unread(), c.peer_delivered_seq(), c.peer_read_seq()});
+    to.changed.push_back({c.conversation(), c.from_seq(), c.head_seq()});
   }
   for (const auto& t : r.truncated()) to.truncated.push_back({t.conversation(), t.from_seq()});
   return to;

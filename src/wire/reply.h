@@ -49,13 +49,11 @@ struct Limits {
 enum class Resume : std::uint8_t { None, Complete, Truncated, Reset };  // None is not sent by this version
 std::string_view resume_name(Resume resume);
 
+// A conversation of which something is about to come as pushes.
 struct ChangedConversation {
   std::string_view conversation;
-  std::uint64_t head_seq = 0;
-  std::uint64_t read_seq = 0;
-  std::uint64_t unread = 0;
-  std::uint64_t peer_delivered_seq = 0;
-  std::uint64_t peer_read_seq = 0;
+  std::uint64_t from_seq = 0;  // the first of them
+  std::uint64_t head_seq = 0;  // they go this far at least
 };
 
 struct TruncatedConversation {
@@ -76,7 +74,7 @@ struct ConnectReply {
   std::string_view reason;  // of truncated and reset, for people
   std::vector<ChangedConversation> changed;
   std::vector<TruncatedConversation> truncated;
-  bool more = false;  // more changed than named here: they come as pushes, or by sync with sync_token
+  bool more = false;  // there is, or may be, more than is named here
   std::string_view sync_token;
 };
 

@@ -333,6 +333,16 @@ async def test_metrics_have_the_promised_names_and_bounded_labels(server):
         assert server.metric("dunlin_store_batch_messages_sum") == 20
 
 
+async def test_platforms_are_counted_under_known_names_only(server):
+    for i, platform in enumerate(["web", "web", "toaster-9000", None]):
+        client = await WsClient.open(server)
+        await client.connect(server.token(f"u{i}"), "d", **({"platform": platform} if platform else {}))
+    text = server.get("/metrics")[1]
+    counted = dict(re.findall(r'^dunlin_connects_total\{platform="(\w+)"\} (\d+)', text, re.M))
+    assert {name: int(n) for name, n in counted.items() if n != "0"} == {"web": 2, "other": 1, "none": 1}
+    assert "toaster" not in text
+
+
 async def test_message_is_encoded_once_for_many_recipients(server):
     devices = [await login(server, "bob", f"d{i}") for i in range(8)]
     alice = await login(server, "alice")

@@ -47,6 +47,75 @@ async def test_what_came_while_away_is_delivered_in_order(server):
     assert [m["seq"] for m in await bob.messages(30)] == list(range(2, 32))
 
 
+async def test_connect_names_what_has_changed_and_where_its_pushes_begin(server):
+    bob = await login(server, "bob", auto_ack=False)
+    old, new = {}, {}
+    for peer in ("quiet", "u1", "u2"):
+        writer = await login(server, peer)
+        for i in range(3):
+            old[peer] = await writer.send("bob", f"m{i}", f"{peer}-{i}")
+        await writer.close()
+    await bob.messages(9)
+    for reply in old.values():
+        token = await acked_token(bob, reply["conversation"], reply["seq"])
+    await bob.close()
+    for peer in ("u1", "u2", "new"):
+        writer = await login(server, peer)
+        for i in range(2):
+            new[peer] = await writer.send("bob", f"later{i}", f"{peer}-later{i}")
+        await writer.close()
+    expected = [{"conversation": new[peer]["conversation"], "from_seq": new[peer]["seq"] - 1, "head_seq": new[peer]["seq"]} for peer in ("u1", "u2", "new")]
+    for how in ("token", "cursor", "restart"):
+        if how == "restart":
+            server.restart()
+        bob = await login(server, "bob", auto_ack=False, **({} if how == "cursor" else {"sync_token": token}))
+        assert bob.hello["resume"] == "complete" and bob.hello["more"] is False
+        assert sorted(bob.hello["changed"], key=lambda c: c["conversation"]) == sorted(expected, key=lambda c: c["conversation"]), how
+        pushed = {}
+        for m in await bob.messages(6):
+            pushed.setdefault(m["conversation"], []).append(m["seq"])
+        assert pushed == {c["conversation"]: [c["from_seq"], c["head_seq"]] for c in expected}, how
+        bob.cut()
+        await bob.closed.wait()
+
+
+async def test_changed_counts_from_what_was_not_acked(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    for i in range(4):
+        conversation = (await alice.send("bob", f"m{i}", f"x{i}"))["conversation"]
+    await bob.messages(4)
+    await bob.ack(conversation, 2)
+    await bob.ping()
+    await bob.close()
+    await alice.send("bob", "m4", "x4")
+    bob = await login(server, "bob", auto_ack=False)
+    assert bob.hello["changed"] == [{"conversation": conversation, "from_seq": 3, "head_seq": 5}] and bob.hello["more"] is False
+    assert [m["seq"] for m in await bob.messages(3)] == [3, 4, 5]
+
+
+async def test_changed_names_a_page_and_says_that_there_is_more(server_factory):
+    server = server_factory({"limits": {"user": {"mode": "off"}}})
+    bob = await login(server, "bob")
+    await bob.close()
+    alice = await login(server, "alice")
+    users = [f"u{i}" for i in range(100)]
+    for user in users:  # alice's other device is the one that comes back
+        await alice.send(user, "hello", f"to-{user}")
+    other = await login(server, "alice", "other")
+    await other.close()
+    writers = [await login(server, user) for user in users]
+    for writer in writers:
+        await writer.send("alice", "answer", "a1")
+    other = await login(server, "alice", "other")
+    changed = {c["conversation"]: c for c in other.hello["changed"]}
+    assert 0 < len(changed) == len(other.hello["changed"]) <= 64 and other.hello["more"] is True
+    pushed = await other.messages(100)
+    for m in pushed:
+        if m["conversation"] in changed:
+            assert changed[m["conversation"]]["from_seq"] <= m["seq"]
+    assert len({m["conversation"] for m in pushed}) == 100
+
+
 async def test_resume_survives_restarts_and_repeats(server):
     alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
     conversation = (await alice.send("bob", "m", "x1"))["conversation"]

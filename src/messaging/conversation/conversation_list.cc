@@ -77,7 +77,7 @@ Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery 
   } else if (const auto parsed = PageCursor::parse(query.page, store_.epoch())) {
     cursor = *parsed;
   } else {
-    co_return Error(ErrorCode::BadRequest, "page is not a cursor of this server");
+    co_return Error(ErrorCode::BadRequest, "cursor is not one that this server gave");
   }
   ConversationListPage page;
   page.snapshot = cursor.snapshot;

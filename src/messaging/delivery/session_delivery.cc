@@ -27,7 +27,7 @@ SessionDelivery::~SessionDelivery() {
   if (lagging_) context_.metrics.lagging_sessions.sub(1);
 }
 
-void SessionDelivery::start(const DeviceCursor& cursor, std::vector<ConversationId> first) {
+void SessionDelivery::start(const DeviceCursor& cursor, std::vector<ConversationId> first, std::optional<NewsPage> news) {
   CHECK(phase_ == Phase::New);
   phase_ = Phase::Scanning;
   saved_ms_ = context_.now_ms();
@@ -39,7 +39,7 @@ void SessionDelivery::start(const DeviceCursor& cursor, std::vector<Conversation
     flight.filling = true;
     exceptions_pending_ = true;
   }
-  begin_scan(std::move(first));
+  begin_scan(std::move(first), std::move(news));
 }
 
 // -- hints

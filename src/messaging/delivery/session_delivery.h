@@ -77,8 +77,10 @@ class SessionDelivery {
 
   // Delivers from `cursor` on (its epoch is the store's: CursorKeeper::attach sees to that). Once, and only after the session is in the
   // registry; hints that come before only mark that there is something. What is new in the conversations of `first` (those the app shows
-  // now) is delivered before everything else.
-  void start(const DeviceCursor& cursor, std::vector<ConversationId> first = {});
+  // now) is delivered before everything else. `news`: the answer to first_page(), when somebody had a use for it before.
+  void start(const DeviceCursor& cursor, std::vector<ConversationId> first = {}, std::optional<NewsPage> news = std::nullopt);
+  // What a delivery that begins at `position` reads first.
+  static NewsQuery first_page(const DeliveryOptions& options, UserId user, LogPosition position);
 
   void on_hint(const Hint& hint);
 
@@ -138,17 +140,17 @@ class SessionDelivery {
   bool sent_by_this_session(const Message& message) const;
 
   // reading on from the store (session_scan.cc)
-  void begin_scan(std::vector<ConversationId> first = {});
+  void begin_scan(std::vector<ConversationId> first = {}, std::optional<NewsPage> news = std::nullopt);
   void finish_scan();
   void scan_failed(const Error& error);
   bool push_page(const ConversationId& conversation, const RangePage& page, MessageSeq& from);
   static Task<Result<MessageSeq>> seq_at_least(MessageStore& store, ConversationId conversation, LogPosition position);
-  static Task<void> scan(SessionDelivery* self, std::vector<ConversationId> first);
+  static Task<void> scan(SessionDelivery* self, std::vector<ConversationId> first, std::optional<NewsPage> news);
   static Task<Step> fill_exceptions(Ticket& ticket);
   static Task<Step> fill_first(Ticket& ticket, ConversationId conversation);
   static Task<Step> fill_trimmed(Ticket& ticket);
   static Task<Step> fill_trimmed_conversation(Ticket& ticket, ConversationId conversation);
-  static Task<Step> scan_page(Ticket& ticket, bool& more);
+  static Task<Step> scan_page(Ticket& ticket, std::optional<NewsPage> ahead, bool& more);
   // `read`: what was read of it already, or null; it outlives the call.
   static Task<Step> fill_entry(Ticket& ticket, ActivityEntry entry, NewsRange* read);
   static Task<Step> fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to, NewsRange* read = nullptr);

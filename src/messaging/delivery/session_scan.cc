@@ -31,7 +31,11 @@ bool in_seq_order(const RangePage& page, OnMessage on_message, OnGap on_gap) {
 
 }  // namespace
 
-void SessionDelivery::begin_scan(std::vector<ConversationId> first) {
+NewsQuery SessionDelivery::first_page(const DeliveryOptions& options, UserId user, LogPosition position) {
+  return {std::move(user), position, position, options.activity_page, options.page_messages, options.page_bytes};
+}
+
+void SessionDelivery::begin_scan(std::vector<ConversationId> first, std::optional<NewsPage> news) {
   if (ticket_ != nullptr) return;  // what runs now goes on, or begins the scan when it ends
   if (!exceptions_pending_ && !flights_ && !trim_search_ && handled_ >= context_.store.trimmed_through()) {
     // Nothing new, and memory knows it: the usual reconnect costs no read. Records told or settled before the question would show in it.
@@ -44,7 +48,7 @@ void SessionDelivery::begin_scan(std::vector<ConversationId> first) {
       return;
     }
   }
-  spawn(scan(this, std::move(first)));
+  spawn(scan(this, std::move(first), std::move(news)));
 }
 
 void SessionDelivery::finish_scan() {
@@ -64,15 +68,18 @@ void SessionDelivery::scan_failed(const Error& error) {
   log_debug("delivery", "reading on from the store failed", {{"error", error.to_string()}});
 }
 
-Task<void> SessionDelivery::scan(SessionDelivery* self, std::vector<ConversationId> first) {
+Task<void> SessionDelivery::scan(SessionDelivery* self, std::vector<ConversationId> first, std::optional<NewsPage> news) {
   Ticket ticket(self);
+  const LogPosition begin = self->cursor_;
   for (const ConversationId& conversation : first) {
     if (co_await fill_first(ticket, conversation) == Step::Stop) co_return;
   }
   if (self->exceptions_pending_ && co_await fill_exceptions(ticket) == Step::Stop) co_return;
   for (int rounds = 0; rounds < kMaxRounds;) {
     bool more = false;
-    if (co_await scan_page(ticket, more) == Step::Stop) co_return;
+    // What was read ahead is of the first page and of no other.
+    std::optional<NewsPage> ahead = self->cursor_ == begin ? std::exchange(news, std::nullopt) : std::nullopt;
+    if (co_await scan_page(ticket, std::move(ahead), more) == Step::Stop) co_return;
     if (more) continue;
     if (self->handled_ >= self->target_) {
       self->finish_scan();
@@ -136,21 +143,25 @@ Task<SessionDelivery::Step> SessionDelivery::fill_exceptions(Ticket& ticket) {
   co_return Step::Done;
 }
 
-Task<SessionDelivery::Step> SessionDelivery::scan_page(Ticket& ticket, bool& more) {
+Task<SessionDelivery::Step> SessionDelivery::scan_page(Ticket& ticket, std::optional<NewsPage> ahead, bool& more) {
   SessionDelivery* self = ticket.delivery;
   MessageStore& store = self->context_.store;
   more = true;
   if (self->trim_search_ || self->handled_ < store.trimmed_through()) co_return co_await fill_trimmed(ticket);
 
-  const DeliveryOptions& options = self->context_.options;
-  NewsQuery query{self->sink_.user(), self->cursor_, self->handled_, options.activity_page, options.page_messages, options.page_bytes};
-  auto news = co_await store.news_since(std::move(query));
-  self = ticket.delivery;
-  if (self == nullptr) co_return Step::Stop;
-  if (!news.ok()) {
-    self->scan_failed(news.error());
-    co_return Step::Stop;
+  if (!ahead) {
+    NewsQuery query = first_page(self->context_.options, self->sink_.user(), self->cursor_);
+    query.known = self->handled_;
+    auto read = co_await store.news_since(std::move(query));
+    self = ticket.delivery;
+    if (self == nullptr) co_return Step::Stop;
+    if (!read.ok()) {
+      self->scan_failed(read.error());
+      co_return Step::Stop;
+    }
+    ahead = *std::move(read);
   }
+  NewsPage* const news = &*ahead;
   const ActivityPage& page = news->activity;
   if (page.truncated && self->handled_ < store.trimmed_through()) co_return Step::Done;  // trimmed since: search that part first
   for (std::size_t i = 0; i < page.entries.size(); ++i) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@
 namespace dunlin {
 namespace {
 
+constexpr std::size_t kMaxChanged = 64;
 constexpr std::size_t kMaxOpen = 16;  // conversations whose news come first; one or two are on a screen
 
 struct ConnectCall {
@@ -19,6 +21,7 @@ struct ConnectCall {
   std::vector<ConversationId> open;  // what the app shows now, and the user may see
   std::optional<SyncToken> token;
   bool token_given = false;
+  metrics::Platform platform = metrics::Platform::None;
 };
 
 wire::Resume wire_resume(ResumeKind kind) {
@@ -59,7 +62,67 @@ Task<std::optional<DeviceCursor>> make_room(SessionHost& host, std::vector<Conne
   co_return inherited;
 }
 
-void reply_connected(const Call& call, const Attachment& attachment) {
+// What is new for the device, as far as one page goes: it is named in the reply, and is then what the delivery begins with.
+struct News {
+  struct Changed {
+    ConversationId conversation;
+    MessageSeq from;
+    MessageSeq head;
+  };
+  std::optional<NewsPage> page;  // none: nothing is new, or it could not be read
+  std::vector<Changed> changed;  // each conversation once
+  bool more = false;             // something may come that is not named
+};
+
+Task<void> name_unacked(MessageStore& store, const DeviceCursor& cursor, News& news) {
+  for (const auto& [conversation, acked] : cursor.exceptions) {
+    if (news.changed.size() == kMaxChanged) {
+      news.more = true;
+      co_return;
+    }
+    const auto head = co_await store.head(conversation);
+    if (!head.ok()) {
+      news.more = true;
+    } else if (head->last_seq > acked) {
+      news.changed.push_back({conversation, acked.next(), head->last_seq});
+    }
+  }
+}
+
+void name_new(const NewsPage& page, LogPosition position, News& news) {
+  for (std::size_t i = 0; i < page.activity.entries.size(); ++i) {
+    const ActivityEntry& entry = page.activity.entries[i];
+    const auto named = std::ranges::find(news.changed, entry.conversation, &News::Changed::conversation);
+    const bool known = i < page.ranges.size() || entry.first_position > position;  // else it takes another read where it begins
+    if (named != news.changed.end()) {
+      named->head = std::max(named->head, entry.last_seq);
+    } else if (known && news.changed.size() < kMaxChanged) {
+      news.changed.push_back({entry.conversation, i < page.ranges.size() ? page.ranges[i].from : entry.first_seq, entry.last_seq});
+    } else {
+      news.more = true;
+    }
+  }
+  news.more = news.more || page.activity.more;
+}
+
+// In the order in which it is going to be pushed. Without news it mostly takes no read.
+Task<News> read_news(SessionHost& host, UserId user, DeviceCursor cursor) {
+  MessageStore& store = host.services().store;
+  News news;
+  if (!cursor.exceptions.empty()) co_await name_unacked(store, cursor, news);
+  if (store.active_since_in_memory(user.view(), cursor.position) == std::optional(false)) co_return news;
+  NewsQuery query = SessionDelivery::first_page(host.delivery_context().options, std::move(user), cursor.position);
+  auto read = co_await store.news_since(std::move(query));
+  if (read.ok()) {
+    name_new(*read, cursor.position, news);
+    news.page = *std::move(read);
+  } else {
+    news.more = true;  // the delivery tries again
+  }
+  co_return news;
+}
+
+void reply_connected(const Call& call, const Attachment& attachment, const News& news) {
   const SessionServices& services = call.host.services();
   const SessionOptions& options = call.host.options();
   const std::string session = call.session.session_key.text();
@@ -83,13 +146,12 @@ void reply_connected(const Call& call, const Attachment& attachment) {
       .reason = reason_of(attachment.resume),
       .changed = {},
       .truncated = {},
-      // What is newer comes as pushes; whether there is any, memory can mostly tell.
-      .more = services.store.active_since_in_memory(call.session.user_id.view(), attachment.cursor.position).value_or(true),
+      .more = news.more || attachment.more_truncated,
       .sync_token = token,
   };
+  for (const News::Changed& one : news.changed) reply.changed.push_back({one.conversation.view(), one.from.value(), one.head.value()});
   for (const TruncatedConversation& part : attachment.truncated)
     reply.truncated.push_back({part.conversation.view(), part.from_seq.value()});
-  reply.more = reply.more || attachment.more_truncated;
   call.reply(reply);
 }
 
@@ -111,15 +173,20 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, ConnectCall connect) 
   const auto attachment = co_await host.cursors().attach(std::move(request));
   session = host.find(handle);
   if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
-  const Call call{host, session->connection, *session, connect.id};
   if (!attachment.ok()) {
+    const Call call{host, session->connection, *session, connect.id};
     call.refuse(attachment.error());
     host.kick(*session, wire_code(attachment.error().code()));
     co_return;
   }
+  News news = co_await read_news(host, session->user_id, attachment->cursor);
+  session = host.find(handle);
+  if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
+  const Call call{host, session->connection, *session, connect.id};
   host.services().metrics.connect_seconds.observe(host.services().clock.monotonic() - connect.started);
-  reply_connected(call, *attachment);
-  host.became_ready(*session, attachment->cursor, std::move(connect.open));
+  host.services().metrics.connects(connect.platform).add();
+  reply_connected(call, *attachment, news);
+  host.became_ready(*session, attachment->cursor, std::move(connect.open), std::move(news.page));
 }
 
 // A token that is not good ends the connection, and counts against its address; but not one that was good until it expired, or clients
@@ -154,8 +221,13 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
   host.pause(session);
   call.connection.arm_timer(host.now() + host.options().auth_deadline);
 
-  ConnectCall connect{
-      .id = call.id, .started = host.now(), .older = {}, .open = {}, .token = std::nullopt, .token_given = !request.sync_token.empty()};
+  ConnectCall connect{.id = call.id,
+                      .started = host.now(),
+                      .older = {},
+                      .open = {},
+                      .token = std::nullopt,
+                      .token_given = !request.sync_token.empty(),
+                      .platform = metrics::platform_of(request.platform)};
   if (connect.token_given)
     connect.token = host.services().sync_tokens.parse(request.sync_token, session.user_id.view(), session.device.view());
   // A token that only knows a conversation list says nothing about what this device has acked.

@@ -14,7 +14,7 @@ void handle(const Call& call, const wire::RefreshRequest& request) {
       call.host.kick(call.session, wire_code(identity.error().code()));
     return;
   }
-  if (identity->user != call.session.user_id) return call.refuse(Error(ErrorCode::Forbidden, "the token is another user's"));
+  if (identity->user != call.session.user_id) return call.refuse(Error(ErrorCode::Unauthorized, "the token is another user's"));
   call.session.token_expires = identity->expires;
   call.host.arm_timer(call.session);
   const bool for_ever = identity->expires == WallTime::max();

@@ -284,18 +284,25 @@ class DeliveryWorld final : public CommitListener {
 
   static Task<void> attach(DeliveryWorld* world, ConnectionRef ref, AttachRequest request) {
     auto attachment = co_await world->keeper_.attach(std::move(request));
-    const auto at = world->sessions_.find(ref);
+    auto at = world->sessions_.find(ref);
     if (at == world->sessions_.end()) co_return;
-    SimSession& session = *at->second;
     if (!attachment.ok()) {
-      world->end(session);
+      world->end(*at->second);
       co_return;
     }
     EXPECT_NE(attachment->resume, ResumeKind::Reset);
-    world->begin(session, attachment->cursor);
+    std::optional<NewsPage> ahead;
+    if (world->happens(0.5)) {  // as connect does, to name it in its reply
+      NewsQuery query = SessionDelivery::first_page(world->context_.options, at->second->device.user, attachment->cursor.position);
+      auto read = co_await world->store_.news_since(std::move(query));
+      at = world->sessions_.find(ref);
+      if (at == world->sessions_.end()) co_return;
+      if (read.ok()) ahead = *std::move(read);
+    }
+    world->begin(*at->second, attachment->cursor, std::move(ahead));
   }
 
-  void begin(SimSession& session, const DeviceCursor& cursor) {
+  void begin(SimSession& session, const DeviceCursor& cursor, std::optional<NewsPage> ahead) {
     SimDevice& device = session.device;
     if (!device.met) {
       for (const auto& [conversation, records] : truth_.timelines) {
@@ -307,7 +314,7 @@ class DeliveryWorld final : public CommitListener {
     }
     check(device, cursor.position, &cursor.exceptions);
     session.attached = true;
-    session.delivery.start(cursor);
+    session.delivery.start(cursor, {}, std::move(ahead));
   }
 
   void cut() {
