@@ -14,6 +14,7 @@ struct BenchOptions {
   std::string token_key_file;  // HS256 secret of that server
   std::int64_t server_pid = 0;
   std::string ids = "session";        // direct: "session" = <session>-<n>, "random" = ids that the store has to look up
+  double rate = 0;                    // direct: messages/s of the open schedule; 0 = half of what the closed run reaches
   std::uint32_t connections = 15000;  // idle
   double scale = 1.0;
   bool allow_debug = false;

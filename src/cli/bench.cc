@@ -18,6 +18,7 @@ void register_bench(CLI::App& app, int& exit_code) {
                       "With --url: that server's process on this machine, to measure its CPU and memory");
   command->add_option("--ids", options->ids, "direct: session = <session>-<n>, random = ids that the store has to look up")
       ->capture_default_str();
+  command->add_option("--rate", options->rate, "direct: messages/s of the open schedule (default: half of what the closed run reaches)");
   command->add_option("--connections", options->connections, "idle: how many")->capture_default_str();
   command->add_option("--scale", options->scale, "Do only this part of the work, to try a scenario; never a result")->capture_default_str();
   command->add_flag("--allow-debug", options->allow_debug, "Run although this is a debug build");

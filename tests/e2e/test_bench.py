@@ -60,6 +60,14 @@ def test_direct_loses_nothing_with_random_ids(binary):
     assert result["delivered_per_s"] > 0
 
 
+def test_direct_keeps_to_the_rate_that_it_is_given(binary):
+    done = bench(binary, "direct", "--rate", "1500")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["half_per_s"] == 1500
+    assert 0 < result["half_ack_p50_ms"] <= result["half_ack_p999_ms"]
+
+
 def test_running_server_is_used_with_url(binary, server_factory):
     server = server_factory({"auth": {"keys": [{"id": "main", "alg": "HS256", "secret": "0123456789abcdef0123456789abcdef"}]}})
     key = server.folder / "bench.key"

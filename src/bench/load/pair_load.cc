@@ -65,6 +65,7 @@ Status PairLoad::connect_all() {
 void PairLoad::reset_latency() {
   *ack_latency_ = {};
   *delivered_latency_ = {};
+  *lateness_ = {};
 }
 
 void PairLoad::start_closed() {
@@ -78,6 +79,7 @@ void PairLoad::run_closed(std::chrono::milliseconds duration) {
 
 void PairLoad::run_open(double per_second, std::chrono::milliseconds duration) {
   closed_ = false;
+  open_ = true;
   const double gap_ns = 1e9 / per_second;
   const std::uint64_t start = now_ns();
   const auto end = start + static_cast<std::uint64_t>(std::chrono::nanoseconds(duration).count());
@@ -86,12 +88,16 @@ void PairLoad::run_open(double per_second, std::chrono::milliseconds duration) {
     for (;;) {
       const std::uint64_t due = start + static_cast<std::uint64_t>(static_cast<double>(count) * gap_ns);
       if (due > now) break;
+      lateness_->record(now - due);
       send_next(static_cast<std::uint32_t>(count % pairs_.size()), due);
       ++count;
     }
     repeat_refused();
+    send_due_acks(now);
     loop().turn(1);
   }
+  open_ = false;
+  send_due_acks(UINT64_MAX);
 }
 
 bool PairLoad::drain(std::chrono::milliseconds limit) {
@@ -252,12 +258,26 @@ void PairLoad::count_delivery(Pair& pair, std::uint64_t seq) {
 
 void PairLoad::on_client_read_end(std::uint32_t index) {
   Pair& pair = pairs_[index / 2];
-  if (index % 2 == 0 || !pair.ack_due || !client(index).connected) return;
+  if (index % 2 == 0 || !pair.ack_due || pair.ack_queued) return;
+  if (!open_) return send_ack(index / 2);
+  pair.ack_queued = true;
+  due_acks_.push_back({index / 2, now_ns() + static_cast<std::uint64_t>(std::chrono::nanoseconds(kAckPause).count())});
+}
+
+void PairLoad::send_due_acks(std::uint64_t now) {
+  for (; !due_acks_.empty() && due_acks_.front().due_ns <= now; due_acks_.pop_front()) send_ack(due_acks_.front().pair);
+}
+
+void PairLoad::send_ack(std::uint32_t index) {
+  Pair& pair = pairs_[index];
   pair.ack_due = false;
+  pair.ack_queued = false;
+  const LoadClient& receiver = client(2 * index + 1);
+  if (!receiver.connected) return;
   packet_.assign(R"({"ack":{"positions":[{"conversation":)").append(pair.conversation).append(R"(,"seq":)");
   append_number(packet_, pair.delivered);
   packet_.append("}]}}");
-  client(index).link->send(packet_);
+  receiver.link->send(packet_);
 }
 
 }  // namespace dunlin::bench

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <set>
 #include <string>
@@ -18,12 +20,13 @@ struct PairOptions {
   std::string prefix;       // of the user names, so that several loads can share a server
 };
 
-// Pairs of users: in each, one sends 64-byte bodies and the other acks what arrives, cumulatively once a read. Every message is checked:
+// Pairs of users: in each, one sends 64-byte bodies and the other acks what arrives, cumulatively. Every message is checked:
 // its ack (in order, dense seq, fsync, no duplicate) and its delivery (right body and sender, in order, once). A message is in flight until
 // it was both acked and delivered.
 //
-// Closed: each pair keeps `in_flight` under way; latency counts from the send. Open: messages leave by a schedule that does not wait for
-// the server; latency counts from the time they were due, so a stall is charged to every message that it delayed.
+// Closed: each pair keeps `in_flight` under way; latency counts from the send; receivers ack once a read. Open: messages leave by a
+// schedule that does not wait for the server; latency counts from the time they were due, so a stall is charged to every message that it
+// delayed; receivers ack kAckPause after the first message that is not acked, as the protocol asks of clients.
 class PairLoad final : public Fleet {
  public:
   struct Totals {
@@ -50,10 +53,17 @@ class PairLoad final : public Fleet {
   const Totals& totals() const { return totals_; }
   const LatencyHistogram& ack_latency() const { return *ack_latency_; }
   const LatencyHistogram& delivered_latency() const { return *delivered_latency_; }
+  const LatencyHistogram& lateness() const { return *lateness_; }  // open: from the time a message was due until it was sent
   void reset_latency();
 
  private:
   static constexpr std::size_t kTimes = 8192;  // of messages in flight in one pair
+  static constexpr std::chrono::milliseconds kAckPause{100};
+
+  struct DueAck {
+    std::uint32_t pair;
+    std::uint64_t due_ns;
+  };
 
   struct Pair {
     std::string conversation;  // as it stands in JSON
@@ -62,6 +72,7 @@ class PairLoad final : public Fleet {
     std::uint64_t delivered = 0;  // highest
     std::set<std::uint64_t> missing;
     bool ack_due = false;
+    bool ack_queued = false;        // in due_acks_
     std::uint64_t transmitted = 0;  // of those sent; the others wait behind a refusal
     std::uint64_t refused = 0;      // of those transmitted: the first ones behind `acked`
     bool limited = false;           // something was refused and it has not caught up yet
@@ -77,6 +88,8 @@ class PairLoad final : public Fleet {
   void transmit_more(std::uint32_t pair);
   void take_ack(std::uint32_t pair, const ScannedPacket& packet);
   void take_message(std::uint32_t pair, std::string_view message);
+  void send_ack(std::uint32_t pair);
+  void send_due_acks(std::uint64_t now);
   void count_delivery(Pair& pair, std::uint64_t seq);
   void send_next(std::uint32_t pair, std::uint64_t due_ns);
   void keep_in_flight(std::uint32_t pair);
@@ -85,9 +98,12 @@ class PairLoad final : public Fleet {
   const PairOptions options_;
   std::vector<Pair> pairs_;
   bool closed_ = false;
+  bool open_ = false;
+  std::deque<DueAck> due_acks_;  // open, by time
   Totals totals_;
   std::unique_ptr<LatencyHistogram> ack_latency_ = std::make_unique<LatencyHistogram>();
   std::unique_ptr<LatencyHistogram> delivered_latency_ = std::make_unique<LatencyHistogram>();
+  std::unique_ptr<LatencyHistogram> lateness_ = std::make_unique<LatencyHistogram>();
   std::string packet_;
   std::uint64_t seed_ = 0;  // of random ids
   std::vector<std::uint32_t> refused_pairs_;
