@@ -48,7 +48,7 @@ class Prober {
   static constexpr Milliseconds kEvery{500};
   static constexpr Milliseconds kAtStart{10};    // until every probe has come back once
   static constexpr Milliseconds kStale{4'000};   // a result older than this, a loop or a send waiting longer, is red
-  static constexpr Milliseconds kAnswer{2'000};  // for a client of ours at a port
+  static constexpr Milliseconds kAnswer{3'000};  // for a client of ours at a port
 
  private:
   struct StoreRead;
