@@ -358,7 +358,7 @@ void Committer::tell() {
   settled_.store(last_.value(), std::memory_order_release);
   for (const Answer& answer : answers_) {
     if (Lane* lane = answer.pending->lane) {
-      if (lane->pending.fetch_sub(1, std::memory_order_acq_rel) == 1 && lane->ended) finish_lane(*lane);
+      if (lane->pending.fetch_sub(1, std::memory_order_acq_rel) == 1 && lane->ended) finish_lane(answer.pending->request.session, *lane);
     }
     intake_.settled(answer.pending->bytes);
   }
@@ -381,12 +381,11 @@ void Committer::end_session(Pending& pending) {
   }
   lane->ended = true;
   lane->waiters.push_back(std::move(pending.ended));
-  if (lane->pending.load(std::memory_order_acquire) == 0) finish_lane(*lane);
+  if (lane->pending.load(std::memory_order_acquire) == 0) finish_lane(pending.request.session, *lane);
 }
 
-void Committer::finish_lane(Lane& lane) {
+void Committer::finish_lane(SessionKey session, Lane& lane) {
   auto waiters = std::move(lane.waiters);
-  const SessionKey session = lane.key;
   if (lane_table_.remove(session)) lanes_.end(session);
   for (auto& waiter : waiters) waiter.complete({});
 }

@@ -104,7 +104,7 @@ class Committer {
   void tell();
   void release(Pending& pending);
   void end_session(Pending& pending);
-  void finish_lane(Lane& lane);
+  void finish_lane(SessionKey session, Lane& lane);
   bool can_write();
   void wait_for_window();
 

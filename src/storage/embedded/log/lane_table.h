@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <memory>
 #include <unordered_map>
 
 #include "base/thread_annotations.h"
@@ -15,8 +14,7 @@ class LaneTable {
   void add(SessionKey session) {
     Shard& shard = shard_of(session);
     MutexLock lock(shard.mutex);
-    auto& lane = shard.lanes[session];
-    if (!lane) lane = std::make_unique<Lane>(session);
+    shard.lanes.try_emplace(session);
   }
 
   // The lane with one more pending send; null when the session is not open.
@@ -25,8 +23,8 @@ class LaneTable {
     MutexLock lock(shard.mutex);
     const auto found = shard.lanes.find(session);
     if (found == shard.lanes.end()) return nullptr;
-    found->second->pending.fetch_add(1, std::memory_order_relaxed);
-    return found->second.get();
+    found->second.pending.fetch_add(1, std::memory_order_relaxed);
+    return &found->second;
   }
 
   // Committer only: lanes go on its thread, so the pointer is good until its next remove().
@@ -34,7 +32,7 @@ class LaneTable {
     Shard& shard = shard_of(session);
     MutexLock lock(shard.mutex);
     const auto found = shard.lanes.find(session);
-    return found == shard.lanes.end() ? nullptr : found->second.get();
+    return found == shard.lanes.end() ? nullptr : &found->second;
   }
 
   // Committer only: removes it if nothing refers to it.
@@ -43,7 +41,7 @@ class LaneTable {
     MutexLock lock(shard.mutex);
     const auto found = shard.lanes.find(session);
     if (found == shard.lanes.end()) return true;
-    if (found->second->pending.load(std::memory_order_acquire) != 0) return false;
+    if (found->second.pending.load(std::memory_order_acquire) != 0) return false;
     shard.lanes.erase(found);
     return true;
   }
@@ -51,7 +49,7 @@ class LaneTable {
  private:
   struct Shard {
     Mutex mutex;
-    std::unordered_map<SessionKey, std::unique_ptr<Lane>> lanes;
+    std::unordered_map<SessionKey, Lane> lanes;  // a node never moves
   };
   Shard& shard_of(SessionKey session) { return shards_[session.high % shards_.size()]; }
   std::array<Shard, 32> shards_;

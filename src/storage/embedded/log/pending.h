@@ -11,19 +11,18 @@
 
 namespace dunlin::embedded {
 
-// An open session, as the store knows it. Lives from begin_session() until end_session() has completed.
+// An open session, as the store knows it. Lives from begin_session() until end_session() has completed. Every connection has one, idle
+// ones too: its size counts.
 struct Lane {
-  explicit Lane(SessionKey session) : key(session) {}
-  const SessionKey key;
-  std::atomic<std::uint32_t> pending{0};         // taken and not settled
   std::atomic<std::uint64_t> highest_number{0};  // of its own numbered ids, in the order of append(): see Intake
   std::atomic<std::uint64_t> sender{0};          // hash of its user, 0 before the first send
+  std::vector<Completer<void>> waiters;          // committer only
+  std::atomic<std::uint32_t> pending{0};         // taken and not settled
   // Another session of the same user has used an id of this one: nothing is provably new here any more. Set by the committer.
   std::atomic<bool> foreign_use{false};
-  // committer only
-  bool ended = false;
-  std::vector<Completer<void>> waiters;
+  bool ended = false;  // committer only
 };
+static_assert(sizeof(Lane) <= 48);
 
 // What the look-up in history gave for a send that is not provably new.
 enum class HistoryAnswer : std::uint8_t { NotAsked, Absent, Present };
