@@ -1,6 +1,5 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
-#include <rocksdb/utilities/checkpoint.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -180,16 +179,7 @@ void RocksHistory::publish(Catalog next) {
 }
 
 Status RocksHistory::checkpoint(const std::string& folder) {
-  std::error_code error;
-  if (fs::exists(folder, error) && !fs::remove(folder, error)) {
-    return Error(ErrorCode::Io, "checkpoint into " + folder + ": " + (error ? error.message() : "not an empty folder"));
-  }
-  rocksdb::Checkpoint* raw = nullptr;
-  rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &raw);
-  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
-  if (status.ok()) status = checkpoint->CreateCheckpoint(folder);
-  if (!status.ok()) return rocks_error("checkpoint of history", status);
-  return {};
+  return make_checkpoint(*db_, folder, "history");
 }
 
 History::Stats RocksHistory::stats() const {

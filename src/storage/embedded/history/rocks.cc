@@ -6,11 +6,15 @@
 #include <rocksdb/listener.h>
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 
 #include <cstdarg>
 #include <cstdio>
+#include <filesystem>
+#include <memory>
 
 #include "base/log.h"
+#include "storage/embedded/history/newest_position.h"
 #include "storage/embedded/history/rows.h"
 
 namespace dunlin::embedded {
@@ -100,6 +104,9 @@ rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::sh
     case Family::Heads:
     case Family::Dedup: break;
   }
+  if (family == Family::Timeline || family == Family::Activity) {
+    options.table_properties_collector_factories.push_back(newest_position_collector(family));
+  }
   if (family != Family::Meta) table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.compression = rocksdb::kNoCompression;
@@ -131,6 +138,20 @@ Error rocks_error(std::string_view what, const rocksdb::Status& status) {
   if (is_damage(status)) code = ErrorCode::Corrupt;
   if (status.IsNoSpace()) code = ErrorCode::NoSpace;
   return Error(code, std::string(what) + ": " + status.ToString());
+}
+
+Status make_checkpoint(rocksdb::DB& db, const std::string& folder, std::string_view what) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::exists(folder, error) && !fs::remove(folder, error)) {
+    return Error(ErrorCode::Io, "checkpoint into " + folder + ": " + (error ? error.message() : "not an empty folder"));
+  }
+  rocksdb::Checkpoint* raw = nullptr;
+  rocksdb::Status status = rocksdb::Checkpoint::Create(&db, &raw);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
+  if (status.ok()) status = checkpoint->CreateCheckpoint(folder);
+  if (!status.ok()) return rocks_error("checkpoint of " + std::string(what), status);
+  return {};
 }
 
 }  // namespace dunlin::embedded

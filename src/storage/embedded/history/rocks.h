@@ -41,4 +41,7 @@ rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::sh
 Error rocks_error(std::string_view what, const rocksdb::Status& status);
 bool is_damage(const rocksdb::Status& status);
 
+// A consistent copy (hard links) into `folder`, which must be missing or empty. `what` names the instance in errors.
+Status make_checkpoint(rocksdb::DB& db, const std::string& folder, std::string_view what);
+
 }  // namespace dunlin::embedded

@@ -5,7 +5,6 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
-#include <rocksdb/utilities/checkpoint.h>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -300,16 +299,7 @@ Status RocksState::sync() {
 Status RocksState::checkpoint(const std::string& folder) {
   const std::shared_lock instance(instance_);
   if (!db_) return closed();
-  std::error_code error;
-  if (fs::exists(folder, error) && !fs::remove(folder, error)) {
-    return Error(ErrorCode::Io, "checkpoint into " + folder + ": " + (error ? error.message() : "not an empty folder"));
-  }
-  rocksdb::Checkpoint* raw = nullptr;
-  rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &raw);
-  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
-  if (status.ok()) status = checkpoint->CreateCheckpoint(folder);
-  if (!status.ok()) return rocks_error("checkpoint of state", status);
-  return {};
+  return make_checkpoint(*db_, folder, "state");
 }
 
 Result<std::uint64_t> RocksState::verify() {
