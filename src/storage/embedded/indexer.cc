@@ -37,6 +37,9 @@ void Indexer::stop() {
     MutexLock lock(mutex_);
     stopping_ = true;
   }
+  // What it has begun must come to its end, also on a machine that leaves no time to an idle thread.
+  ending_.store(true);
+  set_priority();
   changed_.notify_all();
   thread_.join();
 }
@@ -183,7 +186,7 @@ void Indexer::retain() {
 }
 
 void Indexer::set_priority() {
-  const bool raise = window_.bytes() > options_.window_bytes / 2;
+  const bool raise = ending_.load() || window_.bytes() > options_.window_bytes / 2;
   const pid_t thread = thread_id_.load();
   if (thread == 0 || raised_.exchange(raise) == raise) return;
   const sched_param none{};

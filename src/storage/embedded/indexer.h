@@ -76,6 +76,7 @@ class Indexer {
   std::atomic<int> thread_id_{0};  // the kernel's; 0 while there is no thread
   std::atomic<bool> may_be_idle_{false};
   std::atomic<bool> raised_{true};
+  std::atomic<bool> ending_{false};
   std::atomic<std::uint64_t> trimmed_;  // written by the indexer's thread
 
   Mutex mutex_;
