@@ -120,14 +120,15 @@ std::optional<RangePage> TimelineReader::range_in_memory(const RangeQuery& query
 
 Result<RangePage> TimelineReader::range(const RangeQuery& query) {
   Look look(*this);
-  return range(look, query);
+  return range(look, query, LogPosition(0));
 }
 
-Result<RangePage> TimelineReader::range(Look& look, const RangeQuery& query) {
+Result<RangePage> TimelineReader::range(Look& look, const RangeQuery& query, LogPosition newer_than) {
   Snapshot memory = snapshot(query.conversation, &query);
   std::optional<ConversationHead> stored;
-  if (memory.known && memory.readable_known) {
-    stored = memory.head;  // what memory knows needs no row
+  // What memory knows needs no row, but where rows have been trimmed: what it knows of that may be older than this look.
+  if (memory.known && memory.readable_known && look.history->trimmed_through() == LogPosition(0)) {
+    stored = memory.head;
   } else {
     TRY_ASSIGN(stored, look.history->head(query.conversation));
     if (!memory.known) {
@@ -150,7 +151,7 @@ Result<RangePage> TimelineReader::range(Look& look, const RangeQuery& query) {
       older.to = std::min(asked.to, memory.window_first.prev());
     }
     if (older.from <= older.to) {
-      TRY_ASSIGN(RangePage part, look.history->range(*stored, older));
+      TRY_ASSIGN(RangePage part, look.history->range(*stored, older, newer_than));
       std::vector<std::pair<MessageSeq, MessagePtr>> found;
       MessageSeq edge = older.newest_first ? older.to.next() : older.from.prev();  // how far the part reaches
       for (auto& message : part.messages) {
@@ -245,12 +246,14 @@ bool add_ranges(NewsPage& news, const NewsQuery& query, SeqAt seq_at, Range rang
   for (const ActivityEntry& entry : news.activity.entries) {
     if (messages == 0 || bytes == 0) return true;
     MessageSeq from = entry.first_seq;
+    LogPosition newer_than = query.known;
     if (entry.first_position <= query.known) {
+      newer_than = LogPosition(0);  // where retention has trimmed, the seq is only a lower bound
       const auto last_known = seq_at(entry.conversation, query.known);
       if (!last_known) return false;
       from = last_known->next();
     }
-    auto page = range(RangeQuery{entry.conversation, from, entry.last_seq, messages, bytes, false});
+    auto page = range(RangeQuery{entry.conversation, from, entry.last_seq, messages, bytes, false}, newer_than);
     if (!page) return false;
     messages -= std::min(messages, page->messages.size());
     for (const MessagePtr& message : page->messages) bytes -= std::min(bytes, message->footprint());
@@ -273,7 +276,7 @@ std::optional<NewsPage> TimelineReader::news_since_in_memory(const NewsQuery& qu
   NewsPage out{*std::move(activity), {}};
   const bool all = add_ranges(
       out, query, [&](const ConversationId& id, LogPosition known) { return seq_at_in_memory(id, known); },
-      [&](const RangeQuery& range) { return range_in_memory(range); });
+      [&](const RangeQuery& part, LogPosition) { return range_in_memory(part); });
   if (!all) return std::nullopt;
   return out;
 }
@@ -285,7 +288,7 @@ Result<NewsPage> TimelineReader::news_since(const NewsQuery& query) {
   // A range that fails is left to the caller's own range(), which gets the error.
   add_ranges(
       out, query, [&](const ConversationId& id, LogPosition known) { return if_ok(seq_at(look, id, known)); },
-      [&](const RangeQuery& part) { return if_ok(range(look, part)); });
+      [&](const RangeQuery& part, LogPosition newer_than) { return if_ok(range(look, part, newer_than)); });
   return out;
 }
 

@@ -55,7 +55,7 @@ class TimelineReader {
     const std::uint64_t trim_version;
     const std::unique_ptr<HistoryRead> history;
   };
-  Result<RangePage> range(Look& look, const RangeQuery& query);
+  Result<RangePage> range(Look& look, const RangeQuery& query, LogPosition newer_than);
   Result<MessageSeq> seq_at(Look& look, const ConversationId& conversation, LogPosition position);
   Result<ActivityPage> activity_since(Look& look, const UserId& user, LogPosition after, std::size_t limit);
   Snapshot snapshot(const ConversationId& conversation, const RangeQuery* query);

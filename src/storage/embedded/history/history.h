@@ -28,6 +28,13 @@ struct DedupEntry {
   std::uint64_t time_ms = 0;  // log time; kept 24 h from here
 };
 
+// One key of a batch of look-ups, and what came of it.
+struct DedupLookup {
+  DedupKey key;
+  std::optional<DedupEntry> found;
+  std::optional<Error> failed;  // nobody can say whether there is an entry
+};
+
 // A record whose bytes in the log are damaged: it has its place for ever, but no content.
 struct LostRecord {
   ConversationId conversation;
@@ -68,10 +75,12 @@ class HistoryRead {
  public:
   virtual ~HistoryRead() = default;
   virtual LogPosition position() const = 0;
+  virtual LogPosition trimmed_through() const = 0;
   // As the calls of History.
   virtual Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) = 0;
   virtual Result<std::optional<ConversationHead>> head(const ConversationId& conversation) = 0;
-  virtual Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) = 0;
+  // The caller knows that all it asks for is newer than that position: older files are passed over (0: it does not know).
+  virtual Result<RangePage> range(const ConversationHead& head, const RangeQuery& query, LogPosition newer_than) = 0;
   virtual Result<MessageSeq> seq_at(const ConversationHead& head, LogPosition position) = 0;
 };
 
@@ -93,6 +102,8 @@ class History {
 
   virtual Result<std::optional<ConversationHead>> head(const ConversationId& conversation) = 0;
   virtual Result<std::optional<DedupEntry>> dedup(const DedupKey& key) = 0;
+  // Many at once: each file is asked for all of them together, which costs a fraction of asking one by one.
+  virtual void dedup(std::span<DedupLookup> lookups) = 0;
   // Messages of one conversation with from <= seq <= to that are at or below position(), cut by the limits; corrupt and trimmed parts come
   // as gaps.
   virtual Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) = 0;

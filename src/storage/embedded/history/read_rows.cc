@@ -1,9 +1,11 @@
 #include <rocksdb/db.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
+#include "storage/embedded/history/newest_position.h"
 #include "storage/embedded/history/rocks_history.h"
 
 namespace dunlin::embedded {
@@ -16,7 +18,8 @@ std::string_view view(const rocksdb::Slice& slice) {
 // The rows of one user in one family, both ways.
 class UserRows {
  public:
-  UserRows(const Catalog& catalog, const ColumnPtr& column, std::string_view user, std::atomic<std::uint64_t>& rows_read)
+  UserRows(const Catalog& catalog, const ColumnPtr& column, std::string_view user, std::atomic<std::uint64_t>& rows_read,
+           LogPosition newer_than = LogPosition(0))
       : rows_read_(rows_read), lower_(user_prefix(user)) {
     upper_ = lower_;
     // The prefix names its own length, so keys of other users differ within it; all of this user's are below prefix + 0xFF...
@@ -28,6 +31,7 @@ class UserRows {
     options.prefix_same_as_start = true;
     options.iterate_lower_bound = &lower_slice_;
     options.iterate_upper_bound = &upper_slice_;
+    if (newer_than > LogPosition(0)) options.table_filter = files_newer_than(newer_than);
     rows_.reset(column->db().NewIterator(options, column->handle()));
   }
 
@@ -81,7 +85,7 @@ Result<ActivityPage> RocksHistory::activity_since(Reading& now, const UserId& us
   std::vector<ActivityEntry> entries;
   for (const Volume& volume : catalog.volumes) {
     if (volume.span.last <= after) continue;
-    UserRows rows(catalog, volume.activity, user.view(), rows_read_);
+    UserRows rows(catalog, volume.activity, user.view(), rows_read_, after);
     for (rows.seek(activity_key(user.view(), after.next())); rows.valid(); rows.next()) {
       entries.clear();
       if (!decode_activity(rows.key(), rows.value(), entries)) {
@@ -156,11 +160,14 @@ class RocksRead final : public HistoryRead {
   RocksRead(RocksHistory& history, std::atomic<std::uint64_t>& rows_read) : history_(history), now_(history.catalog(), rows_read) {}
 
   LogPosition position() const override { return now_.catalog().newest.position; }
+  LogPosition trimmed_through() const override { return now_.catalog().watermark; }
   Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) override {
     return history_.activity_since(now_, user, after, limit);
   }
   Result<std::optional<ConversationHead>> head(const ConversationId& conversation) override { return history_.head(now_, conversation); }
-  Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) override { return history_.range(now_, head, query); }
+  Result<RangePage> range(const ConversationHead& head, const RangeQuery& query, LogPosition newer_than) override {
+    return history_.range(now_, head, query, newer_than);
+  }
   Result<MessageSeq> seq_at(const ConversationHead& head, LogPosition position) override { return history_.seq_at(now_, head, position); }
 
  private:
@@ -195,26 +202,53 @@ Result<ConversationsPage> RocksHistory::conversations(const UserId& user, const 
 }
 
 Result<std::optional<DedupEntry>> RocksHistory::dedup(const DedupKey& key) {
+  DedupLookup lookup{key, std::nullopt, std::nullopt};
+  dedup({&lookup, 1});
+  if (lookup.failed) return *std::move(lookup.failed);
+  return lookup.found;
+}
+
+void RocksHistory::dedup(std::span<DedupLookup> lookups) {
   const CatalogPtr now = catalog();
-  char bytes[kDedupKeyBytes];
-  encode_dedup_key(key, bytes);
   rocksdb::ReadOptions options;
   options.snapshot = now->view.get();
-  for (auto generation = now->generations.rbegin(); generation != now->generations.rend(); ++generation) {
-    rocksdb::PinnableSlice value;
-    const rocksdb::Status status = db_->Get(options, generation->dedup->handle(), {bytes, sizeof bytes}, &value);
-    if (status.IsNotFound()) continue;
-    rows_read_.fetch_add(1, std::memory_order_relaxed);
-    if (!status.ok()) {
-      // Neither new nor stored before can be said, so the send is refused rather than stored twice.
-      if (is_damage(status)) damage_.found(*generation->dedup, status);
-      return rocks_error("dedup entry", status);
+  // In key order, so that neighbours share filters and blocks.
+  std::vector<DedupLookup*> open;
+  open.reserve(lookups.size());
+  for (DedupLookup& lookup : lookups) open.push_back(&lookup);
+  std::ranges::sort(open, {}, [](const DedupLookup* lookup) { return lookup->key; });
+  std::vector<std::array<char, kDedupKeyBytes>> bytes(open.size());
+  std::vector<rocksdb::Slice> keys(open.size());
+  std::vector<rocksdb::PinnableSlice> values(open.size());
+  std::vector<rocksdb::Status> statuses(open.size());
+  for (auto generation = now->generations.rbegin(); generation != now->generations.rend() && !open.empty(); ++generation) {
+    for (std::size_t i = 0; i < open.size(); ++i) {
+      encode_dedup_key(open[i]->key, bytes[i].data());
+      keys[i] = {bytes[i].data(), bytes[i].size()};
     }
-    auto entry = decode_dedup(key, view(value));
-    if (!entry) return Error(ErrorCode::Corrupt, "dedup entry");
-    return entry;
+    constexpr bool kSorted = true;
+    db_->MultiGet(options, generation->dedup->handle(), open.size(), keys.data(), values.data(), statuses.data(), kSorted);
+    std::size_t left = 0;
+    for (std::size_t i = 0; i < open.size(); ++i) {
+      DedupLookup* const lookup = open[i];
+      if (statuses[i].IsNotFound()) {
+        open[left++] = lookup;
+        continue;
+      }
+      rows_read_.fetch_add(1, std::memory_order_relaxed);
+      if (!statuses[i].ok()) {
+        // Neither new nor stored before can be said, so the send is refused rather than stored twice.
+        if (is_damage(statuses[i])) damage_.found(*generation->dedup, statuses[i]);
+        lookup->failed = rocks_error("dedup entry", statuses[i]);
+      } else if (auto entry = decode_dedup(lookup->key, view(values[i]))) {
+        lookup->found = entry;
+      } else {
+        lookup->failed = Error(ErrorCode::Corrupt, "dedup entry");
+      }
+      values[i].Reset();
+    }
+    open.resize(left);
   }
-  return std::optional<DedupEntry>();
 }
 
 // Timelines are sorted by conversation, so a page in log order is a scan of the volumes that hold it, with the `max_messages` lowest

@@ -18,11 +18,12 @@ constexpr std::uint64_t kSalvagePageRows = 256;
 // One range read inside one catalog. Volumes hold ascending spans of positions, and so of a conversation's seqs.
 class RangeRead {
  public:
-  RangeRead(Reading& reading, const ConversationHead& head, const RangeQuery& query, MessageSeq first_readable, Damage& damage)
-      : reading_(reading), number_(head.number), query_(query), damage_(damage), page_(query, first_readable) {
+  RangeRead(Reading& reading, const ConversationHead& head, const RangeQuery& query, LogPosition newer_than, MessageSeq first_readable,
+            Damage& damage)
+      : reading_(reading), number_(head.number), query_(query), newer_than_(newer_than), damage_(damage), page_(query, first_readable) {
     const auto& volumes = reading.catalog().volumes;
     for (auto volume = volumes.rbegin(); volume != volumes.rend(); ++volume) {
-      if (volume->span.first <= head.last_position) newest_first_.push_back(volume->timeline);
+      if (volume->span.first <= head.last_position && volume->span.last > newer_than) newest_first_.push_back(volume->timeline);
     }
     // What is known to be trimmed needs no look.
     if (!query.newest_first) page_.skip_to(std::min(first_readable, query.to));
@@ -44,7 +45,7 @@ class RangeRead {
   bool walk_down() {
     for (const auto& timeline : newest_first_) {
       if (page_.done() || page_.next() < readable_from_) return true;
-      TimelineCursor rows(reading_, timeline, number_);
+      TimelineCursor rows(reading_, timeline, number_, newer_than_);
       for (rows.seek_back(page_.next()); rows.valid() && rows.seq() >= readable_from_ && !page_.done(); rows.previous()) take(rows);
       if (rows.damaged()) return found(rows);
     }
@@ -56,7 +57,7 @@ class RangeRead {
     std::vector<TimelineCursor> cursors;
     for (const auto& timeline : newest_first_) {
       if (page_.done()) return true;
-      TimelineCursor rows(reading_, timeline, number_);
+      TimelineCursor rows(reading_, timeline, number_, newer_than_);
       rows.seek(page_.next());
       if (rows.damaged()) return found(rows);
       const bool here = rows.valid();
@@ -117,6 +118,7 @@ class RangeRead {
   Reading& reading_;
   const std::uint64_t number_;
   const RangeQuery& query_;
+  const LogPosition newer_than_;
   Damage& damage_;
   PageBuilder page_;
   std::vector<ColumnPtr> newest_first_;
@@ -198,17 +200,17 @@ Result<std::optional<ConversationHead>> RocksHistory::head_within(Reading& now, 
 
 Result<RangePage> RocksHistory::range(const ConversationHead& head, const RangeQuery& query) {
   Reading now(catalog(), rows_read_);
-  return range(now, head, query);
+  return range(now, head, query, LogPosition(0));
 }
 
-Result<RangePage> RocksHistory::range(Reading& now, const ConversationHead& head, const RangeQuery& query) {
+Result<RangePage> RocksHistory::range(Reading& now, const ConversationHead& head, const RangeQuery& query, LogPosition newer_than) {
   TRY_ASSIGN(const auto stored, head_within(now, head, query.conversation.view()));
   if (!stored) return RangePage{head, {}, {}, false};
   const MessageSeq readable = first_readable(now, *stored);
   RangeQuery within = query;
   within.from = std::max(query.from, MessageSeq(1));
   within.to = std::min(query.to, stored->last_seq);
-  RangePage page = RangeRead(now, *stored, within, readable, damage_).run();
+  RangePage page = RangeRead(now, *stored, within, newer_than, readable, damage_).run();
   page.head = head;
   page.head.first_readable = readable;
   return page;

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "storage/embedded/history/catalog.h"
@@ -22,14 +21,20 @@ class Reading {
   const Catalog& catalog() const { return *catalog_; }
   std::atomic<std::uint64_t>& rows_read() { return rows_read_; }
 
-  // An iterator over the rows of one key prefix at a time (where the seek goes), and back when it is done.
-  std::unique_ptr<rocksdb::Iterator> take(Column& column);
-  void give_back(Column& column, std::unique_ptr<rocksdb::Iterator> rows);
+  // An iterator over the rows of one key prefix at a time (where the seek goes), and back when it is done. Of rows at or below `newer_than`
+  // it finds only some.
+  std::unique_ptr<rocksdb::Iterator> take(Column& column, LogPosition newer_than);
+  void give_back(Column& column, LogPosition newer_than, std::unique_ptr<rocksdb::Iterator> rows);
 
  private:
   const CatalogPtr catalog_;
   std::atomic<std::uint64_t>& rows_read_;
-  std::vector<std::pair<Column*, std::unique_ptr<rocksdb::Iterator>>> idle_;
+  struct Idle {
+    Column* column = nullptr;
+    LogPosition newer_than;
+    std::unique_ptr<rocksdb::Iterator> rows;
+  };
+  std::vector<Idle> idle_;
 };
 
 }  // namespace dunlin::embedded

@@ -36,6 +36,7 @@ class RocksHistory final : public History {
 
   Result<std::optional<ConversationHead>> head(const ConversationId& conversation) override;
   Result<std::optional<DedupEntry>> dedup(const DedupKey& key) override;
+  void dedup(std::span<DedupLookup> lookups) override;
   Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) override;
   Result<MessageSeq> seq_at(const ConversationHead& head, LogPosition position) override;
   Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) override;
@@ -46,7 +47,7 @@ class RocksHistory final : public History {
   std::unique_ptr<HistoryRead> begin_read() override;
   // The same reads, within one Reading.
   Result<std::optional<ConversationHead>> head(Reading& now, const ConversationId& conversation);
-  Result<RangePage> range(Reading& now, const ConversationHead& head, const RangeQuery& query);
+  Result<RangePage> range(Reading& now, const ConversationHead& head, const RangeQuery& query, LogPosition newer_than);
   Result<MessageSeq> seq_at(Reading& now, const ConversationHead& head, LogPosition position);
   Result<ActivityPage> activity_since(Reading& now, const UserId& user, LogPosition after, std::size_t limit);
 

@@ -199,10 +199,16 @@ void append_activity(std::string& row, LogPosition row_position, std::string_vie
   append_sized(row, conversation);
 }
 
-bool decode_activity(std::string_view key, std::string_view value, std::vector<ActivityEntry>& out) {
+std::optional<LogPosition> activity_row_position(std::string_view key) {
   const std::size_t prefix = user_prefix_bytes(key);
-  if (prefix == 0 || key.size() != prefix + 8) return false;
-  const std::uint64_t row_position = get_be64(key.data() + prefix);
+  if (prefix == 0 || key.size() != prefix + 8) return std::nullopt;
+  return LogPosition(get_be64(key.data() + prefix));
+}
+
+bool decode_activity(std::string_view key, std::string_view value, std::vector<ActivityEntry>& out) {
+  const auto newest = activity_row_position(key);
+  if (!newest) return false;
+  const std::uint64_t row_position = newest->value();
   ByteReader reader(value);
   if (reader.byte() != kVersion) return false;
   while (reader.ok() && !reader.rest().empty()) {

@@ -64,6 +64,7 @@ std::string user_prefix(std::string_view user);       // of activity and list ke
 std::size_t user_prefix_bytes(std::string_view key);  // 0 when `key` is no such key
 std::string activity_key(std::string_view user, LogPosition position);
 void activity_key(std::string_view user, LogPosition position, std::string& out);
+std::optional<LogPosition> activity_row_position(std::string_view key);  // of its newest entry
 void append_activity(std::string& row, LogPosition row_position, std::string_view conversation, const ActivityEntry& entry);
 bool decode_activity(std::string_view key, std::string_view value, std::vector<ActivityEntry>& out);
 

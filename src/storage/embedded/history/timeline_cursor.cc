@@ -5,21 +5,23 @@
 namespace dunlin::embedded {
 
 struct TimelineCursor::State {
-  State(Reading& r, const ColumnPtr& c, std::uint64_t n) : reading(r), column(c), number(n), rows_of(r.take(*c)) {}
-  ~State() { reading.give_back(*column, std::move(rows_of)); }
+  State(Reading& r, const ColumnPtr& c, std::uint64_t n, LogPosition newer)
+      : reading(r), column(c), number(n), newer_than(newer), rows_of(r.take(*c, newer)) {}
+  ~State() { reading.give_back(*column, newer_than, std::move(rows_of)); }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
   Reading& reading;
   const ColumnPtr column;
   const std::uint64_t number;
+  const LogPosition newer_than;
   std::unique_ptr<rocksdb::Iterator> rows_of;
   rocksdb::Status status;
   TimelinePlace place;
 };
 
-TimelineCursor::TimelineCursor(Reading& reading, const ColumnPtr& column, std::uint64_t number)
-    : state_(std::make_unique<State>(reading, column, number)) {}
+TimelineCursor::TimelineCursor(Reading& reading, const ColumnPtr& column, std::uint64_t number, LogPosition newer_than)
+    : state_(std::make_unique<State>(reading, column, number, newer_than)) {}
 TimelineCursor::~TimelineCursor() = default;
 TimelineCursor::TimelineCursor(TimelineCursor&&) noexcept = default;
 

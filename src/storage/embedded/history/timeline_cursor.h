@@ -12,7 +12,8 @@ namespace dunlin::embedded {
 // file could not be read (the walk cannot go on) or there is nothing more. Within the life of its Reading, whose iterator it borrows.
 class TimelineCursor {
  public:
-  TimelineCursor(Reading& reading, const ColumnPtr& column, std::uint64_t number);
+  // Of rows at or below `newer_than` it finds only some.
+  TimelineCursor(Reading& reading, const ColumnPtr& column, std::uint64_t number, LogPosition newer_than = LogPosition(0));
   ~TimelineCursor();
   TimelineCursor(TimelineCursor&&) noexcept;
   TimelineCursor& operator=(TimelineCursor&&) = delete;

@@ -61,6 +61,9 @@ class FakeHistory : public History {
     const auto found = dedup_.find(key);
     return found == dedup_.end() ? std::optional<DedupEntry>() : found->second;
   }
+  void dedup(std::span<DedupLookup> lookups) override {
+    for (DedupLookup& lookup : lookups) lookup.found = *dedup(lookup.key);
+  }
   Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) override {
     MutexLock lock(mutex_);
     RangeQuery asked = query;
@@ -104,11 +107,14 @@ class FakeHistory : public History {
   struct Read final : HistoryRead {
     explicit Read(FakeHistory& h) : history(h), at(h.position()) {}
     LogPosition position() const override { return at; }
+    LogPosition trimmed_through() const override { return {}; }
     Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) override {
       return history.activity_since(user, after, limit);
     }
     Result<std::optional<ConversationHead>> head(const ConversationId& conversation) override { return history.head(conversation); }
-    Result<RangePage> range(const ConversationHead& head, const RangeQuery& query) override { return history.range(head, query); }
+    Result<RangePage> range(const ConversationHead& head, const RangeQuery& query, LogPosition) override {
+      return history.range(head, query);
+    }
     Result<MessageSeq> seq_at(const ConversationHead& head, LogPosition position) override { return history.seq_at(head, position); }
     FakeHistory& history;
     const LogPosition at;

@@ -1,11 +1,14 @@
 #include "storage/embedded/log/intake.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/log.h"
 
 namespace dunlin::embedded {
 namespace {
+
+constexpr std::size_t kLookups = 1024;  // at once: each may hold a block of rows
 
 // The message without its body: all that a refusal needs, so that refusals in the queue cost little.
 MessagePtr without_body(const Message& message) {
@@ -71,16 +74,7 @@ void Intake::append(std::span<AppendRequest> requests) {
     route(pending, ready, to_load);
   }
   if (!ready.empty()) queue_.push(ready);
-  for (Conversation* conversation : to_load) {
-    loads_.fetch_add(1, std::memory_order_relaxed);
-    const bool queued = pool_.submit([this, conversation] {
-      load(*conversation);
-      loads_.fetch_sub(1, std::memory_order_release);
-    });
-    if (queued) continue;
-    refuse_waiting(*conversation);
-    loads_.fetch_sub(1, std::memory_order_release);
-  }
+  if (!to_load.empty()) load_soon(to_load);
 }
 
 void Intake::prepare(Pending& pending, AppendRequest& request) {
@@ -138,44 +132,126 @@ void Intake::route(Pending& pending, std::vector<Pending>& ready, std::vector<Co
   conversation.waiting->push_back(std::move(pending));
 }
 
-void Intake::load(Conversation& conversation) {
-  std::vector<Pending> items;
-  do {
-    take_waiting(conversation, items);
-    bool loaded = false;
-    {
-      MutexLock lock(conversations_.shard_of(conversation).mutex);
-      loaded = conversation.loaded;
-    }
-    if (!loaded) {
-      const std::uint64_t version = trim_version();
-      auto head = history_.head(ConversationId(std::string_view(conversation.id)));
-      if (head.ok()) {
-        MutexLock lock(conversations_.shard_of(conversation).mutex);
-        if (*head) conversation.head = conversation.given = **head;
-        conversation.readable_version = version;
-        conversation.loaded = loaded = true;
-      } else {
-        log_error("store", "reading a conversation's head failed", {{"error", head.error().to_string()}});
-      }
-    }
-    for (auto& item : items) {
-      if (!loaded && !item.refused) item.refused = ErrorCode::StoreUnavailable;
-      if (item.wants_history && !item.refused) look_up(item);
-    }
-    queue_.push(items);
-  } while (!finish_waiting(conversation));
+void Intake::load_soon(std::span<Conversation* const> conversations) {
+  loads_.fetch_add(conversations.size() + 1, std::memory_order_relaxed);
+  bool start = false;
+  {
+    MutexLock lock(load_mutex_);
+    to_load_.insert(to_load_.end(), conversations.begin(), conversations.end());
+    start = loaders_ < kLoaders;
+    if (start) ++loaders_;
+  }
+  if (!start) {
+    loads_.fetch_sub(1, std::memory_order_release);
+  } else if (!pool_.submit([this] { run_loader(); })) {
+    loader_refused();
+  }
 }
 
-void Intake::look_up(Pending& pending) {
-  auto found = history_.dedup(pending.dedup.key);
-  if (!found.ok()) {
-    log_error("store", "a dedup look-up failed", {{"error", found.error().to_string()}});
-    pending.refused = ErrorCode::StoreUnavailable;
-    return;
+// The pool is full. What another loader does not come to is refused.
+void Intake::loader_refused() {
+  std::deque<Conversation*> refused;
+  {
+    MutexLock lock(load_mutex_);
+    if (--loaders_ == 0) refused.swap(to_load_);
   }
-  pending.found = *std::move(found);
-  pending.history = pending.found ? HistoryAnswer::Present : HistoryAnswer::Absent;
+  for (Conversation* conversation : refused) refuse_waiting(*conversation);
+  loads_.fetch_sub(refused.size() + 1, std::memory_order_release);
+}
+
+// Batch after batch, each at the end of the pool's queue, so that reads come in between.
+void Intake::run_loader() {
+  for (auto batch = next_to_load(); !batch.empty(); batch = next_to_load()) {
+    load(batch);
+    const std::size_t finished = std::erase_if(batch, [&](Conversation* conversation) { return finish_waiting(*conversation); });
+    loads_.fetch_sub(finished, std::memory_order_release);
+    if (!load_goes_on(batch)) break;
+    if (pool_.submit([this] { run_loader(); })) return;
+  }
+  loads_.fetch_sub(1, std::memory_order_release);  // the last: nobody waits for more than this
+}
+
+// The next batch; when there is none the loader has ended.
+std::vector<Conversation*> Intake::next_to_load() {
+  MutexLock lock(load_mutex_);
+  const auto size = static_cast<std::ptrdiff_t>(std::min(to_load_.size(), kLoadBatch));
+  std::vector<Conversation*> batch(to_load_.begin(), to_load_.begin() + size);
+  to_load_.erase(to_load_.begin(), to_load_.begin() + size);
+  if (batch.empty()) --loaders_;
+  return batch;
+}
+
+// Puts back what got more sends meanwhile; false when nothing is left and the loader has ended.
+bool Intake::load_goes_on(std::span<Conversation* const> unfinished) {
+  MutexLock lock(load_mutex_);
+  to_load_.insert(to_load_.end(), unfinished.begin(), unfinished.end());
+  if (to_load_.empty()) --loaders_;
+  return !to_load_.empty();
+}
+
+void Intake::load(std::span<Conversation* const> conversations) {
+  std::vector<Pending> items;
+  HeadsRead heads;
+  for (Conversation* conversation : conversations) {
+    const std::size_t first = items.size();
+    take_waiting(*conversation, items);
+    if (load_head(*conversation, heads)) continue;
+    for (std::size_t i = first; i < items.size(); ++i) {
+      if (!items[i].refused) items[i].refused = ErrorCode::StoreUnavailable;
+    }
+  }
+  heads.history.reset();
+  look_up(items);
+  queue_.push(items);
+}
+
+bool Intake::load_head(Conversation& conversation, HeadsRead& heads) {
+  Mutex& mutex = shard_mutex(conversation);
+  {
+    MutexLock lock(mutex);
+    if (conversation.loaded) return true;
+  }
+  if (!heads.history) {
+    heads.trim_version = trim_version();
+    heads.history = history_.begin_read();
+  }
+  auto head = heads.history->head(ConversationId(std::string_view(conversation.id)));
+  if (!head.ok()) {
+    log_error("store", "reading a conversation's head failed", {{"error", head.error().to_string()}});
+    return false;
+  }
+  MutexLock lock(mutex);
+  if (*head) conversation.head = conversation.given = **head;
+  conversation.readable_version = heads.trim_version;
+  conversation.loaded = true;
+  return true;
+}
+
+void Intake::look_up(std::vector<Pending>& items) {
+  std::vector<DedupLookup> lookups;
+  std::vector<Pending*> asking;
+  const auto ask = [&] {
+    history_.dedup(lookups);
+    for (std::size_t i = 0; i < lookups.size(); ++i) {
+      Pending& pending = *asking[i];
+      if (lookups[i].failed) {
+        log_error("store", "a dedup look-up failed", {{"error", lookups[i].failed->to_string()}});
+        pending.refused = ErrorCode::StoreUnavailable;
+        continue;
+      }
+      pending.found = lookups[i].found;
+      pending.history = pending.found ? HistoryAnswer::Present : HistoryAnswer::Absent;
+    }
+    lookups.clear();
+    asking.clear();
+  };
+  for (Pending& item : items) {
+    if (!item.wants_history || item.refused) continue;
+    lookups.push_back({item.dedup.key, std::nullopt, std::nullopt});
+    asking.push_back(&item);
+    if (lookups.size() == kLookups) ask();
+  }
+  if (!lookups.empty()) ask();
 }
 
 void Intake::refuse_waiting(Conversation& conversation) {

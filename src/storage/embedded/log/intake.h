@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <span>
 #include <vector>
 
@@ -30,7 +31,9 @@ struct IntakeOptions {
 // Provably new: `<session>-<n>` from that very session with n above all its earlier ones, in order of append(), while no other session has
 // used an id of it. The first is decided here (a session's calls come one after another), the second by the committer in the order of
 // the log; both must hold. Sessions are random and never opened twice, so nothing was stored under such an id before.
-// A look-up takes a pin on the window first and the send keeps it: what leaves the window meanwhile was in history before.
+// Look-ups gather while others run, and one job answers all that wait: at most kLoaders jobs at a time, kLoadBatch conversations each, so
+// that the pool stays free for reads. A look-up takes a pin on the window first and the send keeps it: what leaves the window meanwhile was
+// in history before.
 class Intake {
  public:
   Intake(IntakeOptions options, Conversations& conversations, LaneTable& lanes, Window& window, History& history, OffloadPool& pool,
@@ -55,11 +58,25 @@ class Intake {
   void raise_trim_version() { trim_version_.fetch_add(1, std::memory_order_release); }
 
  private:
+  static constexpr std::size_t kLoaders = 2;
+  static constexpr std::size_t kLoadBatch = 256;
+
   void prepare(Pending& pending, AppendRequest& request);
   bool is_provably_new(const Pending& pending) const;
   void route(Pending& pending, std::vector<Pending>& ready, std::vector<Conversation*>& to_load);
-  void load(Conversation& conversation);
-  void look_up(Pending& pending);
+  // Of one batch, begun with the first head that memory lacks: it knows all that has left the window before the sends came.
+  struct HeadsRead {
+    std::unique_ptr<HistoryRead> history;
+    std::uint64_t trim_version = 0;  // from before it was begun
+  };
+  void load_soon(std::span<Conversation* const> conversations) EXCLUDES(load_mutex_);
+  void loader_refused() EXCLUDES(load_mutex_);
+  void run_loader() EXCLUDES(load_mutex_);
+  std::vector<Conversation*> next_to_load() EXCLUDES(load_mutex_);
+  bool load_goes_on(std::span<Conversation* const> unfinished) EXCLUDES(load_mutex_);
+  void load(std::span<Conversation* const> conversations);
+  bool load_head(Conversation& conversation, HeadsRead& heads);
+  void look_up(std::vector<Pending>& items);
   void refuse_waiting(Conversation& conversation);
   void take_waiting(Conversation& conversation, std::vector<Pending>& out);
   bool finish_waiting(Conversation& conversation);
@@ -73,7 +90,10 @@ class Intake {
   CommitQueue& queue_;
   std::atomic<std::uint64_t> queued_bytes_{0};
   std::atomic<std::uint64_t> queued_{0};
-  std::atomic<std::uint64_t> loads_{0};
+  std::atomic<std::uint64_t> loads_{0};  // conversations that are being loaded, and loaders
+  Mutex load_mutex_;
+  std::deque<Conversation*> to_load_ GUARDED_BY(load_mutex_);  // their `waiting` is set, so each stands here once
+  std::size_t loaders_ GUARDED_BY(load_mutex_) = 0;
   std::atomic<std::uint64_t> trim_version_{1};
 };
 
