@@ -64,13 +64,15 @@ class Scan {
       if (at < *link.end) bad_region({link.generation, at}, *link.end, std::nullopt);
     } else if (newest_) {
       find_end({link.generation, at});
+    } else if (LogPlace{link.generation, at} < mark_) {
+      at = salvage({link.generation, at}, size, std::nullopt);
     } else {
-      salvage({link.generation, at}, size, std::nullopt);
+      at = keep_whole({link.generation, at}, size);  // the rest is of a batch that was refused before the next segment was begun
     }
-    if (ended_) return {};
+    // A segment of which nothing is valid is not part of the log: the next one names the one before it.
+    if (ended_ || (newest_ && at == 0)) return {};
     out_.end = {link.generation, link.end.value_or(at)};
-    // Without records, but the way back to those of an older segment leads through it.
-    if ((at != 0 || !newest_) && any_told_) announce();
+    if (any_told_) announce();  // without records, but the way back to those of an older segment leads through it
     return {};
   }
 
@@ -140,7 +142,10 @@ class Scan {
 
   // No good batch stands at `from`: corruption below the mark, the end of the log above it, unless nothing is missing.
   void bad_region(LogPlace from, std::uint32_t to, std::optional<LogPosition> next) {
-    if (from < mark_) return salvage(from, to, next);
+    if (from < mark_) {
+      salvage(from, to, next);
+      return;
+    }
     const std::uint32_t end = keep_whole(from, to);
     if (next && out_.last.next() == *next) {
       ++out_.damaged;
@@ -149,13 +154,17 @@ class Scan {
     }
   }
 
-  // Tells what can be read of a place where no good batch stands.
-  void salvage(LogPlace from, std::uint32_t to, std::optional<LogPosition> next) {
+  // Tells what can be read of a place where no good batch stands. Returns where that ends.
+  std::uint32_t salvage(LogPlace from, std::uint32_t to, std::optional<LogPosition> next) {
     const LogPosition before = out_.last;
+    std::uint32_t end = to;
     auto at = find_record(bytes_, from, to, secret_);
     while (at) {
       DecodedRecord record = decode_record(bytes_, {from.generation, *at}, to, secret_);
-      if ((next && record.position >= *next) || record.position >= until_) break;
+      if ((next && record.position >= *next) || record.position >= until_) {
+        end = *at;
+        break;
+      }
       if (record.position > out_.last) {
         lose_positions(record.position);
         if (record.message) {
@@ -167,15 +176,17 @@ class Scan {
       at = find_record(bytes_, {from.generation, *at + record.bytes}, to, secret_);
     }
     if (out_.last != before) ++out_.damaged;
+    return end;
   }
 
-  // Tells the records that follow one another, and the last one told, without a hole. Returns where they end.
+  // Tells the records that follow one another, and the last one told, without a hole, up to what the next segment has. Returns where they
+  // end.
   std::uint32_t keep_whole(LogPlace from, std::uint32_t to) {
     std::uint32_t end = from.offset;
     auto at = find_record(bytes_, from, to, secret_);
     while (at) {
       DecodedRecord record = decode_record(bytes_, {from.generation, *at}, to, secret_);
-      if (record.position > out_.last.next() || !record.body_ok) break;
+      if (record.position > out_.last.next() || record.position >= until_ || !record.body_ok) break;
       if (record.position > out_.last) {
         if (record.message) {
           tell(std::move(record.message));
