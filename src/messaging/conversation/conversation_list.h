@@ -46,9 +46,8 @@ struct ConversationListQuery {
 // Stateless; any worker.
 //  - Full: newest first. Each conversation once; one that gets a message while pages are being read may come twice or move to the
 //    incremental list.
-//  - Incremental: conversations with new messages, oldest change first, then those where only a read position rose. Each once in a page
-//  run,
-//    unless it changes meanwhile.
+//  - Incremental: conversations with new messages, oldest change first, then those where only a read position rose. Each once while
+//    pages are being read, unless it changes meanwhile.
 class ConversationList {
  public:
   ConversationList(MessageStore& store, StateStore& state) : store_(store), state_(state) {}
