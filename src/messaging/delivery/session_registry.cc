@@ -101,7 +101,7 @@ std::vector<ConnectionRef> SessionRegistry::add(std::string_view user, std::stri
   if (entry == nullptr) {
     entry = User::make(user_hash, user, 1);
     // Read under the lock: record() of this user comes either before (then telling() did too) or finds this session.
-    entry->activity = LogPosition(told_.load(std::memory_order_acquire));
+    entry->activity = told();
     ++there.used;
     there.bytes += User::bytes(1, user.size());
   } else if (entry->count == entry->capacity) {

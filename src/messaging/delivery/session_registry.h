@@ -62,6 +62,8 @@ class SessionRegistry {
 
   // By the dispatcher, before it calls record() for anything up to `position`.
   void telling(LogPosition position) { told_.store(position.value(), std::memory_order_release); }
+  // No activity of anybody is above it. Takes no lock.
+  LogPosition told() const { return LogPosition(told_.load(std::memory_order_acquire)); }
   // Appends the user's connections.
   void sessions(std::string_view user, std::vector<ConnectionRef>& out) const;
   bool online(std::string_view user) const;
