@@ -16,6 +16,14 @@ async def login(server, user, device="d1", auto_ack=True, **fields):
     return client
 
 
+async def gone(server, left):
+    """Waits until the server has only `left` sessions: it notices the end of one a moment after its client."""
+    deadline = asyncio.get_running_loop().time() + 20
+    while server.metric("dunlin_sessions") > left:
+        assert asyncio.get_running_loop().time() < deadline, "the session never ended"
+        await asyncio.sleep(0.01)
+
+
 async def acked_token(client, conversation, seq):
     """A sync_token after an ack."""
     return (await client.request("ack", {"positions": [{"conversation": conversation, "seq": seq}]}))["sync_token"]
@@ -163,6 +171,7 @@ async def test_second_device_starts_where_the_first_one_is(server):
     await bob.push("message")
     await bob.ping()
     await bob.close()
+    await gone(server, 1)
     laptop = await login(server, "bob", "laptop")
     await laptop.nothing("message")
     await alice.send("bob", "m2", "x2")
@@ -204,6 +213,10 @@ async def test_conversation_trimmed_while_away_is_truncated_and_named(server_fac
         assert asyncio.get_running_loop().time() < deadline, "retention never trimmed"
         await asyncio.sleep(0.3)
     assert page["gaps"] == [{"conversation": conversation, "from_seq": 2, "to_seq": 2, "reason": "truncated"}]
+    server.stop()
+    server.config["message"] = {}  # what comes now stays, however slow this machine is
+    server.start()
+    alice = await login(server, "alice")
     last = await alice.send("bob", "after", "x2")
     assert last["seq"] == 3  # an emptied conversation goes on counting
     bob = await login(server, "bob", auto_ack=False, sync_token=token)

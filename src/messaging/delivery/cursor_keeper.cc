@@ -70,6 +70,11 @@ Task<Result<Attachment>> CursorKeeper::from_rows(const AttachRequest& request) {
   }
   std::erase_if(rows, forgotten);
   if (rows.size() >= rules_.max_devices) co_return Error(ErrorCode::DeviceLimit, "the user has the most devices allowed");
+  if (request.unsaved) {
+    for (DeviceRow& row : rows) {
+      if (auto newer = request.unsaved(row.device)) row.cursor = *std::move(newer);
+    }
+  }
   Attachment out = new_device(request, rows);
   // Written before the session begins, so that the next device counts this one.
   out.cursor.last_seen = now;

@@ -43,6 +43,8 @@ struct AttachRequest {
   std::optional<SyncToken> token;         // parsed with this user and device
   bool token_given = false;               // there was one, valid or not: a device that thinks it is known
   std::optional<DeviceCursor> inherited;  // from the session of the same device that this one replaces
+  // What a device of the user had acked when its session ended, if that may not be stored yet. Called for a device that has no row.
+  std::function<std::optional<DeviceCursor>(const DeviceId&)> unsaved;
 };
 
 // How many devices a user may have, and when one that was not seen is forgotten.
@@ -69,7 +71,8 @@ class CursorKeeper {
   //  2. a token with an acked position, minted within forget_after (60 days): delivery begins at it, below or above any cursor, and no row
   //  is read
   //  3. inherited cursor; 4. stored cursor (of another epoch, or not seen for 60 days: Reset); an older token wins over it
-  //  5. unknown device: with a token, valid or not: Reset; else where the user's farthest device is, 0 when he has none
+  //  5. unknown device: with a token, valid or not: Reset; else where the user's farthest device is, as far as it is stored or its session
+  //  has ended; 0 when he has none
   // Fails with DeviceLimit, or with what a store failed with.
   Task<Result<Attachment>> attach(AttachRequest request);
 

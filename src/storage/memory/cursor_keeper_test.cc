@@ -89,6 +89,19 @@ TEST_F(CursorKeeperTest, ANewDeviceStartsWhereTheFarthestDeviceIs) {
   EXPECT_EQ(attach(device("phone")).cursor.position, LogPosition(3));
 }
 
+TEST_F(CursorKeeperTest, ANewDeviceStartsAtWhatAnotherHadAckedAtItsEndAlsoBeforeThatIsStored) {
+  send(9);
+  save("phone", 3);
+  save("laptop", 5);
+  AttachRequest request = device("tablet");
+  request.unsaved = [this](const DeviceId& of) -> std::optional<DeviceCursor> {
+    if (of != DeviceId("phone")) return std::nullopt;
+    return DeviceCursor{store_.epoch(), LogPosition(8), {}, clock_.wall()};
+  };
+  EXPECT_EQ(attach(std::move(request)).cursor.position, LogPosition(8));
+  EXPECT_EQ(attach(device("tablet")).cursor.position, LogPosition(8)) << "its own row says so from now on";
+}
+
 TEST_F(CursorKeeperTest, ATokenWinsBelowAndAboveTheStoredCursorWithoutARead) {
   send(9);
   save("phone", 5, {{private_conversation("alice", "bob"), MessageSeq(2)}});
