@@ -174,10 +174,10 @@ TEST_F(NetServerTest, ClosesAllConnectionsAndStopsListening) {
   EXPECT_EQ(server->connection_count(), 0U);
 }
 
-// A self-signed certificate in files of its own.
+// A self-signed certificate in files of its own, which go with it.
 struct Certificate {
-  explicit Certificate(const std::string& name) {
-    const auto folder = std::filesystem::temp_directory_path() / ("dunlin-net-test-" + std::to_string(::getpid()));
+  explicit Certificate(const std::string& name)
+      : folder(std::filesystem::temp_directory_path() / ("dunlin-net-test-" + std::to_string(::getpid()) + "-" + name)) {
     std::filesystem::create_directories(folder);
     chain = folder / (name + ".crt");
     key = folder / (name + ".key");
@@ -200,6 +200,11 @@ struct Certificate {
     X509_free(x509);
     EVP_PKEY_free(pair);
   }
+  ~Certificate() { std::filesystem::remove_all(folder); }
+  Certificate(const Certificate&) = delete;
+  Certificate& operator=(const Certificate&) = delete;
+
+  const std::filesystem::path folder;
   std::string chain, key;
 };
 

@@ -18,11 +18,11 @@ PROTO = HERE.parent.parent / "proto"
 
 
 def compile_schema():
-    out = tempfile.mkdtemp(prefix="dunlin-vectors-")
     files = [str(f.relative_to(PROTO)) for f in sorted(PROTO.glob("dunlin/v1/*.proto"))]
-    subprocess.run(["protoc", "-I.", f"--python_out={out}", *files], cwd=PROTO, check=True)
-    sys.path.insert(0, out)
-    return importlib.import_module("dunlin.v1.packets_pb2")
+    with tempfile.TemporaryDirectory(prefix="dunlin-vectors-") as out:
+        subprocess.run(["protoc", "-I.", f"--python_out={out}", *files], cwd=PROTO, check=True)
+        sys.path.insert(0, out)
+        return importlib.import_module("dunlin.v1.packets_pb2")
 
 
 class Raw(str):
