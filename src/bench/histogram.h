@@ -2,6 +2,7 @@
 
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 namespace dunlin::bench {
@@ -28,7 +29,7 @@ class LatencyHistogram {
   // The smallest recorded step below or at which the share `quantile` of all values lies (its upper edge); 0 when empty.
   std::uint64_t quantile(double quantile) const {
     if (total_ == 0) return 0;
-    auto wanted = static_cast<std::uint64_t>(quantile * static_cast<double>(total_) + 0.5);
+    auto wanted = static_cast<std::uint64_t>(std::llround(quantile * static_cast<double>(total_)));
     if (wanted == 0) wanted = 1;
     std::uint64_t seen = 0;
     for (std::size_t i = 0; i < counts_.size(); ++i) {

@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "codec/tcp_decoder.h"
@@ -133,7 +134,7 @@ TEST_F(NetServerTest, SurvivesRunningOutOfDescriptors) {
   to.sin_family = AF_INET;
   to.sin_port = htons(address->port);
   to.sin_addr.s_addr = htonl(0x7f000001);
-  for (int fd : clients) ::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to);
+  for (int fd : clients) std::ignore = ::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to);
   const auto refused = [&] { return server->totals().refused[static_cast<std::size_t>(Refusal::NoDescriptors)]; };
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (refused() == 0 && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();

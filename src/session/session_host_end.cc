@@ -61,12 +61,12 @@ Task<void> SessionHost::end_lane(SessionHost& host, ConnectionHandle handle, Ses
 
 void SessionHost::tell_departed(ConnectionHandle handle, std::optional<DeviceCursor> cursor) {
   auto waiting = waiting_for_end_.extract(handle);
-  if (waiting.empty()) return;
-  for (Completer<Departure>& left : waiting.mapped()) {
-    // The newest waiter goes on from here; the others were replaced themselves meanwhile.
-    const bool newest = &left == &waiting.mapped().back();
-    left.complete(newest ? Departure{std::move(cursor)} : Departure{});
-  }
+  if (waiting.empty() || waiting.mapped().empty()) return;
+  // The newest waiter goes on from here; the others were replaced themselves meanwhile.
+  Completer<Departure> newest = std::move(waiting.mapped().back());
+  waiting.mapped().pop_back();
+  for (Completer<Departure>& replaced : waiting.mapped()) replaced.complete(Departure{});
+  newest.complete(Departure{std::move(cursor)});
 }
 
 void SessionHost::evict(ConnectionHandle handle, Completer<Departure> left) {

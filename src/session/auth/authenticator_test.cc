@@ -107,7 +107,7 @@ TEST_F(AuthenticatorTest, AcceptsEveryAlgorithmWithAndWithoutKid) {
   for (const KeySpec& spec : all_specs()) {
     const std::string name(algorithm_name(spec.algorithm));
     for (const std::string& kid : {std::string(), ",\"kid\":\"" + spec.id + "\""}) {
-      const Result<Identity> identity = verify(sign(spec, R"({"alg":")" + name + "\"" + kid + "}", claims()));
+      const Result<Identity> identity = verify(sign(spec, fmt::format(R"({{"alg":"{}"{}}})", name, kid), claims()));
       ASSERT_TRUE(identity.ok()) << name << ": " << identity.error().context();
       EXPECT_EQ(identity->user.view(), "alice");
       EXPECT_EQ(identity->key_id, spec.id);

@@ -276,7 +276,7 @@ class DeliveryWorld final : public CommitListener {
     sessions_.emplace(ref, std::move(session));
     AttachRequest request{device.user, device.device, std::nullopt, false, std::move(inherited)};
     if (device.token && happens(0.5)) {
-      request.token = SyncToken{store_.epoch(), *device.token, *device.token, clock_.wall()};
+      request.token = SyncToken{store_.epoch(), device.token, *device.token, clock_.wall()};
       request.token_given = true;
     }
     spawn(attach(this, ref, std::move(request)));

@@ -80,7 +80,10 @@ Status FaultyFileSystem::admit(Call call, bool* half_done) {
   if (cut_) return Error(ErrorCode::Io, "the power is cut");
   ++calls_[static_cast<std::size_t>(call)];
   const bool changing = call != Call::Read && call != Call::List && call != Call::Open;
-  if (changing && changes_left_ != UINT64_MAX && changes_left_-- == 0) {
+  const bool counted = changing && changes_left_ != UINT64_MAX;
+  const bool last = counted && changes_left_ == 0;
+  if (counted) --changes_left_;
+  if (last) {
     cut_ = true;
     if (half_done != nullptr) *half_done = true;
     return Error(ErrorCode::Io, "the power is cut");

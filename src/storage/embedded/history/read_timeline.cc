@@ -60,15 +60,15 @@ class RangeRead {
       TimelineCursor rows(reading_, timeline, number_, newer_than_);
       rows.seek(page_.next());
       if (rows.damaged()) return found(rows);
-      const bool here = rows.valid();
-      const bool at_first = here && rows.seq() == page_.next();
-      if (here) cursors.push_back(std::move(rows));
-      if (at_first) break;
-      if (!here) {
-        rows.seek_back(page_.next());
-        if (rows.damaged()) return found(rows);
-        if (rows.valid()) break;
+      if (rows.valid()) {
+        const bool at_first = rows.seq() == page_.next();
+        cursors.push_back(std::move(rows));
+        if (at_first) break;
+        continue;
       }
+      rows.seek_back(page_.next());
+      if (rows.damaged()) return found(rows);
+      if (rows.valid()) break;
     }
     for (auto rows = cursors.rbegin(); rows != cursors.rend(); ++rows) {
       for (; rows->valid() && rows->seq() <= query_.to && !page_.done(); rows->next()) take(*rows);
