@@ -43,6 +43,18 @@ class ProgressLine {
   std::chrono::steady_clock::time_point last_;
 };
 
+// A copy into the folder that is copied would copy itself, without an end. Both as they are on disk, behind links.
+Status check_outside(const std::string& target, const std::string& source) {
+  std::error_code error;
+  const std::filesystem::path inner = std::filesystem::weakly_canonical(target, error);
+  if (error) return Error(ErrorCode::BadRequest, "cannot use " + target + ": " + error.message());
+  const std::filesystem::path outer = std::filesystem::weakly_canonical(source, error);
+  if (error) return Error(ErrorCode::BadRequest, "cannot use " + source + ": " + error.message());
+  const std::filesystem::path below = inner.lexically_relative(outer);
+  const bool outside = below.empty() || below == "." || *below.begin() == "..";
+  return outside ? Status() : Error(ErrorCode::BadRequest, target + " is inside " + source + ", which it is to be a copy of");
+}
+
 struct BackupArguments {
   std::string target;
   std::optional<std::string> config;
@@ -55,6 +67,7 @@ Status back_up(const BackupArguments& arguments) {
   std::error_code error;
   const std::string target = std::filesystem::absolute(arguments.target, error).lexically_normal().string();
   if (error) return Error(ErrorCode::BadRequest, "cannot use " + arguments.target + ": " + error.message());
+  TRY(check_outside(target, data));
   ProgressLine line;
   Status done = control_request(data, "backup", target, kSilence, [&](std::uint64_t part, std::uint64_t total) { line.show(part, total); });
   if (done.ok() || done.error().code() != ErrorCode::NotFound) return done;
@@ -65,6 +78,11 @@ struct RestoreArguments {
   std::string backup;
   std::string into;
 };
+
+Status bring_back(const RestoreArguments& arguments) {
+  TRY(check_outside(arguments.into, arguments.backup));
+  return embedded::restore(arguments.backup, arguments.into);
+}
 
 struct VerifyArguments {
   std::string folder;
@@ -103,7 +121,7 @@ void register_restore(CLI::App& app, int& exit_code) {
   command->add_option("dir", arguments->backup, "The backup")->required();
   command->add_option("--into", arguments->into, "Empty or missing folder; existing data is never overwritten")->required();
   command->callback([arguments, &exit_code] {
-    const Status done = embedded::restore(arguments->backup, arguments->into);
+    const Status done = bring_back(*arguments);
     exit_code = done.ok() ? kExitOk : fail("restore", done.error());
   });
 }

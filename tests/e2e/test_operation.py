@@ -496,6 +496,21 @@ async def test_verify_names_the_damaged_message_and_the_rest_is_served(server_fa
     assert len((await alice.request("history", {"with": "carol"}))["messages"]) == 1
 
 
+async def test_a_copy_into_what_is_copied_is_refused(server, binary, tmp_path):
+    await (await login(server, "alice")).send("bob", "m", "x1")
+    config = server.folder / "dunlin.yaml"
+    assert run(binary, "backup", tmp_path / "backup", "--config", config).returncode == 0
+    (tmp_path / "link").symlink_to(tmp_path / "backup")
+    for inside in (tmp_path / "backup" / "x", tmp_path / "link" / "y", tmp_path / "backup" / "a" / ".." / "z"):
+        done = run(binary, "restore", tmp_path / "backup", "--into", inside)
+        assert done.returncode == 2 and "inside" in done.stderr, done.stderr
+    done = run(binary, "backup", server.data / "copy", "--config", config)
+    assert done.returncode == 2 and "inside" in done.stderr, done.stderr
+    assert not (server.data / "copy").exists()
+    assert run(binary, "restore", tmp_path / "backup", "--into", tmp_path / "backup-2").returncode == 0
+    assert run(binary, "verify", tmp_path / "backup").returncode == 0
+
+
 async def test_backup_is_online_and_restores_everything(server, binary, tmp_path):
     alice = await login(server, "alice")
     for i in range(200):
