@@ -54,7 +54,7 @@ struct Session final : ConnectionUser, DeliverySink {
   bool counted = false;         // in dunlin_connections
   bool registered = false;      // in the session registry
   bool attached = false;        // `delivery` runs from the device's cursor
-  bool in_store = false;        // the store knows its lane (begin_session)
+  bool in_store = false;        // the store knows its lane (begin_session): from its first send on
   bool own_lane = false;        // the worker's SendLanes know it: a send of its was refused by a limit
   bool reading_paused = false;
   bool typing = false;                // was told, and its end was not

@@ -213,6 +213,10 @@ void SessionHost::became_ready(Session& session, const DeviceCursor& cursor, std
 }
 
 void SessionHost::append(Session& session, AppendRequest request, std::optional<wire::RequestId> id) {
+  if (!session.in_store) {
+    services_.store.begin_session(session.session_key);
+    session.in_store = true;
+  }
   request.reply.connection = session.handle().bits();
   request.reply.request = pending_.add({session.handle(), id, now()});
   batch_.push_back(std::move(request));

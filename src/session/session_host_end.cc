@@ -38,6 +38,7 @@ void SessionHost::kick(Session& session, ErrorCode code) {
 
 void SessionHost::leave(Session& session, ErrorCode code) {
   session.phase = Session::Phase::Leaving;
+  if (!session.in_store) return kick(session, code);
   pause(session);
   flush_batch();
   spawn(finish_leaving(*this, session.handle(), session.session_key, code));

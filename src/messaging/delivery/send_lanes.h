@@ -22,7 +22,7 @@ namespace dunlin {
 // New ids: `<session>-<n>` with n above all n that were seen for that open session was never sent before by anyone, so no look-up is
 // needed (take_number()). Every id of the form has to pass here, also when another session sends it.
 //
-// Owner: one committer or worker; single-threaded. Cost: 32 bytes a session, one probe a send while the lane is healthy, no allocation.
+// Owner: one committer or worker; single-threaded. Cost: 32 bytes a lane, one probe a send while the lane is healthy, no allocation.
 // Bounds: beyond kMaxBlocked conversations of a session, all its other conversations share one block (coarser, never out of order).
 // Conversations and ids are kept as keyed 64-bit hashes.
 class SendLanes {

@@ -165,7 +165,8 @@ class MessageStore {
   virtual Durability durability() const = 0;                // the strongest level it can give
   virtual void set_listener(CommitListener* listener) = 0;  // once, before the first append
 
-  // A lane begins with its session. end_session() completes when every append of that session taken before is settled.
+  // Before the session's first append; one that never sends needs neither call. end_session() completes when every append of that session
+  // taken before is settled.
   virtual void begin_session(SessionKey session) = 0;
   virtual Task<void> end_session(SessionKey session) = 0;
 

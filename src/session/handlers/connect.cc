@@ -162,8 +162,6 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, ConnectCall connect) 
   if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
 
   if (!inherited) inherited = host.services().detached.find(session->user_id.view(), session->device.view());
-  host.services().store.begin_session(session->session_key);
-  session->in_store = true;
   // Named: gcc 12 copies an aggregate that is made inside a co_await expression bit by bit, and frees it twice.
   AttachRequest request{.user = session->user_id,
                         .device = session->device,

@@ -147,15 +147,14 @@ std::size_t Committer::make_batch(std::size_t from) {
   batch_bytes_ = 0;
   batch_sync_ = false;
   may_write_ = can_write();
+  intake_.forget_foreign_ids(options_.clock->monotonic());
   now_ms_ = static_cast<std::uint64_t>(to_ms(options_.clock->wall()));
   window_full_.store(window_.bytes() > options_.window_bytes, std::memory_order_release);
   window_.dedup().reserve(std::min(input_.size() - from, kMaxBatchRecords));
   const std::uint64_t bound = writer_.good_batch_bytes();
   for (; from < input_.size() && items_.size() < kMaxBatchRecords; ++from) {
     Pending& pending = input_[from];
-    if (pending.kind == Pending::Kind::BeginSession) {
-      lanes_.begin(pending.request.session);
-    } else if (pending.kind == Pending::Kind::EndSession) {
+    if (pending.kind == Pending::Kind::EndSession) {
       end_session(pending);
     } else {
       const std::uint64_t bytes = record_bytes(*pending.request.message) + kTableRowBytes;
@@ -283,9 +282,15 @@ void Committer::refuse(Pending& pending, ErrorCode code) {
 }
 
 void Committer::refuse_temporarily(Pending& pending, ErrorCode code) {
-  const Message& message = *pending.request.message;
-  lanes_.block(pending.request.session, message.conversation(), message.client_msg_id());
+  block(pending, *pending.request.message);
   refuse(pending, code);
+}
+
+// A healthy session has no lane here: it begins with its first block.
+void Committer::block(const Pending& pending, const Message& message) {
+  const SessionKey& session = pending.request.session;
+  if (pending.lane != nullptr) lanes_.begin(session);
+  lanes_.block(session, message.conversation(), message.client_msg_id());
 }
 
 void Committer::commit() {
@@ -346,7 +351,7 @@ void Committer::take_back() {
       outcome.refused = ErrorCode::RetryInOrder;
       continue;
     }
-    lanes_.block(request.session, message.conversation(), message.client_msg_id());
+    block(*answers_[i].pending, message);
     outcome.refused = ErrorCode::StoreUnavailable;
   }
 }

@@ -103,6 +103,7 @@ class Committer {
   void take_back();
   void tell();
   void release(Pending& pending);
+  void block(const Pending& pending, const Message& message);
   void end_session(Pending& pending);
   void finish_lane(SessionKey session, Lane& lane);
   bool can_write();

@@ -151,6 +151,43 @@ TEST_F(CommitterTest, AnotherSessionsUseOfANumberedIdIsSeen) {
   EXPECT_EQ(late.seq, stored.seq);
 }
 
+// A lane begins with its session's first send: until then nobody can find it to note the use.
+TEST_F(CommitterTest, AnotherSessionsUseBeforeTheFirstSendIsSeen) {
+  LogHarness store(files_, history_);
+  const SessionKey silent = SessionKey::random();
+  const SessionKey other = store.open_session();
+  const auto stored = store.send(other, "ann", "ben", numbered(silent, 1));
+  ASSERT_TRUE(store.writer->seal().ok());
+  store.index();
+  store.intake.begin_session(silent);
+  const auto late = store.send(silent, "ann", "ben", numbered(silent, 1));
+  EXPECT_TRUE(late.duplicate);
+  EXPECT_EQ(late.seq, stored.seq);
+}
+
+TEST_F(CommitterTest, AnotherSessionsUseIsRememberedAsLongAsIdsAre) {
+  LogHarness store(files_, history_);
+  const SessionKey other = store.open_session();
+  const SessionKey silent = SessionKey::random();
+  store.send(other, "ann", "ben", numbered(silent, 1));
+  store.clock.advance(std::chrono::hours(23));
+  store.send(other, "ann", "ben", "any");
+  store.intake.begin_session(silent);
+  EXPECT_TRUE(store.send(silent, "ann", "ben", numbered(silent, 1)).duplicate);
+}
+
+TEST_F(CommitterTest, ARefusedSendOfASessionIsRepeatedBeforeWhatFollowsIt) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  files_.fail(Call::Write, 0, ErrorCode::Io, UINT64_MAX);
+  EXPECT_EQ(store.send(session, "ann", "ben", "m1").refused, ErrorCode::StoreUnavailable);
+  files_.heal();
+  store.committer->run_once(std::chrono::milliseconds(0));
+  EXPECT_EQ(store.send(session, "ann", "ben", "m2").refused, ErrorCode::RetryInOrder);
+  EXPECT_FALSE(store.send(session, "ann", "ben", "m1").refused);
+  EXPECT_FALSE(store.send(session, "ann", "ben", "m2").refused);
+}
+
 TEST_F(CommitterTest, APeerCannotSlowASessionDownByUsingItsIds) {
   LogHarness store(files_, history_);
   const SessionKey ann = store.open_session();

@@ -48,14 +48,6 @@ std::uint64_t Intake::sender_hash(const Message& message) const {
   return siphash64(options_.dedup_secret, message.sender()) | 1;
 }
 
-void Intake::begin_session(SessionKey session) {
-  lanes_.add(session);
-  std::vector<Pending> one(1);
-  one[0].kind = Pending::Kind::BeginSession;
-  one[0].request.session = session;
-  queue_.push(one);
-}
-
 void Intake::end_session(SessionKey session, Completer<void> ended) {
   std::vector<Pending> one(1);
   one[0].kind = Pending::Kind::EndSession;
@@ -82,16 +74,25 @@ void Intake::prepare(Pending& pending, AppendRequest& request) {
   const Message& message = *pending.request.message;
   pending.dedup = dedup_of(message);
   pending.lane = lanes_.find_pinned(pending.request.session);
+  note_sender(pending, message);
   pending.provably_new = is_provably_new(pending);
-  if (pending.lane && pending.lane->sender.load(std::memory_order_relaxed) == 0) {
-    pending.lane->sender.store(sender_hash(message), std::memory_order_release);
-  }
   pending.bytes = static_cast<std::uint32_t>(message.footprint() + sizeof(Pending));
   queued_.fetch_add(1, std::memory_order_relaxed);
   if (queued_bytes_.fetch_add(pending.bytes, std::memory_order_relaxed) + pending.bytes > options_.queue_bytes) {
     pending.refused = ErrorCode::Overloaded;
     pending.request.message = without_body(message);
   }
+}
+
+// Before the committer looks for the other's lane, and before this session's own first id is judged: see ForeignIds.
+void Intake::note_sender(const Pending& pending, const Message& message) {
+  const AppendRequest& request = pending.request;
+  if (request.id && request.id->session != request.session) foreign_ids_.note(request.id->session, sender_hash(message));
+  Lane* lane = pending.lane;
+  if (!lane || lane->sender.load(std::memory_order_relaxed) != 0) return;
+  const std::uint64_t sender = sender_hash(message);
+  if (foreign_ids_.noted(request.session, sender)) lane->foreign_use.store(true, std::memory_order_release);
+  lane->sender.store(sender, std::memory_order_release);
 }
 
 bool Intake::is_provably_new(const Pending& pending) const {

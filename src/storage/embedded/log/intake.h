@@ -11,6 +11,7 @@
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/log/commit_queue.h"
 #include "storage/embedded/log/conversations.h"
+#include "storage/embedded/log/foreign_ids.h"
 #include "storage/embedded/log/lane_table.h"
 #include "storage/embedded/log/window.h"
 
@@ -40,7 +41,7 @@ class Intake {
          CommitQueue& queue)
       : options_(options), conversations_(conversations), lanes_(lanes), window_(window), history_(history), pool_(pool), queue_(queue) {}
 
-  void begin_session(SessionKey session);
+  void begin_session(SessionKey session) { lanes_.add(session); }
   void end_session(SessionKey session, Completer<void> ended);
   void append(std::span<AppendRequest> requests);
   DedupEntry dedup_of(const Message& message) const;
@@ -51,6 +52,7 @@ class Intake {
     queued_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
     queued_.fetch_sub(1, std::memory_order_release);
   }
+  void forget_foreign_ids(MonotonicTime now) { foreign_ids_.age(now); }
   Mutex& shard_mutex(const Conversation& conversation) { return conversations_.shard_of(conversation).mutex; }
   // Something taken is not settled, or a look-up still runs.
   bool busy() const { return queued_.load(std::memory_order_acquire) != 0 || loads_.load(std::memory_order_acquire) != 0; }
@@ -62,6 +64,7 @@ class Intake {
   static constexpr std::size_t kLoadBatch = 256;
 
   void prepare(Pending& pending, AppendRequest& request);
+  void note_sender(const Pending& pending, const Message& message);
   bool is_provably_new(const Pending& pending) const;
   void route(Pending& pending, std::vector<Pending>& ready, std::vector<Conversation*>& to_load);
   // Of one batch, begun with the first head that memory lacks: it knows all that has left the window before the sends came.
@@ -84,6 +87,7 @@ class Intake {
   const IntakeOptions options_;
   Conversations& conversations_;
   LaneTable& lanes_;
+  ForeignIds foreign_ids_;
   Window& window_;
   History& history_;
   OffloadPool& pool_;

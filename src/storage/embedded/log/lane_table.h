@@ -8,7 +8,8 @@
 
 namespace dunlin::embedded {
 
-// The open sessions. find_pinned() and remove() meet under a shard's mutex, so that a lane never goes while a send refers to it.
+// The sessions that have sent something. find_pinned() and remove() meet under a shard's mutex, so that a lane never goes while a send
+// refers to it.
 class LaneTable {
  public:
   void add(SessionKey session) {

@@ -11,8 +11,7 @@
 
 namespace dunlin::embedded {
 
-// An open session, as the store knows it. Lives from begin_session() until end_session() has completed. Every connection has one, idle
-// ones too: its size counts.
+// A session that sends, as the store knows it. Lives from begin_session() until end_session() has completed.
 struct Lane {
   std::atomic<std::uint64_t> highest_number{0};  // of its own numbered ids, in the order of append(): see Intake
   std::atomic<std::uint64_t> sender{0};          // hash of its user, 0 before the first send
@@ -27,9 +26,9 @@ static_assert(sizeof(Lane) <= 48);
 // What the look-up in history gave for a send that is not provably new.
 enum class HistoryAnswer : std::uint8_t { NotAsked, Absent, Present };
 
-// A send on its way from append() to the committer, or a session's begin or end in the same order.
+// A send on its way from append() to the committer, or a session's end in the same order.
 struct Pending {
-  enum class Kind : std::uint8_t { Append, BeginSession, EndSession };
+  enum class Kind : std::uint8_t { Append, EndSession };
 
   Kind kind = Kind::Append;
   HistoryAnswer history = HistoryAnswer::NotAsked;
