@@ -90,7 +90,8 @@ const auto kSettings = std::to_array<Setting>({
     {"store.window-bytes",
      FIELD(store.window_bytes),
      {.max = kTiB, .unit = "bytes"},
-     "Memory for the part of the log that history does not hold yet. 0: the smaller of 128 MiB and an eighth of the machine's memory."},
+     "Memory for the newest messages: those that history does not hold yet, and, up to three quarters of it, those before them, which are "
+     "then read without the disk. 0: the smaller of 128 MiB and an eighth of the machine's memory."},
     {"store.volume.span-seconds",
      FIELD(store.volume_span_seconds),
      {.min = 1, .max = kManySeconds, .unit = "s"},

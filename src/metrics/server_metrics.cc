@@ -130,7 +130,7 @@ class ServerMetricsWriter {
             "Records of the log and files of history found corrupt.");
     gauge("dunlin_store_retained_bytes", of_.store_retained_bytes, "Log, history and state on disk.");
     gauge("dunlin_store_log_backlog_bytes", of_.store_log_backlog_bytes, "Log that history does not hold yet.");
-    gauge("dunlin_store_window_bytes", of_.store_window_bytes, "Memory of the window over that log.");
+    gauge("dunlin_store_window_bytes", of_.store_window_bytes, "Memory of the newest messages.");
     gauge("dunlin_store_alarms", of_.store_alarms, "1 while the store refuses sends; /readyz says why.");
   }
 

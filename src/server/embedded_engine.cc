@@ -87,6 +87,7 @@ EmbeddedOptions options_of(const EngineParts& parts) {
   options.durability = parse_durability(store.durability).value_or(Durability::Fsync);
   options.segment_bytes = static_cast<std::uint64_t>(store.log_segment_bytes);
   options.window_bytes = static_cast<std::uint64_t>(store.window_bytes);
+  options.keep_recent = true;
   options.log_max_bytes = static_cast<std::uint64_t>(store.log_backlog_bytes);
   options.reserve_fraction = static_cast<double>(store.reserve_percent) / 100;
   options.volume_span = std::chrono::seconds(store.volume_span_seconds);

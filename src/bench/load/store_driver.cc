@@ -36,6 +36,7 @@ Status StoreDriver::open() {
   options.path = folder_;
   options.offload = &offload_;
   options.volume_bytes = kVolumeBytes;
+  options.keep_recent = true;  // as the server does
   TRY_ASSIGN(store_, embedded::EmbeddedStore::open(std::move(options)));
   store_->set_listener(this);
   sessions_.clear();

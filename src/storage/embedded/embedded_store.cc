@@ -11,6 +11,10 @@
 namespace dunlin::embedded {
 namespace {
 
+// The share of the window up to which ingested parts stay. The rest is room for what waits while they leave.
+constexpr std::uint64_t kKeep = 3;
+constexpr std::uint64_t kKeepOf = 4;
+
 std::uint64_t default_window_bytes() {
   const long pages = ::sysconf(_SC_PHYS_PAGES);
   const long page = ::sysconf(_SC_PAGESIZE);
@@ -96,7 +100,8 @@ Status StoreParts::recover() {
   TRY(files_->sync_folder(options_.path));
   pool_ = std::make_unique<SegmentPool>(*files_, folder, options_.segment_bytes);
   conversations_ = std::make_unique<Conversations>(options_.head_cache_bytes);
-  window_ = std::make_unique<Window>(*conversations_, history_->position());
+  const std::uint64_t keep_bytes = options_.keep_recent ? options_.window_bytes / kKeepOf * kKeep : 0;
+  window_ = std::make_unique<Window>(*conversations_, history_->position(), keep_bytes);
   intake_ = std::make_unique<Intake>(IntakeOptions{meta_.dedup_secret, options_.queue_bytes, options_.dedup_hash}, *conversations_, lanes_,
                                      *window_, *history_, *options_.offload, queue_);
   Recovery recovery(*files_, *conversations_, *window_, *intake_, *history_, *pool_);
@@ -237,7 +242,7 @@ LogStats StoreParts::log_stats() const {
   stats.commit_ns = from.commit_ns.load(std::memory_order_relaxed);
   stats.failovers = from.failovers.load(std::memory_order_relaxed);
   stats.window_bytes = window_->record_bytes();
-  stats.log_bytes = window_->record_bytes();
+  stats.log_bytes = window_->waiting_bytes();
   return stats;
 }
 

@@ -27,7 +27,7 @@ class ShiftedClock final : public Clock {
 // History and state on a real disk, the log on a file system that fails when told.
 class EmbeddedFixture final : public MessageStoreFixture {
  public:
-  EmbeddedFixture() {
+  explicit EmbeddedFixture(bool keep_recent) {
     static std::atomic<int> count{0};
     folder_ = testing::TempDir() + "/embedded-suite-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
     std::filesystem::remove_all(folder_);
@@ -39,6 +39,7 @@ class EmbeddedFixture final : public MessageStoreFixture {
     options.retain_every = std::chrono::milliseconds(0);
     options.segment_bytes = 1 << 20;
     options.file_system = &files_;
+    options.keep_recent = keep_recent;
     options.heal_every = std::chrono::milliseconds(0);  // at once when switched off
     options.reserve_fraction = 0;
     auto opened = EmbeddedStore::open(std::move(options));
@@ -85,5 +86,8 @@ class EmbeddedFixture final : public MessageStoreFixture {
 
 namespace dunlin {
 INSTANTIATE_TEST_SUITE_P(Embedded, MessageStoreSuite,
-                         testing::Values(MessageStoreFactory([] { return std::make_unique<embedded::EmbeddedFixture>(); })));
+                         testing::Values(MessageStoreFactory([] { return std::make_unique<embedded::EmbeddedFixture>(false); })));
+// The same with what history holds still in memory.
+INSTANTIATE_TEST_SUITE_P(EmbeddedKeepsRecent, MessageStoreSuite,
+                         testing::Values(MessageStoreFactory([] { return std::make_unique<embedded::EmbeddedFixture>(true); })));
 }  // namespace dunlin

@@ -182,11 +182,13 @@ void Indexer::retain() {
   if (const LogPosition trimmed = history_.trimmed_through(); trimmed != trimmed_through()) {
     intake_.raise_trim_version();  // first: whoever sees the new watermark must not be told a head from before it
     trimmed_.store(trimmed.value(), std::memory_order_release);
+    window_.trim(trimmed);
+    queue_.nudge();
   }
 }
 
 void Indexer::set_priority() {
-  const bool raise = ending_.load() || window_.bytes() > options_.window_bytes / 2;
+  const bool raise = ending_.load() || window_.waiting_bytes() > options_.window_bytes / 2;
   const pid_t thread = thread_id_.load();
   if (thread == 0 || raised_.exchange(raise) == raise) return;
   const sched_param none{};

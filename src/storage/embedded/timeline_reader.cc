@@ -208,9 +208,10 @@ std::optional<bool> TimelineReader::active_since_in_memory(std::string_view user
 }
 
 std::optional<ActivityPage> TimelineReader::activity_since_in_memory(std::string_view user, LogPosition after, std::size_t limit) {
-  const Window::Pin pin = window_.pin();
-  if (after < history_.position()) return std::nullopt;
-  return window_.activity_since(user, after, limit);
+  if (after < window_.floor() || after < history_.trimmed_through()) return std::nullopt;
+  ActivityPage page = window_.activity_since(user, after, limit);
+  if (after < window_.floor()) return std::nullopt;  // as above: it may have lacked what has left meanwhile
+  return page;
 }
 
 Result<ActivityPage> TimelineReader::activity_since(const UserId& user, LogPosition after, std::size_t limit) {

@@ -28,6 +28,7 @@ class LogHarness final : public CommitListener {
   struct Options {
     std::uint64_t segment_bytes = 64 << 10;
     std::uint64_t window_bytes = 64 << 20;
+    std::uint64_t keep_bytes = 0;
     SipHash128 (*hash)(const SipKey&, std::string_view) = &siphash128;
     std::function<Status()> sync_state;
   };
@@ -38,7 +39,7 @@ class LogHarness final : public CommitListener {
         history_(history),
         pool(files, "data/log", options.segment_bytes),
         conversations(1 << 20),
-        window(conversations, history.position()),
+        window(conversations, history.position(), options.keep_bytes),
         intake({{1, 2}, 32 << 20, options.hash}, conversations, lanes, window, history, offload_, queue),
         reader(conversations, window, history, intake) {
     Recovery recovery(files_, conversations, window, intake, history_, pool);

@@ -45,7 +45,8 @@ std::optional<ActivityEntry> entry_of(const Conversation& c, LogPosition after, 
 
 }  // namespace
 
-Window::Window(Conversations& conversations, LogPosition history) : conversations_(conversations), floor_(history.value()) {
+Window::Window(Conversations& conversations, LogPosition history, std::uint64_t keep_bytes)
+    : conversations_(conversations), keep_bytes_(keep_bytes), floor_(history.value()) {
   published_.store(history.value(), std::memory_order_relaxed);
   MutexLock lock(mutex_);
   add_part();
@@ -141,6 +142,7 @@ Window::Known Window::dedup_at(DedupPlace place) const {
 }
 
 bool Window::evict(std::size_t records) {
+  if (!can_evict()) return false;
   WindowPart* part = nullptr;
   {
     MutexLock lock(mutex_);
@@ -150,21 +152,23 @@ bool Window::evict(std::size_t records) {
   // Before anything goes: readers look at the floor after they have looked into the tables.
   floor_.store(part->last.value(), std::memory_order_release);
   std::uint64_t bytes = 0;
-  for (; evicted_in_front_ < part->records.size() && records > 0; ++evicted_in_front_, --records) {
-    const std::size_t i = evicted_in_front_;
+  std::size_t i = evicted_in_front_.load(std::memory_order_relaxed);
+  for (; i < part->records.size() && records > 0; ++i, --records) {
     MessagePtr message = std::move(part->records[i]);
     bytes += message->footprint() + kRecordOverhead;
     dedup_.erase(part->dedup[i].key, {part->number, static_cast<std::uint32_t>(i)});
     pop_through(*part->conversations[i], message->seq());
   }
+  ingested_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   bytes_.fetch_sub(bytes, std::memory_order_relaxed);
-  if (evicted_in_front_ < part->records.size()) return true;
-  for (std::size_t i = 0; i < part->lost.size(); ++i) pop_through(*part->lost_conversations[i], part->lost[i].seq);
-  evicted_in_front_ = 0;
+  evicted_in_front_.store(i, std::memory_order_relaxed);
+  if (i < part->records.size()) return true;
+  for (std::size_t lost = 0; lost < part->lost.size(); ++lost) pop_through(*part->lost_conversations[lost], part->lost[lost].seq);
+  evicted_in_front_.store(0, std::memory_order_relaxed);
   ingested_parts_.fetch_sub(1, std::memory_order_release);
   MutexLock lock(mutex_);
   parts_.pop_front();
-  return parts_.front()->ingested && parts_.front()->pins == 0;
+  return can_evict() && parts_.front()->ingested && parts_.front()->pins == 0;
 }
 
 void Window::pop_through(Conversation& conversation, MessageSeq seq) {
@@ -193,6 +197,7 @@ std::vector<std::string> Window::mark_ingested(WindowPart& part) {
   MutexLock lock(mutex_);
   part.ingested = true;
   std::vector<std::string> files = std::move(part.files);
+  ingested_bytes_.fetch_add(part.bytes, std::memory_order_relaxed);
   ingested_parts_.fetch_add(1, std::memory_order_release);
   return files;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -36,7 +37,8 @@ struct WindowPart {
   std::uint32_t pins = 0;
 };
 
-// The part of the log that history does not hold yet, in memory.
+// The newest part of the log in memory: what history does not hold yet, and what came before that as long as there is room (a device that
+// comes back soon is served from here, without a read of files).
 //
 // Writer: the committer's thread alone (and recovery before it starts). Readers: any thread.
 // Invariants:
@@ -46,7 +48,7 @@ struct WindowPart {
 //     after History::ingest of it has returned.
 //  3. A pin, taken before history is read, keeps everything in the window that the window held then and history did not: pin → read
 //     history → look into the window finds all. Pins do not hold back ingestion, only eviction, and a part that is ingested gets no new
-//     pins, so eviction is never starved.
+//     pins, so eviction is never starved. Who reads without a pin asks for floor() afterwards.
 //  4. A conversation's run is the dense end of its seqs: if the window holds seq s of a conversation it holds all later ones.
 //     (Parts leave in order, records within a part in order.)
 //  5. Conversations and users with records in the window stay where they are; both are removed by the writer only.
@@ -54,7 +56,8 @@ struct WindowPart {
 // Lock order: users' shard → conversations' shard; mutex_ is taken alone or under the indexer's.
 class Window {
  public:
-  Window(Conversations& conversations, LogPosition history);
+  // `keep_bytes`: parts that history holds stay while the window takes less than this. 0: they leave at once.
+  Window(Conversations& conversations, LogPosition history, std::uint64_t keep_bytes = 0);
 
   // -- the writer
   struct Item {
@@ -75,9 +78,14 @@ class Window {
     LogPosition position;
   };
   Known dedup_at(DedupPlace place) const EXCLUDES(mutex_);
-  // Removes up to `records` records of ingested, unpinned parts; true when there is more to do.
+  // Removes up to `records` records of ingested, unpinned parts that are to leave; true when there is more to do.
   bool evict(std::size_t records) EXCLUDES(mutex_);
-  bool can_evict() const { return ingested_parts_.load(std::memory_order_acquire) != 0; }
+  // A part that has begun to leave goes entirely.
+  bool can_evict() const {
+    if (ingested_parts_.load(std::memory_order_acquire) == 0) return false;
+    return evicted_in_front_.load(std::memory_order_relaxed) != 0 || bytes() > keep_bytes_ ||
+           trimmed_.load(std::memory_order_acquire) > floor_.load(std::memory_order_relaxed);
+  }
   // Files of sealed parts that are not ingested.
   std::vector<std::string> files() const EXCLUDES(mutex_);
   std::uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed) + dedup_.bytes(); }
@@ -85,6 +93,10 @@ class Window {
   // -- the indexer
   WindowPart* oldest_sealed() EXCLUDES(mutex_);  // not ingested yet; null when none. Constant until mark_ingested
   std::vector<std::string> mark_ingested(WindowPart& part) EXCLUDES(mutex_);  // returns its files
+  // What of bytes() history does not hold.
+  std::uint64_t waiting_bytes() const { return bytes() - std::min(bytes(), ingested_bytes_.load(std::memory_order_relaxed)); }
+  // Retention has removed everything up to here: it leaves the window too.
+  void trim(LogPosition through) { trimmed_.store(through.value(), std::memory_order_release); }
 
   // -- any thread
   class Pin {
@@ -129,11 +141,14 @@ class Window {
 
   Conversations& conversations_;
   WindowUsers users_;
-  DedupIndex dedup_;                  // writer only
-  std::size_t evicted_in_front_ = 0;  // writer only: records of the front part that are gone already
+  DedupIndex dedup_;  // writer only
+  const std::uint64_t keep_bytes_;
+  std::atomic<std::size_t> evicted_in_front_{0};  // set by the writer: records of the front part that are gone already
   std::atomic<std::uint64_t> floor_;
+  std::atomic<std::uint64_t> trimmed_{0};
   std::atomic<std::uint64_t> published_{0};
   std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<std::uint64_t> ingested_bytes_{0};  // of the parts that history holds
   std::atomic<std::uint32_t> ingested_parts_{0};
 
   mutable Mutex mutex_;
