@@ -44,6 +44,7 @@ int run_bench(const BenchOptions& options) {
   if (options.ids != "session" && options.ids != "random") return usage_error("--ids is session or random");
   if (options.rate < 0 || options.rate > 10'000'000)
     return usage_error("--rate is 0 (half of what is reached) or messages/s up to 10,000,000");
+  if (options.tls && (options.scenario != "idle" || !options.url.empty())) return usage_error("--tls is for idle, without --url");
   if (options.scale <= 0 || options.scale > 1) return usage_error("--scale is above 0 and at most 1");
   if (!kOptimised && !options.allow_debug) {
     return usage_error("this is a debug build, whose numbers mean nothing; build a release or pass --allow-debug");

@@ -16,6 +16,7 @@ struct BenchOptions {
   std::string ids = "session";        // direct: "session" = <session>-<n>, "random" = ids that the store has to look up
   double rate = 0;                    // direct: messages/s of the open schedule; 0 = half of what the closed run reaches
   std::uint32_t connections = 15000;  // idle
+  bool tls = false;                   // idle: over TLS
   double scale = 1.0;
   bool allow_debug = false;
 };

@@ -20,6 +20,7 @@ void register_bench(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--rate", options->rate, "direct: messages/s of the open schedule (default: half of what the closed run reaches)");
   command->add_option("--connections", options->connections, "idle: how many")->capture_default_str();
+  command->add_flag("--tls", options->tls, "idle: over TLS, with a certificate made for this run");
   command->add_option("--scale", options->scale, "Do only this part of the work, to try a scenario; never a result")->capture_default_str();
   command->add_flag("--allow-debug", options->allow_debug, "Run although this is a debug build");
   command->callback([options, &exit_code] { exit_code = bench::run_bench(*options); });

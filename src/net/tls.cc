@@ -36,6 +36,7 @@ std::shared_ptr<TlsContext> TlsContext::trusting_client() {
   SSL_CTX* const native = SSL_CTX_new(TLS_client_method());
   if (!native) return nullptr;
   SSL_CTX_set_verify(native, SSL_VERIFY_NONE, nullptr);
+  SSL_CTX_set_mode(native, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_OFF);
   return std::make_shared<TlsContext>(native);
 }

@@ -30,6 +30,7 @@ void Link::send(std::string_view packet) {
 }
 
 void Link::close() {
+  tls_.reset();
   fd_.reset();
   state_ = State::Closed;
   out_ = {};
@@ -54,6 +55,11 @@ Result<Link*> LoadLoop::open(LinkEvents& events, LinkOptions options) {
   watch(*link, true);
   links_.push_back(std::move(link));
   return links_.back().get();
+}
+
+Status LoadLoop::use_tls() {
+  tls_ = TlsContext::trusting_client();
+  return tls_ ? Status() : Error(ErrorCode::Internal, "a TLS context could not be made");
 }
 
 void LoadLoop::clear() {
@@ -100,17 +106,48 @@ void LoadLoop::flush_dirty() {
 
 void LoadLoop::flush(Link& link) {
   if (link.is_closed() || link.out_.empty()) return;
+  const auto sent = write_some(link);
+  if (!sent.ok()) return fail(link, sent.error().context());
+  link.out_.erase(0, *sent);
+  want_write(link, !link.out_.empty());
+}
+
+void LoadLoop::want_write(Link& link, bool wants) {
+  if (wants == link.wants_write_) return;
+  link.wants_write_ = wants;
+  watch(link, false);
+}
+
+Result<std::size_t> LoadLoop::write_some(Link& link) {
+  if (link.tls_) {
+    std::size_t all = 0;
+    while (all < link.out_.size()) {
+      std::size_t put = 0;
+      const TlsStep step = link.tls_->write(std::string_view(link.out_).substr(all), put);
+      all += put;
+      if (step == TlsStep::WantRead || step == TlsStep::WantWrite) break;
+      if (step != TlsStep::Done) return Error(ErrorCode::Io, "write: TLS failed");
+    }
+    return all;
+  }
   const ssize_t sent = ::send(link.fd_.get(), link.out_.data(), link.out_.size(), MSG_NOSIGNAL);
-  if (sent < 0 && errno != EAGAIN) {
-    fail(link, fmt::format("write: {}", std::strerror(errno)));
-    return;
+  if (sent < 0 && errno != EAGAIN) return Error(ErrorCode::Io, fmt::format("write: {}", std::strerror(errno)));
+  return sent > 0 ? static_cast<std::size_t>(sent) : 0;
+}
+
+// 0: nothing is there yet.
+Result<std::size_t> LoadLoop::read_some(Link& link) {
+  if (link.tls_) {
+    std::size_t got = 0;
+    const TlsStep step = link.tls_->read(buffer_.data(), kReadBytes, got);
+    if (got == 0 && step == TlsStep::Ended) return Error(ErrorCode::Io, "the server closed the connection");
+    if (got == 0 && step == TlsStep::Failed) return Error(ErrorCode::Io, "read: TLS failed");
+    return got;
   }
-  if (sent > 0) link.out_.erase(0, static_cast<std::size_t>(sent));
-  const bool wants_write = !link.out_.empty();
-  if (wants_write != link.wants_write_) {
-    link.wants_write_ = wants_write;
-    watch(link, false);
-  }
+  const ssize_t got = ::read(link.fd_.get(), buffer_.data(), kReadBytes);
+  if (got == 0) return Error(ErrorCode::Io, "the server closed the connection");
+  if (got < 0 && errno != EAGAIN) return Error(ErrorCode::Io, fmt::format("read: {}", std::strerror(errno)));
+  return got > 0 ? static_cast<std::size_t>(got) : 0;
 }
 
 void LoadLoop::writable(Link& link) {
@@ -122,24 +159,36 @@ void LoadLoop::writable(Link& link) {
       fail(link, fmt::format("connect: {}", std::strerror(error)));
       return;
     }
-    link.state_ = Link::State::Upgrading;
-    link.out_ = upgrade_request("127.0.0.1", path_, kKey, wire::kJsonSubprotocol);
+    if (!tls_) return begin_upgrade(link);
+    link.tls_ = TlsStream::connect(tls_, link.fd_.get());
+    if (!link.tls_) return fail(link, "a TLS stream could not be made");
+    link.state_ = Link::State::Handshaking;
   }
-  link.wants_write_ = true;
+  if (link.state_ == Link::State::Handshaking) return shake_hands(link);
+  flush(link);
+}
+
+void LoadLoop::shake_hands(Link& link) {
+  switch (link.tls_->handshake()) {
+    case TlsStep::Done: return begin_upgrade(link);
+    case TlsStep::WantRead: return want_write(link, false);
+    case TlsStep::WantWrite: return want_write(link, true);
+    default: return fail(link, "the TLS handshake failed");
+  }
+}
+
+void LoadLoop::begin_upgrade(Link& link) {
+  link.state_ = Link::State::Upgrading;
+  link.out_ = upgrade_request("127.0.0.1", path_, kKey, wire::kJsonSubprotocol);
   flush(link);
 }
 
 void LoadLoop::readable(Link& link) {
-  const ssize_t got = ::read(link.fd_.get(), buffer_.data(), kReadBytes);
-  if (got < 0) {
-    if (errno != EAGAIN) fail(link, fmt::format("read: {}", std::strerror(errno)));
-    return;
-  }
-  if (got == 0) {
-    fail(link, "the server closed the connection");
-    return;
-  }
-  const MutableBytes bytes{buffer_.data(), static_cast<std::size_t>(got)};
+  if (link.state_ == Link::State::Handshaking) return shake_hands(link);
+  const auto got = read_some(link);
+  if (!got.ok()) return fail(link, got.error().context());
+  if (*got == 0) return;
+  const MutableBytes bytes{buffer_.data(), *got};
   if (link.state_ == Link::State::Upgrading) {
     handle_upgrade(link, bytes);
   } else {

@@ -11,6 +11,7 @@
 #include "bench/load/sockets.h"
 #include "client/json_scan.h"
 #include "codec/ws_decoder.h"
+#include "net/tls.h"
 
 namespace dunlin::bench {
 
@@ -48,11 +49,12 @@ class Link {
 
  private:
   friend class LoadLoop;
-  enum class State : std::uint8_t { Connecting, Upgrading, Open, Closed };
+  enum class State : std::uint8_t { Connecting, Handshaking, Upgrading, Open, Closed };
 
   LoadLoop* loop_ = nullptr;
   LinkEvents* events_ = nullptr;
   Fd fd_;
+  std::unique_ptr<TlsStream> tls_;  // null without TLS
   std::uint32_t tag_ = 0;
   State state_ = State::Connecting;
   bool dirty_ = false;
@@ -73,6 +75,9 @@ struct LinkOptions {
 class LoadLoop {
  public:
   LoadLoop(const sockaddr_in& target, std::string path);
+
+  // Every link opened from now on speaks TLS and believes any certificate.
+  Status use_tls();
 
   // Begins to connect; the outcome comes by the events, which must outlive the link.
   Result<Link*> open(LinkEvents& events, LinkOptions options = {});
@@ -105,6 +110,12 @@ class LoadLoop {
   void handle_frames(Link& link, MutableBytes bytes);
   void handle_message(Link& link, std::string_view message);
   void writable(Link& link);
+  void begin_upgrade(Link& link);
+  void shake_hands(Link& link);
+  // What the connection's layer took or gave; the error says why it is over.
+  Result<std::size_t> write_some(Link& link);
+  Result<std::size_t> read_some(Link& link);
+  void want_write(Link& link, bool wants);
   void fail(Link& link, std::string_view reason);
   void watch(Link& link, bool adding);
   std::uint32_t next_mask();
@@ -113,6 +124,7 @@ class LoadLoop {
   std::string path_;
   SourceAddresses sources_;
   Fd poll_;
+  std::shared_ptr<TlsContext> tls_;
   std::vector<std::unique_ptr<Link>> links_;
   std::vector<Link*> dirty_;
   std::vector<char> buffer_;

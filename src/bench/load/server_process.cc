@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -19,6 +18,8 @@
 #include <thread>
 #include <vector>
 
+#include "bench/load/certificate.h"
+#include "bench/load/ready_line.h"
 #include "bench/load/token.h"
 
 namespace dunlin::bench {
@@ -58,8 +59,9 @@ std::string config_text(const ServerSettings& settings) {
       "store: {{engine: embedded, path: ./data, durability: fsync}}\n"
       "net: {{write-queue-bytes: {}}}\n"
       "limits: {{user: {{mode: \"off\"}}}}\n"
-      "shutdown: {{ready-delay-ms: 0}}\n",
-      settings.write_queue_bytes);
+      "shutdown: {{ready-delay-ms: 0}}\n"
+      "{}",
+      settings.write_queue_bytes, settings.tls ? "tls: {certificate-file: tls.pem, key-file: tls.key}\n" : "");
 }
 
 // The environment without settings that are meant for another server.
@@ -134,6 +136,7 @@ Status ServerProcess::prepare_folder(const ServerSettings& settings) {
   TRY_ASSIGN(folder_, ScratchFolder::create());
   secret_ = random_secret();
   TRY(write_file(folder_->file("key"), secret_));
+  if (settings.tls) TRY(write_self_signed(folder_->file("tls.pem"), folder_->file("tls.key")));
   TRY(write_file(folder_->file("dunlin.yaml"), config_text(settings)));
   return {};
 }
@@ -163,19 +166,9 @@ Status ServerProcess::launch() {
 }
 
 Status ServerProcess::await_ready(int stdout_fd) {
-  const auto deadline = SteadyClock::now() + kStartLimit;
-  std::string text;
-  while (text.find('\n') == std::string::npos) {
-    pollfd wait{stdout_fd, POLLIN, 0};
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - SteadyClock::now()).count();
-    if (left <= 0 || ::poll(&wait, 1, static_cast<int>(left)) < 0)
-      return Error(ErrorCode::Timeout, "the server did not get ready\n" + log_tail());
-    char buffer[512];
-    const ssize_t got = ::read(stdout_fd, buffer, sizeof buffer);
-    if (got <= 0) return Error(ErrorCode::Io, "the server ended before it was ready\n" + log_tail());
-    text.append(buffer, static_cast<std::size_t>(got));
-  }
-  TRY_ASSIGN(const std::uint16_t port, port_in(text, "ws="));
+  const auto text = read_line(stdout_fd, kStartLimit);
+  if (!text.ok()) return Error(text.error().code(), "the server did not get ready: " + text.error().context() + "\n" + log_tail());
+  TRY_ASSIGN(const std::uint16_t port, port_in(*text, "ws="));
   TRY_ASSIGN(target_, resolve_ipv4("127.0.0.1", port));
   return {};
 }

@@ -17,6 +17,7 @@ namespace dunlin::bench {
 
 struct ServerSettings {
   std::uint64_t write_queue_bytes = 128 * 1024;
+  bool tls = false;  // with a certificate made for this run
 };
 
 // The server that a scenario loads: our own binary started as `serve` in a scratch folder with free ports, the embedded store at fsync and

@@ -14,6 +14,8 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::uint32_t kPeers = 10;  // each user writes to the next ten, so that each has twenty conversations
 constexpr std::uint32_t kBatch = 500;
+constexpr double kBudget = 1024;
+constexpr double kTlsBudget = 12 * 1024;
 
 // A ring of users. Acks everything that it receives and pings once a heartbeat.
 class IdleFleet final : public Fleet {
@@ -128,11 +130,14 @@ Status run_idle(const BenchOptions& options, Report& report) {
   if (users + 100 > raise_descriptor_limit()) {
     return Error(ErrorCode::Config, fmt::format("{} connections need more open files than the limit (ulimit -Hn)", users));
   }
-  TRY_ASSIGN(ServerProcess server, ServerProcess::start(options));
+  ServerSettings settings;
+  settings.tls = options.tls;
+  TRY_ASSIGN(ServerProcess server, ServerProcess::start(options, settings));
   if (!server.is_measurable()) return Error(ErrorCode::Config, "idle measures the server's memory: name its process with --server-pid");
   progress("idle", fmt::format("{} users write to ten others each", users));
   {
     LoadLoop loop(server.target(), server.path());
+    if (options.tls) TRY(loop.use_tls());
     TRY(prepare(loop, server, users));
   }
   // A process that has never held these connections: memory that it freed earlier would hide what they cost.
@@ -140,6 +145,7 @@ Status run_idle(const BenchOptions& options, Report& report) {
   TRY(server.restart());
 
   LoadLoop loop(server.target(), server.path());
+  if (options.tls) TRY(loop.use_tls());
   {
     IdleFleet warm_up(loop, server, std::min(kBatch, users));
     TRY(warm_up.connect(0, warm_up.size()));
@@ -160,7 +166,8 @@ Status run_idle(const BenchOptions& options, Report& report) {
   report.check(after > before, "the server's memory did not grow: nothing was measured");
   const double growth = static_cast<double>(after) - static_cast<double>(before);
   report.add("connections", fleet.connected(), "authenticated connections, 20 conversations each");
-  report.add("bytes_per_connection", growth / users, "growth of the server's PSS a connection, bytes", Report::Budget::AtMost, 1024);
+  report.add("bytes_per_connection", growth / users, "growth of the server's PSS a connection, bytes", Report::Budget::AtMost,
+             options.tls ? kTlsBudget : kBudget);
   report.add("server_bytes_before", static_cast<double>(before), "server's PSS before, bytes");
   loop.clear();
   if (const Status stopped = server.stop(); !stopped.ok()) report.check(false, stopped.error().context());
