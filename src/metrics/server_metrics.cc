@@ -19,6 +19,7 @@ constexpr std::array<std::string_view, 2> kOutcomes = {"would_reject", "rejected
 constexpr std::array<std::string_view, kPlatformCount> kPlatforms = {"none",  "ios",   "android", "web",  "windows",
                                                                      "macos", "linux", "cli",     "other"};
 constexpr std::array<std::string_view, 3> kChecks = {"accept", "store", "deliver"};
+constexpr std::array<std::string_view, 2> kFollowerStates = {"following", "reset"};
 constexpr std::array<std::string_view, 4> kClientEnds = {"client_closed", "client_lost", "client_protocol_error", "client_not_upgraded"};
 
 std::size_t row_of(ErrorCode code) {
@@ -130,6 +131,10 @@ class ServerMetricsWriter {
             "Records of the log and files of history found corrupt.");
     gauge("dunlin_store_retained_bytes", of_.store_retained_bytes, "Log, history and state on disk.");
     gauge("dunlin_store_log_backlog_bytes", of_.store_log_backlog_bytes, "Log that history does not hold yet.");
+    gauge("dunlin_store_log_kept_bytes", of_.store_log_kept_bytes, "Log that history holds, kept for followers.");
+    out_.family("dunlin_store_followers", Type::Gauge, "Registered followers of the log; reset: left behind, it has to begin anew.");
+    for (std::size_t s = 0; s < 2; ++s) out_.sample({{"state", metrics::kFollowerStates[s]}}, of_.store_followers_[s].value());
+    gauge("dunlin_store_follower_lag_messages", of_.store_follower_lag_messages, "Messages that the slowest follower has not passed.");
     gauge("dunlin_store_window_bytes", of_.store_window_bytes, "Memory of the newest messages.");
     gauge("dunlin_store_alarms", of_.store_alarms, "1 while the store refuses sends; /readyz says why.");
   }

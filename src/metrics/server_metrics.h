@@ -21,6 +21,7 @@ enum class Encoding : std::uint8_t { Json, Protobuf };
 enum class Limit : std::uint8_t { IpConnections, IpHandshakes, IpAuthFailures, UserSends };
 enum class LimitOutcome : std::uint8_t { WouldReject, Rejected };
 enum class Check : std::uint8_t { Accept, Store, Deliver };
+enum class FollowerState : std::uint8_t { Following, Reset };
 enum class Platform : std::uint8_t { None, Ios, Android, Web, Windows, Macos, Linux, Cli, Other };
 inline constexpr std::size_t kPlatformCount = 9;
 Platform platform_of(std::string_view told);  // by a client, in connect; every name that is not known is Other
@@ -108,8 +109,11 @@ class ServerMetrics {
   metrics::Counter store_corrupt_records_total;
   metrics::Gauge store_retained_bytes;     // log, history and state on disk
   metrics::Gauge store_log_backlog_bytes;  // log not yet in history
-  metrics::Gauge store_window_bytes;       // memory of the window
-  metrics::Gauge store_alarms;             // 1 while sends are refused: the log fails, disk reserve, history too far behind
+  metrics::Gauge store_log_kept_bytes;     // log that history has and a follower has not
+  metrics::Gauge& store_followers(metrics::FollowerState state) { return store_followers_[static_cast<std::size_t>(state)]; }
+  metrics::Gauge store_follower_lag_messages;  // of the slowest that is not reset
+  metrics::Gauge store_window_bytes;           // memory of the window
+  metrics::Gauge store_alarms;                 // 1 while sends are refused: the log fails, disk reserve, history too far behind
 
   // The process.
   metrics::Gauge stop_phase;  // 0 serving, 1 not ready, 2 not accepting, 3 flushing, 4 closing clients
@@ -135,6 +139,7 @@ class ServerMetrics {
   std::array<metrics::Counter, metrics::kPlatformCount> connects_;
   std::array<metrics::Counter, 2> encodes_;
   std::array<metrics::Gauge, 3> health_;
+  std::array<metrics::Gauge, 2> store_followers_;
 
   mutable Mutex mutex_;
   std::map<std::string, bool, std::less<>> config_unsafe_ GUARDED_BY(mutex_);

@@ -1,5 +1,6 @@
 #include "server/embedded_engine.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/log.h"
@@ -48,13 +49,15 @@ class EmbeddedEngine final : public Engine {
     const embedded::History::Stats history = store_->history_stats();
     metrics_.store_window_bytes.set(static_cast<std::int64_t>(log.window_bytes));
     metrics_.store_log_backlog_bytes.set(static_cast<std::int64_t>(log.log_bytes));
-    metrics_.store_retained_bytes.set(static_cast<std::int64_t>(log.log_bytes + history.bytes));
+    metrics_.store_retained_bytes.set(static_cast<std::int64_t>(log.log_bytes + log.kept_bytes + history.bytes));
     metrics_.store_rows_read_total.add(history.rows_read - rows_read_);
     rows_read_ = history.rows_read;
     if (history.corrupt_files > corrupt_files_) {
       metrics_.store_corrupt_records_total.add(history.corrupt_files - corrupt_files_);
       corrupt_files_ = history.corrupt_files;
     }
+    collect_followers();
+    metrics_.store_log_kept_bytes.set(static_cast<std::int64_t>(log.kept_bytes));
     const StoreHealth health = store_->health();
     metrics_.store_alarms.set(health.writable && health.readable ? 0 : 1);
   }
@@ -69,6 +72,20 @@ class EmbeddedEngine final : public Engine {
   }
 
  private:
+  void collect_followers() {
+    std::int64_t following = 0;
+    std::int64_t reset = 0;
+    std::uint64_t lag = 0;
+    const std::uint64_t end = store_->settled_position().value();
+    for (const Follower& follower : store_->followers()) {
+      ++(follower.reset ? reset : following);
+      if (!follower.reset && follower.position.value() < end) lag = std::max(lag, end - follower.position.value());
+    }
+    metrics_.store_followers(metrics::FollowerState::Following).set(following);
+    metrics_.store_followers(metrics::FollowerState::Reset).set(reset);
+    metrics_.store_follower_lag_messages.set(static_cast<std::int64_t>(lag));
+  }
+
   const std::unique_ptr<EmbeddedStore> store_;
   const std::string path_;
   Faults& faults_;
@@ -88,7 +105,8 @@ EmbeddedOptions options_of(const EngineParts& parts) {
   options.segment_bytes = static_cast<std::uint64_t>(store.log_segment_bytes);
   options.window_bytes = static_cast<std::uint64_t>(store.window_bytes);
   options.keep_recent = true;
-  options.log_max_bytes = static_cast<std::uint64_t>(store.log_backlog_bytes);
+  options.backlog_bytes = static_cast<std::uint64_t>(store.log_backlog_bytes);
+  options.kept_bytes = static_cast<std::uint64_t>(store.log_max_bytes);
   options.reserve_fraction = static_cast<double>(store.reserve_percent) / 100;
   options.volume_span = std::chrono::seconds(store.volume_span_seconds);
   options.volume_bytes = static_cast<std::uint64_t>(store.volume_max_bytes);

@@ -137,6 +137,15 @@ struct FeedPage {
   bool reset = false;                // `after` is older than what the feed still has
 };
 
+// A named reader of the feed whose position is durable: search, outbox, push.
+struct Follower {
+  std::string name;
+  LogPosition position;  // it has everything up to here
+  bool reset = false;    // the log was no longer kept for it: what is behind its position must be made anew from elsewhere
+};
+inline constexpr std::size_t kMaxFollowers = 16;
+inline constexpr std::size_t kMaxFollowerName = 32;  // of a-z, 0-9 and '-'
+
 struct StoreHealth {
   bool writable = true;
   bool readable = true;
@@ -201,6 +210,15 @@ class MessageStore {
 
   // Records after a position in log order, for followers.
   virtual Task<Result<FeedPage>> feed(LogPosition after, std::size_t max_messages) = 0;
+
+  // Followers. The feed keeps what a registered one has not passed, up to a bound; one that is further behind is marked `reset`, durably,
+  // and begins anew by unregistering. Each change is durable when the task ends: move on once for many records.
+  // Gives the follower as it stands; one that is new begins behind `from`. BadRequest: not a name; Overloaded: there are kMaxFollowers.
+  virtual Task<Result<Follower>> register_follower(std::string name, LogPosition from) = 0;
+  // Forwards only, at most to settled_position(): else BadRequest. WrongState: it is marked reset. NotFound: no such follower.
+  virtual Task<Status> advance_follower(std::string name, LogPosition position) = 0;
+  virtual Task<Status> unregister_follower(std::string name) = 0;  // NotFound
+  virtual std::vector<Follower> followers() const = 0;             // by name
 
   virtual StoreHealth health() const = 0;
 };

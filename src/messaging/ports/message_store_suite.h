@@ -218,5 +218,6 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(MessageStoreSuite);
 
 #include "messaging/ports/message_store_suite_activity.inc"
 #include "messaging/ports/message_store_suite_append.inc"
+#include "messaging/ports/message_store_suite_followers.inc"
 #include "messaging/ports/message_store_suite_order.inc"
 #include "messaging/ports/message_store_suite_read.inc"

@@ -36,7 +36,7 @@ StoreParts::StoreParts(EmbeddedOptions options) : options_(std::move(options)) {
   files_ = options_.file_system != nullptr ? options_.file_system : &posix_file_system();
   if (options_.window_bytes == 0) options_.window_bytes = default_window_bytes();
   // A record takes about as much in the window as in the log, so one bound holds for both.
-  options_.window_bytes = std::min(options_.window_bytes, options_.log_max_bytes);
+  options_.window_bytes = std::min(options_.window_bytes, options_.backlog_bytes);
 }
 
 StoreParts::~StoreParts() {
@@ -104,8 +104,11 @@ Status StoreParts::recover() {
   window_ = std::make_unique<Window>(*conversations_, history_->position(), keep_bytes);
   intake_ = std::make_unique<Intake>(IntakeOptions{meta_.dedup_secret, options_.queue_bytes, options_.dedup_hash}, *conversations_, lanes_,
                                      *window_, *history_, *options_.offload, queue_);
+  TRY_ASSIGN(followers_, Followers::open(*files_, options_.path, meta_.epoch));
+  kept_ = std::make_unique<KeptLog>(*files_, *pool_, meta_.log_secret);
   Recovery recovery(*files_, *conversations_, *window_, *intake_, *history_, *pool_);
-  TRY_ASSIGN(const Recovered found, recovery.run(options_.path, meta_.log_secret));
+  TRY_ASSIGN(const Recovered found, recovery.run(options_.path, meta_.log_secret, followers_->passed()));
+  for (const KeptSegment& segment : found.kept) kept_->add(segment);
   TRY(pool_->make_first());
 
   report_.records = found.scan.records;
@@ -120,6 +123,9 @@ Status StoreParts::recover() {
   }
   meta_.clean = meta_.weak_acks = false;
   if (changed) TRY(write_meta(*files_, options_.path, meta_));
+  if (report_.epoch_renewed) {
+    TRY_ASSIGN(followers_, Followers::open(*files_, options_.path, meta_.epoch));  // marks them reset
+  }
   if (found.scan.records != 0) log_info("store", "log recovered", {{"records", found.scan.records}, {"last", found.scan.last.value()}});
 
   const LogWriter::Start at{meta_.log_secret, found.scan.last_generation, found.scan.end, found.scan.last};
@@ -135,7 +141,7 @@ Status StoreParts::recover() {
   };
   committer_ = std::make_unique<Committer>(std::move(committer), *window_, lanes_, *intake_, queue_, *writer_, found.scan.last,
                                            found.last_conversation_number);
-  reader_ = std::make_unique<TimelineReader>(*conversations_, *window_, *history_, *intake_);
+  reader_ = std::make_unique<TimelineReader>(*conversations_, *window_, *history_, *intake_, *kept_);
   return {};
 }
 
@@ -144,13 +150,15 @@ void StoreParts::start_threads() {
   indexer.clock = options_.clock;
   indexer.data_folder = options_.path;
   indexer.window_bytes = options_.window_bytes;
+  indexer.kept_bytes = options_.kept_bytes;
   indexer.retain_every = options_.retain_every;
   indexer.reserve_fraction = options_.reserve_fraction;
   indexer.reserve_bytes_max = options_.reserve_bytes_max;
   indexer.ingest = options_.start_indexer;
   indexer.sync_state = [this] { return state_->sync(); };
   indexer.fault_point = options_.fault_point;
-  indexer_ = std::make_unique<Indexer>(std::move(indexer), *files_, *window_, *history_, *pool_, queue_, *intake_, *committer_);
+  indexer_ = std::make_unique<Indexer>(std::move(indexer), *files_, *history_,
+                                       Indexer::Log{*window_, *pool_, *kept_, *followers_, queue_, *intake_, *committer_});
   writer_->on_seal = [this](const LogWriter::Sealed& sealed) {
     if (options_.fault_point) options_.fault_point("seal");
     if (!window_->seal(sealed.file)) indexer_->recycle(sealed.file);
@@ -226,6 +234,18 @@ Task<Result<FeedPage>> StoreParts::feed(LogPosition after, std::size_t max_messa
   return on_disk([this, after, max_messages] { return reader_->feed(after, max_messages); });
 }
 
+Task<Result<Follower>> StoreParts::register_follower(std::string name, LogPosition from) {
+  return on_disk([this, name = std::move(name), from] { return followers_->add(name, from); });
+}
+
+Task<Status> StoreParts::advance_follower(std::string name, LogPosition position) {
+  return on_disk([this, name = std::move(name), position] { return followers_->advance(name, position, settled_position()); });
+}
+
+Task<Status> StoreParts::unregister_follower(std::string name) {
+  return on_disk([this, name = std::move(name)] { return followers_->remove(name); });
+}
+
 StoreHealth StoreParts::health() const {
   if (committer_->failing()) return {false, true, "writing the message log fails; it is tried again all the time"};
   if (committer_->disk_low()) return {false, true, "the disk is full up to the reserve"};
@@ -243,6 +263,7 @@ LogStats StoreParts::log_stats() const {
   stats.failovers = from.failovers.load(std::memory_order_relaxed);
   stats.window_bytes = window_->record_bytes();
   stats.log_bytes = window_->waiting_bytes();
+  stats.kept_bytes = kept_->bytes();
   return stats;
 }
 

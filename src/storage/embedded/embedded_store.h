@@ -24,7 +24,8 @@ struct EmbeddedOptions {
   std::uint64_t segment_bytes = 16ULL << 20;   // a batch takes a quarter of it at most, and a message must fit into one
   std::uint64_t window_bytes = 0;              // memory of the not yet ingested part; 0 = min(128 MiB, RAM / 8)
   bool keep_recent = false;                    // what is ingested stays in memory too, while the window has room
-  std::uint64_t log_max_bytes = 128ULL << 20;  // log not yet ingested; bounds cold start too
+  std::uint64_t backlog_bytes = 128ULL << 20;  // log not yet ingested; bounds cold start too
+  std::uint64_t kept_bytes = 1ULL << 30;       // log behind that, kept for followers
   std::uint64_t head_cache_bytes = 64ULL << 20;
   std::uint64_t queue_bytes = 32ULL << 20;       // taken by append() and not answered yet; beyond: Overloaded
   double reserve_fraction = 0.05;                // of the disk, kept free of sends
@@ -63,7 +64,8 @@ struct LogStats {
   std::uint64_t syncs = 0;
   std::uint64_t commit_ns = 0;  // sum over batches of write + sync
   std::uint64_t window_bytes = 0;
-  std::uint64_t log_bytes = 0;  // not yet ingested
+  std::uint64_t log_bytes = 0;   // not yet ingested
+  std::uint64_t kept_bytes = 0;  // ingested, kept for followers
   std::uint64_t failovers = 0;
 };
 

@@ -44,7 +44,7 @@ class EmbeddedStoreCloseTest : public testing::Test {
     options.offload = &pool_;
     options.durability = Durability::Os;
     options.segment_bytes = 1 << 20;
-    options.log_max_bytes = 4 << 20;
+    options.backlog_bytes = 4 << 20;
     options.volume_bytes = 1 << 20;
     options.retention_bytes = 8 << 20;
     options.retain_every = std::chrono::milliseconds(20);

@@ -11,16 +11,17 @@
 
 namespace dunlin::embedded {
 
-Indexer::Indexer(IndexerOptions options, FileSystem& files, Window& window, History& history, SegmentPool& pool, CommitQueue& queue,
-                 Intake& intake, Committer& committer)
+Indexer::Indexer(IndexerOptions options, FileSystem& files, History& history, const Log& log)
     : options_(std::move(options)),
       fs_(files),
-      window_(window),
       history_(history),
-      pool_(pool),
-      queue_(queue),
-      intake_(intake),
-      committer_(committer),
+      window_(log.window),
+      pool_(log.pool),
+      kept_(log.kept),
+      followers_(log.followers),
+      queue_(log.queue),
+      intake_(log.intake),
+      committer_(log.committer),
       trimmed_(history.trimmed_through().value()) {}
 
 Indexer::~Indexer() {
@@ -87,6 +88,8 @@ void Indexer::work() {
 }
 
 void Indexer::tend_files() {
+  free_passed();
+  kept_.cool();
   give_held();
   const Status spares = pool_.maintain();
   if (!spares.ok() && !spare_alarm_) log_warn("store", "no spare segment could be made", {{"error", spares.error().to_string()}});
@@ -119,13 +122,43 @@ bool Indexer::ingest_one() {
   }
   ingest_alarm_ = false;
   {
-    // In one step for a backup, which must find each file in the window or among those held.
+    // In one step for a backup, which must find each file in the window or among those that are not free.
     MutexLock lock(mutex_);
-    for (auto& file : window_.mark_ingested(*part)) held_.push_back(std::move(file));  // the part may go at any time from here
+    kept_.add({window_.mark_ingested(*part), segment.first, segment.last});  // the part may go at any time from here
   }
   queue_.nudge();
   if (options_.fault_point) options_.fault_point("recycle");
   log_debug("store", "indexer: segment done", {{"last", segment.last.value()}});
+  return true;
+}
+
+// What all followers have is free; those that are too far behind are marked first, and nothing of theirs goes before that is durable.
+void Indexer::free_passed() {
+  const auto excess = kept_.excess(options_.kept_bytes);
+  bool all_marked = !excess || leave_behind(*excess, "store.log.max-bytes");
+  // What retention has taken from history and the log does not hold either is gone for a follower.
+  const LogPosition trimmed = history_.trimmed_through();
+  for (const Follower& follower : followers_.all()) {
+    const bool lost = !follower.reset && follower.position < trimmed && !kept_.covers(follower.position, trimmed);
+    if (lost) all_marked = leave_behind(follower.position.next(), "retention") && all_marked;
+  }
+  follower_alarm_ = !all_marked;
+  const LogPosition passed = followers_.passed();
+  MutexLock lock(mutex_);
+  if (holding_) return;
+  for (auto& file : kept_.take_passed(passed)) held_.push_back(std::move(file));
+}
+
+bool Indexer::leave_behind(LogPosition needed, std::string_view why) {
+  const auto left = followers_.leave_behind(needed);
+  if (!left.ok()) {
+    if (!follower_alarm_) log_error("store", "followers cannot be marked; tried again", {{"error", left.error().to_string()}});
+    return false;
+  }
+  for (const std::string& name : *left) {
+    log_error("store", "a follower is too far behind and is left: it has to begin anew",
+              {{"follower", name}, {"limit", why}, {"needed", needed.value()}});
+  }
   return true;
 }
 
@@ -153,11 +186,14 @@ void Indexer::give_held() {
 void Indexer::hold_files(bool hold) {
   MutexLock lock(mutex_);
   holding_ = hold;
+  held_from_ = history_.position();
 }
 
 std::vector<std::string> Indexer::held_files() {
   MutexLock lock(mutex_);
-  return held_;
+  std::vector<std::string> files = held_;
+  for (auto& file : kept_.files_above(held_from_)) files.push_back(std::move(file));
+  return files;
 }
 
 void Indexer::check_space() {

@@ -8,9 +8,11 @@
 
 #include "base/clock.h"
 #include "base/thread_annotations.h"
+#include "storage/embedded/followers.h"
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/log/commit_queue.h"
 #include "storage/embedded/log/committer.h"
+#include "storage/embedded/log/kept_log.h"
 #include "storage/embedded/log/segment_pool.h"
 #include "storage/embedded/log/window.h"
 
@@ -19,7 +21,8 @@ namespace dunlin::embedded {
 struct IndexerOptions {
   const Clock* clock = nullptr;
   std::string data_folder;
-  std::uint64_t window_bytes = 0;  // the priority rises above half of it
+  std::uint64_t window_bytes = 0;         // the priority rises above half of it
+  std::uint64_t kept_bytes = 1ULL << 30;  // of the log, for followers that are behind history
   std::chrono::milliseconds retain_every{60000};
   double reserve_fraction = 0.05;
   std::uint64_t reserve_bytes_max = 4ULL << 30;
@@ -28,16 +31,27 @@ struct IndexerOptions {
   std::function<void(std::string_view)> fault_point;
 };
 
-// Brings sealed parts of the window into history, then recycles their files; keeps spares ready, watches the disk's free space, and
-// lets history retain. One thread, SCHED_IDLE where it may come back from that (root or LimitNICE), else SCHED_BATCH; raised to
-// normal while the backlog is above half of its bound. What fails is tried again every 200 ms; the window's bound is what stops sends then.
+// Brings sealed parts of the window into history, then recycles their files once all followers have them; keeps spares ready, watches the
+// disk's free space, and lets history retain. One thread, SCHED_IDLE where it may come back from that (root or LimitNICE), else
+// SCHED_BATCH; raised to normal while the backlog is above half of its bound. What fails is tried again every 200 ms; the window's bound is
+// what stops sends then.
 //
-// Order for one segment: ingest (atomic, durable) → state sync → the part may leave the window → the file is free. After a crash between
-// any two of them the part is read again from its file, and an ingest at or below history's position is refused without effect.
+// Order for one segment: ingest (atomic, durable) → state sync → the part may leave the window → every follower has passed it, or those
+// that have not are marked reset (durable) → the file is free. After a crash between the first of them the part is read again from its
+// file, and an ingest at or below history's position is refused without effect.
 class Indexer {
  public:
-  Indexer(IndexerOptions options, FileSystem& files, Window& window, History& history, SegmentPool& pool, CommitQueue& queue,
-          Intake& intake, Committer& committer);
+  // What belongs to the log, and outlives the indexer.
+  struct Log {
+    Window& window;
+    SegmentPool& pool;
+    KeptLog& kept;
+    Followers& followers;
+    CommitQueue& queue;
+    Intake& intake;
+    Committer& committer;
+  };
+  Indexer(IndexerOptions options, FileSystem& files, History& history, const Log& log);
   ~Indexer();
 
   void start();
@@ -48,7 +62,8 @@ class Indexer {
   void check_space();
   // While held, files are not recycled: a backup copies them.
   void hold_files(bool hold);
-  // Files of segments that history holds and that are not free yet.
+  // Files of segments that history holds and that are not free yet; of those kept for followers, what history did not hold when
+  // hold_files() was called.
   std::vector<std::string> held_files();
   // A segment that holds nothing of the window is free as soon as no backup reads it.
   void recycle(const std::string& file);
@@ -60,15 +75,19 @@ class Indexer {
   void run();
   bool ingest_one();
   void tend_files();
+  void free_passed();
+  bool leave_behind(LogPosition needed, std::string_view why);
   void give_held();
   void retain();
   void set_priority();  // any thread
 
   const IndexerOptions options_;
   FileSystem& fs_;
-  Window& window_;
   History& history_;
+  Window& window_;
   SegmentPool& pool_;
+  KeptLog& kept_;
+  Followers& followers_;
   CommitQueue& queue_;
   Intake& intake_;
   Committer& committer_;
@@ -84,12 +103,14 @@ class Indexer {
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool notified_ GUARDED_BY(mutex_) = false;
   bool holding_ GUARDED_BY(mutex_) = false;
+  LogPosition held_from_ GUARDED_BY(mutex_);  // history's position when the holding began
   std::vector<std::string> held_ GUARDED_BY(mutex_);
 
   // indexer's thread only
   MonotonicTime next_retain_{};
   bool ingest_alarm_ = false;
   bool spare_alarm_ = false;
+  bool follower_alarm_ = false;
   std::thread thread_;
 };
 

@@ -6,8 +6,10 @@
 
 #include "storage/embedded/data_lock.h"
 #include "storage/embedded/embedded_store.h"
+#include "storage/embedded/followers.h"
 #include "storage/embedded/indexer.h"
 #include "storage/embedded/log/committer.h"
+#include "storage/embedded/log/kept_log.h"
 #include "storage/embedded/log/recovery.h"
 #include "storage/embedded/meta_file.h"
 #include "storage/embedded/state/embedded_state_store.h"
@@ -43,6 +45,10 @@ class StoreParts final : public EmbeddedStore {
   }
   Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override;
   Task<Result<FeedPage>> feed(LogPosition after, std::size_t max_messages) override;
+  Task<Result<Follower>> register_follower(std::string name, LogPosition from) override;
+  Task<Status> advance_follower(std::string name, LogPosition position) override;
+  Task<Status> unregister_follower(std::string name) override;
+  std::vector<Follower> followers() const override { return followers_->all(); }
   StoreHealth health() const override;
 
   // EmbeddedStore
@@ -90,6 +96,8 @@ class StoreParts final : public EmbeddedStore {
   std::unique_ptr<Window> window_;
   std::unique_ptr<Intake> intake_;
   std::unique_ptr<LogWriter> writer_;
+  std::unique_ptr<Followers> followers_;
+  std::unique_ptr<KeptLog> kept_;
   std::unique_ptr<TimelineReader> reader_;
   std::unique_ptr<Committer> committer_;
   std::unique_ptr<Indexer> indexer_;

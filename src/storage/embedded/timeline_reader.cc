@@ -335,6 +335,7 @@ Result<FeedPage> TimelineReader::feed(LogPosition after, std::size_t max_message
   const Window::Pin pin = window_.pin();
   const LogPosition stored = history_.position();  // once: the pin keeps all above it, and no more, in the window
   if (after < stored) {
+    if (auto page = kept_.read(after, max_messages)) return *std::move(page);
     TRY_ASSIGN(FeedPage page, history_.feed(after, max_messages));
     if (!page.messages.empty() || page.reset || page.next > after) return page;
   }

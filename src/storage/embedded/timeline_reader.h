@@ -5,6 +5,7 @@
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/log/conversations.h"
 #include "storage/embedded/log/intake.h"
+#include "storage/embedded/log/kept_log.h"
 #include "storage/embedded/log/window.h"
 
 namespace dunlin::embedded {
@@ -14,8 +15,8 @@ namespace dunlin::embedded {
 // (offload pool only).
 class TimelineReader {
  public:
-  TimelineReader(Conversations& conversations, Window& window, History& history, Intake& intake)
-      : conversations_(conversations), window_(window), history_(history), intake_(intake) {}
+  TimelineReader(Conversations& conversations, Window& window, History& history, Intake& intake, KeptLog& kept)
+      : conversations_(conversations), window_(window), history_(history), intake_(intake), kept_(kept) {}
 
   std::optional<ConversationHead> head_in_memory(const ConversationId& conversation);
   Result<ConversationHead> head(const ConversationId& conversation);
@@ -65,6 +66,7 @@ class TimelineReader {
   Window& window_;
   History& history_;
   Intake& intake_;
+  KeptLog& kept_;
 };
 
 }  // namespace dunlin::embedded

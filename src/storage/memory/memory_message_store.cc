@@ -333,6 +333,49 @@ Task<Result<FeedPage>> MemoryMessageStore::feed(LogPosition after, std::size_t m
   co_return read([&](MemoryTimelines& timelines) { return timelines.feed(after, max_messages); });
 }
 
+Task<Result<Follower>> MemoryMessageStore::register_follower(std::string name, LogPosition from) {
+  const auto good = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
+  if (name.empty() || name.size() > kMaxFollowerName || !std::ranges::all_of(name, good)) {
+    co_return Error(ErrorCode::BadRequest, "a follower's name is 1 to 32 of a-z, 0-9 and '-'");
+  }
+  MutexLock lock(mutex_);
+  if (!followers_.contains(name) && followers_.size() >= kMaxFollowers) {
+    co_return Error(ErrorCode::Overloaded, "there are as many followers as there may be");
+  }
+  co_return marked(followers_.try_emplace(name, Follower{name, from, false}).first->second);
+}
+
+Task<Status> MemoryMessageStore::advance_follower(std::string name, LogPosition position) {
+  MutexLock lock(mutex_);
+  const auto found = followers_.find(name);
+  if (found == followers_.end()) co_return Error(ErrorCode::NotFound, "follower " + name);
+  if (marked(found->second).reset) co_return Error(ErrorCode::WrongState, "follower " + name + " has to begin anew");
+  if (position < found->second.position || position > settled_position()) {
+    co_return Error(ErrorCode::BadRequest, "a follower moves forwards, as far as the log is settled");
+  }
+  found->second.position = position;
+  co_return Status();
+}
+
+Task<Status> MemoryMessageStore::unregister_follower(std::string name) {
+  MutexLock lock(mutex_);
+  if (followers_.erase(name) == 0) co_return Error(ErrorCode::NotFound, "follower " + name);
+  co_return Status();
+}
+
+std::vector<Follower> MemoryMessageStore::followers() const {
+  std::vector<Follower> out;
+  MutexLock lock(mutex_);
+  for (const auto& [name, follower] : followers_) out.push_back(marked(follower));
+  return out;
+}
+
+// What was trimmed before it passed is gone for a follower: nothing is kept beside the timelines here.
+Follower MemoryMessageStore::marked(Follower follower) const {
+  follower.reset = follower.position < timelines_.trimmed_through();
+  return follower;
+}
+
 LogPosition MemoryMessageStore::trimmed_through() const {
   MutexLock lock(mutex_);
   return timelines_.trimmed_through();

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -67,6 +68,10 @@ class MemoryMessageStore final : public MessageStore {
   std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after) override;
   Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override;
   Task<Result<FeedPage>> feed(LogPosition after, std::size_t max_messages) override;
+  Task<Result<Follower>> register_follower(std::string name, LogPosition from) override;
+  Task<Status> advance_follower(std::string name, LogPosition position) override;
+  Task<Status> unregister_follower(std::string name) override;
+  std::vector<Follower> followers() const override;
   StoreHealth health() const override;
 
   // -- for tests
@@ -107,6 +112,7 @@ class MemoryMessageStore final : public MessageStore {
   std::vector<Completer<bool>> take_ended() REQUIRES(commit_mutex_);
   bool pump_appends();
   bool pump_reads();
+  Follower marked(Follower follower) const REQUIRES(mutex_);
   bool append_fails() EXCLUDES(mutex_);
   void forget_old_ids(std::uint64_t now_ms) REQUIRES(mutex_);
   void keep_within_bounds() REQUIRES(mutex_);
@@ -132,6 +138,7 @@ class MemoryMessageStore final : public MessageStore {
   MemoryTimelines timelines_ GUARDED_BY(mutex_);
   std::unordered_map<std::string, DedupEntry> dedup_ GUARDED_BY(mutex_);
   std::deque<std::pair<std::uint64_t, std::string>> dedup_order_ GUARDED_BY(mutex_);  // by time, for expiry
+  std::map<std::string, Follower> followers_ GUARDED_BY(mutex_);
   std::vector<WaitingRead> reads_ GUARDED_BY(mutex_);
   std::mt19937_64 random_ GUARDED_BY(mutex_);
   double append_failures_ GUARDED_BY(mutex_);

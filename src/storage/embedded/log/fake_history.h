@@ -86,6 +86,7 @@ class FakeHistory : public History {
   Result<ConversationsPage> conversations(const UserId&, const ConversationId&, std::size_t) override { return ConversationsPage(); }
   Result<FeedPage> feed(LogPosition after, std::size_t max_messages) override {
     MutexLock lock(mutex_);
+    ++feeds;
     FeedPage page;
     page.next = after;
     for (auto at = by_position_.upper_bound(after); at != by_position_.end() && page.messages.size() < max_messages; ++at) {
@@ -102,6 +103,7 @@ class FakeHistory : public History {
 
   bool fail_ingest = false;
   std::uint64_t dedup_lookups = 0;
+  std::uint64_t feeds = 0;
 
  private:
   struct Read final : HistoryRead {

@@ -31,6 +31,7 @@ class LogHarness final : public CommitListener {
     std::uint64_t keep_bytes = 0;
     SipHash128 (*hash)(const SipKey&, std::string_view) = &siphash128;
     std::function<Status()> sync_state;
+    std::uint64_t kept_bytes = 1 << 30;
   };
 
   LogHarness(FaultyFileSystem& files, FakeHistory& history) : LogHarness(files, history, Options()) {}
@@ -41,14 +42,22 @@ class LogHarness final : public CommitListener {
         conversations(1 << 20),
         window(conversations, history.position(), options.keep_bytes),
         intake({{1, 2}, 32 << 20, options.hash}, conversations, lanes, window, history, offload_, queue),
-        reader(conversations, window, history, intake) {
+        kept(files, pool, kSecret),
+        reader(conversations, window, history, intake, kept) {
+    auto table = Followers::open(files_, "data", Epoch{1});
+    if (!table.ok()) {
+      failure = table.error().to_string();
+      return;
+    }
+    followers = *std::move(table);
     Recovery recovery(files_, conversations, window, intake, history_, pool);
-    auto found = recovery.run("data", kSecret);
+    auto found = recovery.run("data", kSecret, followers->passed());
     if (!found.ok()) {
       failure = found.error().to_string();
       return;
     }
     recovered = *std::move(found);
+    for (const KeptSegment& segment : recovered.kept) kept.add(segment);
     if (auto made = pool.make_first(); !made.ok()) {
       failure = made.error().to_string();
       return;
@@ -68,7 +77,9 @@ class LogHarness final : public CommitListener {
     indexing.data_folder = "data";
     indexing.window_bytes = options.window_bytes;
     indexing.sync_state = options.sync_state;
-    indexer = std::make_unique<Indexer>(indexing, files_, window, history_, pool, queue, intake, *committer);
+    indexing.kept_bytes = options.kept_bytes;
+    const Indexer::Log log{window, pool, kept, *followers, queue, intake, *committer};
+    indexer = std::make_unique<Indexer>(indexing, files_, history_, log);
     writer->on_seal = [this](const LogWriter::Sealed& sealed) {
       if (!window.seal(sealed.file)) indexer->recycle(sealed.file);
     };
@@ -144,6 +155,8 @@ class LogHarness final : public CommitListener {
   CommitQueue queue;
   Window window;
   Intake intake;
+  KeptLog kept;
+  std::unique_ptr<Followers> followers;
   TimelineReader reader;
   Recovered recovered;
   std::unique_ptr<LogWriter> writer;

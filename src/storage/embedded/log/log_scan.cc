@@ -39,6 +39,7 @@ class Scan {
     if (!link.batches.empty() && link.batches.back().last() <= history_ && complete(link)) {
       out_.end = {link.generation, link.end.value_or(link.batches.back().end())};
       out_.clean_end = link.batches.back().kind == BatchHead::Kind::End;
+      if (!file.void_news) out_.past.push_back({link.file, link.batches.front().first, link.batches.back().last()});
       return {};
     }
     TRY_ASSIGN(bytes_, read_segment_file(fs_, folder_ + "/" + file.name));

@@ -37,8 +37,16 @@ struct TornTail {
   std::string bytes;
 };
 
+// A segment of the log that history holds in whole. Without records: first > last.
+struct PastSegment {
+  std::size_t file = 0;
+  LogPosition first;
+  LogPosition last;
+};
+
 struct LogScan {
   std::vector<SegmentFile> files;
+  std::vector<PastSegment> past;      // oldest first
   std::uint64_t last_generation = 0;  // highest ever seen, void segments included
   LogPlace synced;                    // M: everything before was durable when the log was written
   LogPlace end;                       // where the valid log ends: the next segment names it as its `previous`

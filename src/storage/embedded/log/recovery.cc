@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "base/log.h"
 
 namespace dunlin::embedded {
 
-Result<Recovered> Recovery::run(const std::string& data_folder, std::uint32_t secret) {
+Result<Recovered> Recovery::run(const std::string& data_folder, std::uint32_t secret, LogPosition passed) {
   Recovered out;
   last_number_ = history_.last_conversation_number();
   TRY_ASSIGN(out.scan, scan_log(fs_, pool_.folder(), secret, history_.position(), *this));
@@ -15,17 +17,34 @@ Result<Recovered> Recovery::run(const std::string& data_folder, std::uint32_t se
   TRY(set_aside(data_folder, scan));
   TRY(make_durable(scan));
   end_part();
-  give_free(scan);
+  out.kept = kept_of(scan, passed);
+  give_free(scan, out.kept);
   report(scan);
   out.unnamed = still_unnamed_;
   out.last_conversation_number = last_number_;
   return out;
 }
 
-void Recovery::give_free(const LogScan& scan) {
+std::vector<KeptSegment> Recovery::kept_of(const LogScan& scan, LogPosition passed) {
+  std::vector<KeptSegment> kept;
+  for (const PastSegment& past : scan.past) {
+    const SegmentFile& file = scan.files[past.file];
+    if (file.in_log) continue;
+    if (past.first > past.last) {
+      if (!kept.empty()) kept.back().files.push_back(file.name);
+    } else if (past.last > passed) {
+      kept.push_back({{file.name}, past.first, past.last});
+    }
+  }
+  return kept;
+}
+
+void Recovery::give_free(const LogScan& scan, const std::vector<KeptSegment>& kept) {
+  std::set<std::string_view> keep;
+  for (const KeptSegment& segment : kept) keep.insert(segment.files.begin(), segment.files.end());
   for (const auto& file : scan.files) {
     pool_.know(file.name);
-    if (file.in_log) continue;
+    if (file.in_log || keep.contains(file.name)) continue;
     if (file.void_news) {
       pool_.give_dirty(file.name);
     } else {

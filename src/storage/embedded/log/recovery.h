@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "storage/embedded/log/intake.h"
+#include "storage/embedded/log/kept_log.h"
 #include "storage/embedded/log/log_scan.h"
 #include "storage/embedded/log/segment_pool.h"
 #include "storage/embedded/log/window.h"
@@ -13,7 +14,8 @@ namespace dunlin::embedded {
 struct Recovered {
   LogScan scan;
   std::uint64_t last_conversation_number = 0;
-  std::uint64_t unnamed = 0;  // lost records whose conversation could not be found out
+  std::uint64_t unnamed = 0;      // lost records whose conversation could not be found out
+  std::vector<KeptSegment> kept;  // of history's part, what holds something above the position that all followers have
 };
 
 // Puts the log that history does not hold back into the window: each segment file becomes a sealed part. Free files go to the pool; those
@@ -24,7 +26,8 @@ class Recovery final : public LogScanSink {
   Recovery(FileSystem& files, Conversations& conversations, Window& window, Intake& intake, History& history, SegmentPool& pool)
       : fs_(files), conversations_(conversations), window_(window), intake_(intake), history_(history), pool_(pool) {}
 
-  Result<Recovered> run(const std::string& data_folder, std::uint32_t secret);
+  // `passed`: what no follower needs any more.
+  Result<Recovered> run(const std::string& data_folder, std::uint32_t secret, LogPosition passed = LogPosition(UINT64_MAX));
 
   void on_doubt() override { doubt_ = true; }
   bool agrees(const Message& message) override;
@@ -46,7 +49,8 @@ class Recovery final : public LogScanSink {
   Status make_durable(const LogScan& scan);
   Status keep_tail(const std::string& data_folder, const TornTail& tail);
   Status set_aside(const std::string& data_folder, const LogScan& scan);
-  void give_free(const LogScan& scan);
+  static std::vector<KeptSegment> kept_of(const LogScan& scan, LogPosition passed);
+  void give_free(const LogScan& scan, const std::vector<KeptSegment>& kept);
   void report(const LogScan& scan);
   bool is_older_than_history(const Conversation& c, const MessagePlace& place);
 
