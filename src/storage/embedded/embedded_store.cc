@@ -111,11 +111,17 @@ Status StoreParts::recover() {
   for (const KeptSegment& segment : found.kept) kept_->add(segment);
   TRY(pool_->make_first());
 
+  // Records that a clean stop left behind and nobody finds: the newest file is gone, say.
+  const std::uint64_t missing = meta_.clean && found.scan.last < meta_.end ? meta_.end.value() - found.scan.last.value() : 0;
+  if (missing != 0) {
+    log_error("store", "the end of the log that the last stop noted is not there: its files are gone or older ones were put back",
+              {{"records", missing}, {"found_through", found.scan.last.value()}, {"remedy", "dunlin restore, if they must come back"}});
+  }
   report_.records = found.scan.records;
-  report_.corrupt_records = found.scan.lost + found.scan.unknown;
+  report_.corrupt_records = found.scan.lost + found.scan.unknown + missing;
   report_.cut_bytes = found.scan.tail ? found.scan.tail->bytes.size() : 0;
   // Seqs may be given again: acks below fsync may have been lost, or records whose conversation nobody knows.
-  report_.epoch_renewed = (!meta_.clean && meta_.weak_acks) || found.scan.unknown != 0 || found.unnamed != 0;
+  report_.epoch_renewed = (!meta_.clean && meta_.weak_acks) || found.scan.unknown != 0 || found.unnamed != 0 || missing != 0;
   const bool changed = meta_.clean || meta_.weak_acks || report_.epoch_renewed;
   if (report_.epoch_renewed) {
     meta_.epoch = Meta::create().epoch;
@@ -297,6 +303,7 @@ void StoreParts::close() {
   committer_->stop();
   indexer_->stop();
   meta_.clean = writer_->end(committer_->settled().next()).ok();
+  meta_.end = committer_->settled();
   if (meta_.clean) meta_.weak_acks = false;
   if (meta_.clean) ignore(write_meta(*files_, options_.path, meta_));
 }

@@ -132,6 +132,37 @@ TEST_F(EmbeddedStoreTest, AnUncleanEndRenewsTheEpochOnlyAfterWeakAcks) {
   EXPECT_EQ(stored("ben"), 2U) << "kill -9 keeps what the kernel has";
 }
 
+TEST_F(EmbeddedStoreTest, TheNewestFileGoneAfterACleanStopIsNoticed) {
+  open(options("data"));
+  const Epoch epoch = store_->epoch();
+  for (int i = 0; i < 20; ++i) send("ben", "m" + std::to_string(i));
+  ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+  store_->close();
+  copy_as_killed("data", "all-in-history");
+  open(options("data"));
+  for (int i = 20; i < 30; ++i) send("ben", "m" + std::to_string(i));
+  store_->close();
+  for (const std::string name : {"all-in-history", "data"}) {
+    for (const auto& file : fs::directory_iterator(folder_ + "/" + name + "/log")) fs::remove(file);
+  }
+  const auto report = verify_data(folder_ + "/data");
+  ASSERT_TRUE(report.ok());
+  ASSERT_EQ(report->corrupt.size(), 1U);
+  EXPECT_EQ(report->corrupt[0].to_seq, 10U);
+
+  open(options("all-in-history"));
+  EXPECT_EQ(store_->epoch(), epoch) << "nothing is missing";
+  EXPECT_EQ(store_->recovery().corrupt_records, 0U);
+  open(options("data"));
+  EXPECT_EQ(store_->recovery().corrupt_records, 10U);
+  EXPECT_NE(store_->epoch(), epoch) << "seqs are given again";
+  EXPECT_EQ(stored("ben"), 20U);
+  EXPECT_EQ(send("ben", "next").seq, MessageSeq(21));
+  const Epoch renewed = store_->epoch();
+  open(options("data"));
+  EXPECT_EQ(store_->epoch(), renewed) << "once";
+}
+
 TEST_F(EmbeddedStoreTest, AMissingMetaFileIsNotTakenForANewFolder) {
   open(options("data"));
   send("ben", "m1");

@@ -46,6 +46,7 @@ std::string encode_meta(const Meta& meta) {
   put(out, 56, meta.log_secret);
   put(out, 60, static_cast<std::uint8_t>(meta.clean));
   put(out, 61, static_cast<std::uint8_t>(meta.weak_acks));
+  put(out, 64, meta.end.value());
   put(out, kBytes - 4, crc32c(std::string_view(out).substr(0, kBytes - 4)));
   return out;
 }
@@ -64,6 +65,7 @@ Result<Meta> decode_meta(std::string_view bytes) {
   meta.log_secret = get<std::uint32_t>(bytes, 56);
   meta.clean = bytes[60] != 0;
   meta.weak_acks = bytes[61] != 0;
+  meta.end = LogPosition(get<std::uint64_t>(bytes, 64));
   if ((meta.incompatible & ~kKnownIncompatible) != 0 || (meta.read_only_compatible & ~kKnownReadOnly) != 0) {
     return Error(ErrorCode::Config, "the data folder was written by a newer version of dunlin, which this one cannot write to");
   }

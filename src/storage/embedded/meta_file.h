@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "base/ids.h"
 #include "base/result.h"
 #include "base/siphash.h"
 #include "messaging/model/epoch.h"
@@ -23,6 +24,7 @@ struct Meta {
   std::uint32_t log_secret = 0;  // begins every checksum of the log
   bool clean = false;            // the last stop wrote the end mark
   bool weak_acks = false;        // records were acked below fsync since the last clean start
+  LogPosition end;               // with `clean`: of the last record; 0 in folders of before this was noted
 
   static Meta create();
 };

@@ -133,6 +133,7 @@ Result<VerifyReport> verify_data(const std::string& folder) {
   sink.report(damaged);
   report.records += scan.records;
   report.corrupt = damaged.merged();
+  if (meta.clean && scan.last < meta.end) report.corrupt.push_back({"", 0, 0, meta.end.value() - scan.last.value()});
   if (scan.unknown != 0) report.corrupt.push_back({"", 0, 0, scan.unknown});
   report.cut_bytes = scan.tail ? scan.tail->bytes.size() : 0;
   return report;
