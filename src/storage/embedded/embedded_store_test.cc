@@ -132,6 +132,18 @@ TEST_F(EmbeddedStoreTest, AnUncleanEndRenewsTheEpochOnlyAfterWeakAcks) {
   EXPECT_EQ(stored("ben"), 2U) << "kill -9 keeps what the kernel has";
 }
 
+TEST_F(EmbeddedStoreTest, AnAckFromMemoryRenewsTheEpochAtAnUncleanEndAlone) {
+  open(options("data"));
+  const Epoch epoch = store_->epoch();
+  EXPECT_EQ(send("ben", "weak", Durability::Memory).durability, Durability::Memory);
+  copy_as_killed("data", "killed");
+  open(options("data"));
+  EXPECT_EQ(store_->epoch(), epoch) << "a clean stop has written it";
+  EXPECT_EQ(stored("ben"), 1U);
+  open(options("killed"));
+  EXPECT_NE(store_->epoch(), epoch);
+}
+
 TEST_F(EmbeddedStoreTest, TheNewestFileGoneAfterACleanStopIsNoticed) {
   open(options("data"));
   const Epoch epoch = store_->epoch();

@@ -145,7 +145,7 @@ std::size_t Committer::make_batch(std::size_t from) {
   batch_last_ = last_;
   batch_number_ = last_number_;
   batch_bytes_ = 0;
-  batch_sync_ = false;
+  batch_asks_ = Durability::Memory;
   may_write_ = can_write();
   intake_.forget_foreign_ids(options_.clock->monotonic());
   now_ms_ = static_cast<std::uint64_t>(to_ms(options_.clock->wall()));
@@ -225,12 +225,12 @@ void Committer::duplicate(Pending& pending, const DedupEntry& original, LogPosit
   }
   // What history holds is synced (position 0 here).
   const bool synced = !in_batch && position <= writer_.synced_through();
-  if (!synced && pending.request.durability == Durability::Fsync) batch_sync_ = true;
+  if (!synced) batch_asks_ = std::max(batch_asks_, pending.request.durability);
   AppendOutcome& outcome = answer(pending, !synced);
   outcome.duplicate = true;
   outcome.seq = original.seq;
   outcome.time_ms = original.time_ms;
-  outcome.durability = synced ? Durability::Fsync : Durability::Os;
+  if (synced) outcome.durability = Durability::Fsync;  // else what the batch reaches
 }
 
 void Committer::store(Pending& pending) {
@@ -252,7 +252,7 @@ void Committer::store(Pending& pending) {
   given.last_position = place.position;
   given.first_user_count = place.first_user_count;
   batch_bytes_ += record_bytes(*message) + kTableRowBytes;
-  if (pending.request.durability == Durability::Fsync) batch_sync_ = true;
+  batch_asks_ = std::max(batch_asks_, pending.request.durability);
 
   Window::Item item;
   item.message = message;
@@ -295,26 +295,20 @@ void Committer::block(const Pending& pending, const Message& message) {
 
 void Committer::commit() {
   if (outcomes_.empty()) return;
-  if (!items_.empty() && !batch_sync_ && !allow_weak_ack()) batch_sync_ = true;
+  if (!items_.empty() && batch_asks_ < Durability::Fsync && !allow_weak_ack()) batch_asks_ = Durability::Fsync;
+  if (batch_asks_ == Durability::Memory && !writer_.broken()) return commit_after_the_answers();
   Status done;
   if (!items_.empty()) {
-    const auto start = std::chrono::steady_clock::now();
-    done = writer_.append(messages_, batch_last_.next(), batch_sync_);
-    const auto took = std::chrono::steady_clock::now() - start;
-    stats_.batches.fetch_add(1, std::memory_order_relaxed);
-    if (batch_sync_) stats_.syncs.fetch_add(1, std::memory_order_relaxed);
-    stats_.commit_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
-    stats_.failovers.store(writer_.failovers(), std::memory_order_relaxed);
-    if (options_.on_batch) options_.on_batch({.records = items_.size(), .took = took, .sync_took = writer_.sync_took()});
-  } else if (batch_sync_) {
+    done = write(messages_);
+  } else if (batch_asks_ == Durability::Fsync || (batch_asks_ == Durability::Os && writer_.broken())) {
     done = writer_.sync();  // a duplicate asks for more than its original did
   }
   failing_.store(writer_.broken(), std::memory_order_release);
   if (done.ok()) {
-    stats_.records.fetch_add(items_.size(), std::memory_order_relaxed);
-    const Durability level = batch_sync_ || !writer_.has_unsynced() ? Durability::Fsync : Durability::Os;
-    for (std::size_t i = 0; i < outcomes_.size(); ++i) {
-      if (answers_[i].needs_batch) outcomes_[i].durability = level;
+    if (writer_.broken()) {
+      set_level(Durability::Memory);  // duplicates of what is owed
+    } else {
+      set_level(writer_.has_unsynced() ? Durability::Os : Durability::Fsync);
     }
     if (!items_.empty()) window_.publish(items_);
   } else {
@@ -324,6 +318,42 @@ void Committer::commit() {
     take_back();
   }
   tell();
+}
+
+// Nothing in the batch asks for more than memory: the answers do not wait for the write.
+void Committer::commit_after_the_answers() {
+  set_level(Durability::Memory);
+  const std::vector<MessagePtr> records = messages_;
+  if (!items_.empty()) window_.publish(items_);
+  tell();
+  if (records.empty()) return;
+  if (auto done = write(records); !done.ok()) {
+    writer_.owe(records);
+    next_heal_ = options_.clock->monotonic() + options_.heal_every;
+    log_error("store", "a batch that was acked from memory is not written yet; it is tried again",
+              {{"records", records.size()}, {"error", done.error().to_string()}});
+  }
+  failing_.store(writer_.broken(), std::memory_order_release);
+}
+
+Status Committer::write(std::span<const MessagePtr> records) {
+  const bool sync = batch_asks_ == Durability::Fsync;
+  const auto start = std::chrono::steady_clock::now();
+  Status done = writer_.append(records, batch_last_.next(), sync);
+  const auto took = std::chrono::steady_clock::now() - start;
+  stats_.batches.fetch_add(1, std::memory_order_relaxed);
+  if (sync) stats_.syncs.fetch_add(1, std::memory_order_relaxed);
+  if (done.ok()) stats_.records.fetch_add(records.size(), std::memory_order_relaxed);
+  stats_.commit_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
+  stats_.failovers.store(writer_.failovers(), std::memory_order_relaxed);
+  if (options_.on_batch) options_.on_batch({.records = records.size(), .took = took, .sync_took = writer_.sync_took()});
+  return done;
+}
+
+void Committer::set_level(Durability level) {
+  for (std::size_t i = 0; i < outcomes_.size(); ++i) {
+    if (answers_[i].needs_batch) outcomes_[i].durability = level;
+  }
 }
 
 bool Committer::allow_weak_ack() {

@@ -36,7 +36,9 @@ struct CommitterOptions {
 //     of it, the positions, numbers and dedup entries of the batch are taken back, and the failed bytes are void (LogWriter), all before
 //     the next batch is made: no seq or position is given twice to records that can both be read.
 //  2. Nothing of a batch is told or shown before its write has succeeded, nor its fdatasync if any send of it or any duplicate in it asked
-//     for Fsync. A duplicate of a record of the same batch shares that batch's fate.
+//     for Fsync. A duplicate of a record of the same batch shares that batch's fate. A batch of which all asked for Memory alone is told
+//     first; when its write fails it is not taken back: the writer owes it (same seqs, before all that comes later), and nothing else is
+//     told from memory until it has been written.
 //  3. A send that is not provably new is stored only when the batch, the window and history (HistoryAnswer with its pin) all lack its key.
 //     Where history was not asked (another session took an id of this lane between intake and here), it is refused temporarily; the
 //     repeat is looked up.
@@ -99,6 +101,9 @@ class Committer {
   void refuse(Pending& pending, ErrorCode code);
   void refuse_temporarily(Pending& pending, ErrorCode code);
   void commit();
+  void commit_after_the_answers();
+  Status write(std::span<const MessagePtr> records);
+  void set_level(Durability level);
   bool allow_weak_ack();
   void take_back();
   void tell();
@@ -140,7 +145,7 @@ class Committer {
   std::vector<AppendOutcome> outcomes_;
   std::vector<Answer> answers_;  // one for each outcome
   std::uint64_t batch_bytes_ = 0;
-  bool batch_sync_ = false;
+  Durability batch_asks_ = Durability::Memory;  // the most that anything in it needs
   bool may_write_ = true;
   bool window_stuck_ = false;  // it stayed full for the whole wait: sends are refused at once until it has room
   bool weak_acks_allowed_ = false;

@@ -49,6 +49,80 @@ TEST_F(CommitterTest, LevelsBelowFsyncDoNotSyncAndADuplicateThatAsksForMoreDoes)
   EXPECT_EQ(files_.calls(Call::Sync), syncs + 1);
 }
 
+TEST_F(CommitterTest, AMemoryAckDoesNotWaitForItsWrite) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  store.send(session, "ann", "ben", "first");
+  const auto writes = files_.calls(Call::Write);
+  std::uint64_t writes_at_ack = 0;
+  bool read_at_ack = false;
+  store.on_told = [&] {
+    writes_at_ack = files_.calls(Call::Write);
+    read_at_ack = store.all_of(private_conversation("ann", "ben")).messages.size() == 2;
+  };
+  EXPECT_EQ(store.send(session, "ann", "ben", "m", "{}", Durability::Memory).durability, Durability::Memory);
+  EXPECT_EQ(writes_at_ack, writes);
+  EXPECT_TRUE(read_at_ack);
+  EXPECT_EQ(files_.calls(Call::Write), writes + 1) << "but it is written";
+  store.on_told = nullptr;
+  const auto repeat = store.send(session, "ann", "ben", "m", "{}", Durability::Fsync);
+  EXPECT_TRUE(repeat.duplicate);
+  EXPECT_EQ(repeat.durability, Durability::Fsync);
+}
+
+TEST_F(CommitterTest, ABatchOfWhichOneAsksForMoreIsWrittenFirst) {
+  LogHarness store(files_, history_);
+  const SessionKey session = store.open_session();
+  std::vector<AppendRequest> requests;
+  requests.push_back(store.request(session, "ann", "ben", "m1", "{}", Durability::Memory));
+  requests.push_back(store.request(session, "ann", "ben", "m2", "{}", Durability::Os));
+  for (const auto& outcome : store.commit(std::move(requests))) EXPECT_EQ(outcome.durability, Durability::Os);
+}
+
+TEST_F(CommitterTest, WhatWasAckedFromMemoryKeepsItsSeqThroughAFailedWrite) {
+  {
+    LogHarness store(files_, history_);
+    const SessionKey session = store.open_session();
+    store.send(session, "ann", "ben", "m1");
+    files_.fail(Call::Write, 0, ErrorCode::NoSpace, 1000);
+    const auto owed = store.send(session, "ann", "ben", "m2", "{}", Durability::Memory);
+    EXPECT_FALSE(owed.refused);
+    EXPECT_EQ(owed.seq, MessageSeq(2));
+    EXPECT_TRUE(store.committer->failing());
+    EXPECT_EQ(store.send(session, "ann", "ben", "m3", "{}", Durability::Memory).refused, ErrorCode::StoreUnavailable)
+        << "one batch is owed, no more";
+    const SessionKey other = store.open_session();
+    EXPECT_EQ(store.send(other, "ann", "ben", "m2", "{}", Durability::Os).refused, ErrorCode::StoreUnavailable)
+        << "a duplicate of what is owed is not written either";
+    EXPECT_EQ(store.all_of(private_conversation("ann", "ben")).messages.size(), 2U);
+    files_.heal();
+    const auto next = store.send(session, "ann", "ben", "m3");
+    EXPECT_EQ(next.seq, MessageSeq(3));
+    EXPECT_EQ(next.durability, Durability::Fsync);
+    EXPECT_FALSE(store.committer->failing());
+  }
+  files_.restart();
+  LogHarness store(files_, history_);
+  const RangePage page = store.all_of(private_conversation("ann", "ben"));
+  ASSERT_EQ(page.messages.size(), 3U);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(page.messages[static_cast<std::size_t>(i)]->client_msg_id(), "m" + std::to_string(i + 1));
+}
+
+TEST_F(CommitterTest, WhatIsOwedIsWrittenAlsoWithoutASend) {
+  {
+    LogHarness store(files_, history_);
+    const SessionKey session = store.open_session();
+    files_.fail(Call::Write, 0, ErrorCode::NoSpace, 1000);
+    EXPECT_FALSE(store.send(session, "ann", "ben", "m1", "{}", Durability::Memory).refused);
+    files_.heal();
+    store.committer->run_once(std::chrono::milliseconds(0));
+    EXPECT_FALSE(store.committer->failing());
+  }
+  files_.restart();
+  LogHarness store(files_, history_);
+  EXPECT_EQ(store.all_of(private_conversation("ann", "ben")).messages.size(), 1U);
+}
+
 TEST_F(CommitterTest, ARefusedBatchGivesItsSeqsBack) {
   LogHarness store(files_, history_);
   const SessionKey session = store.open_session();

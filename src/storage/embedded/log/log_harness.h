@@ -90,6 +90,7 @@ class LogHarness final : public CommitListener {
 
   void on_outcomes(std::span<AppendOutcome> some, LogPosition) override {
     for (auto& outcome : some) outcomes.push_back(std::move(outcome));
+    if (on_told) on_told();
   }
 
   AppendRequest request(SessionKey session, std::string_view from, std::string_view to, std::string_view id, std::string_view body,
@@ -163,6 +164,7 @@ class LogHarness final : public CommitListener {
   std::unique_ptr<Committer> committer;
   std::unique_ptr<Indexer> indexer;
   std::vector<AppendOutcome> outcomes;
+  std::function<void()> on_told;  // while the listener is called
   std::uint64_t asked = 0;
 };
 

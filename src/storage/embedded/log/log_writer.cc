@@ -27,7 +27,8 @@ struct LogWriter::Buffer {
 LogWriter::LogWriter(SegmentPool& pool, Start start)
     : pool_(pool),
       secret_(start.secret),
-      // A quarter, so that what is unsynced (one and a half times as much at most) and a batch fit into a new segment together.
+      // A quarter, so that what is unsynced (one and a half times as much at most), what is owed, and a batch fit into a new segment
+      // together, with their head.
       max_batch_bytes_(static_cast<std::uint32_t>(std::min<std::uint64_t>(pool.segment_bytes() / 4, 1U << 30))),
       good_batch_bytes_(std::min(max_batch_bytes_, 4U << 20)),
       buffer_(std::make_unique<Buffer>()),
@@ -69,6 +70,12 @@ Status LogWriter::append(std::span<const MessagePtr> messages, LogPosition first
   }
   if (unsynced_bytes_ > good_batch_bytes_ / 2) ignore(sync());  // a failure shows at the next append; these were promised less
   return {};
+}
+
+void LogWriter::owe(std::span<const MessagePtr> messages) {
+  unsynced_.insert(unsynced_.end(), messages.begin(), messages.end());
+  for (const auto& message : messages) unsynced_bytes_ += record_bytes(*message) + kTableRowBytes;
+  written_through_ = messages.back()->position();
 }
 
 Status LogWriter::sync() {

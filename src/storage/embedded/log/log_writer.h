@@ -59,6 +59,10 @@ class LogWriter {
   // Ends the current segment now, if anything is in it.
   Status seal();
 
+  // Records that were told before an append() of them failed: they stay here, unsynced, and go out with the next success. At most
+  // one batch: append() has succeeded since the last call.
+  void owe(std::span<const MessagePtr> messages);
+
   bool broken() const { return broken_; }
   bool has_unsynced() const { return !unsynced_.empty(); }
   // Records at or below it are on durable storage, as far as this writer wrote them.
