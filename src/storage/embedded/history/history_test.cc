@@ -303,6 +303,21 @@ TEST_F(HistoryTest, FeedsRecordsInLogOrder) {
   EXPECT_EQ(expected, scribe.position);
 }
 
+TEST_F(HistoryTest, APageOfTheFeedCostsAsManyRowsAsItHolds) {
+  std::mt19937 random(12);
+  for (int i = 0; i < 2000; ++i) {
+    scribe.write(user(random() % 20), user(random() % 20), "x");
+    if (i % 500 == 499) ingest();
+  }
+  for (const std::uint64_t after : {0U, 490U, 1300U, 1995U}) {
+    const std::uint64_t before = history->stats().rows_read;
+    const auto page = history->feed(LogPosition(after), 20);
+    ASSERT_TRUE(page.ok());
+    EXPECT_EQ(page->messages.size(), std::min<std::uint64_t>(20, 2000 - after));
+    EXPECT_LE(history->stats().rows_read - before, 24U) << after;
+  }
+}
+
 TEST_F(HistoryTest, ShowsRecordsThatTheLogLostAsCorrupt) {
   scribe.write("ada", "bob", "1");
   scribe.write("ada", "bob", "2");
@@ -322,6 +337,9 @@ TEST_F(HistoryTest, ShowsRecordsThatTheLogLostAsCorrupt) {
   segment.dedup = segment.dedup.subspan(0, 1);
   segment.lost = lost;
   ASSERT_TRUE(history->ingest(segment).ok());
+  const auto fed = history->feed(LogPosition(0), 10);
+  EXPECT_EQ(fed->messages.size(), 5U) << "the feed leaves out what is lost";
+  EXPECT_EQ(fed->next, LogPosition(7));
   const ConversationId id = private_conversation("ada", "bob");
   const auto head = history->head(id);
   EXPECT_EQ((*head)->last_seq, MessageSeq(5));

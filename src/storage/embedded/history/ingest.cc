@@ -125,7 +125,9 @@ Status RocksHistory::write_files(const SortedSegment& sorted, const SealedSegmen
   write_meta_rows(next, files.begin(next.meta));
   if (!sorted.empty()) {
     write_timeline_rows(sorted, files.begin(next.volumes.back().timeline));
-    write_activity_rows(sorted, files.begin(next.volumes.back().activity));
+    SortedFile& activity = files.begin(next.volumes.back().activity);
+    write_order_rows(sorted, activity);
+    write_activity_rows(sorted, activity);
     write_dedup_rows(sorted, segment.dedup, files.begin(next.generations.back().dedup));
     write_head_rows(sorted, files.begin(next.heads));
     write_list_rows(sorted, files.begin(next.list));

@@ -42,7 +42,7 @@ class RocksHistory final : public History {
   Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit) override;
   Result<ActivityPage> activity_newest(const UserId& user, LogPosition from, std::size_t limit) override;
   Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit) override;
-  Result<FeedPage> feed(LogPosition after, std::size_t max_messages) override;
+  Result<FeedPage> feed(LogPosition after, std::size_t max_messages) override;  // feed.cc
 
   std::unique_ptr<HistoryRead> begin_read() override;
   // The same reads, within one Reading.

@@ -223,6 +223,29 @@ bool decode_activity(std::string_view key, std::string_view value, std::vector<A
   return reader.ok();
 }
 
+void append_order(std::string& row, std::uint64_t number, MessageSeq seq) {
+  if (row.empty()) row.push_back(static_cast<char>(kVersion));
+  append_varint(row, number);
+  append_varint(row, seq.value());
+}
+
+bool decode_order(std::string_view key, std::string_view value, std::vector<OrderEntry>& out) {
+  const auto newest = activity_row_position(key);
+  ByteReader reader(value);
+  if (!newest || reader.byte() != kVersion) return false;
+  const std::size_t begin = out.size();
+  while (reader.ok() && !reader.rest().empty()) {
+    OrderEntry entry;
+    entry.number = reader.varint();
+    entry.seq = MessageSeq(reader.varint());
+    if (reader.ok()) out.push_back(entry);
+  }
+  const std::size_t count = out.size() - begin;
+  if (!reader.ok() || count > newest->value()) return false;
+  for (std::size_t i = 0; i < count; ++i) out[begin + i].position = LogPosition(newest->value() - count + 1 + i);
+  return true;
+}
+
 std::string list_key(std::string_view user, std::string_view conversation) {
   std::string key = user_prefix(user);
   key.append(conversation);

@@ -68,6 +68,17 @@ std::optional<LogPosition> activity_row_position(std::string_view key);  // of i
 void append_activity(std::string& row, LogPosition row_position, std::string_view conversation, const ActivityEntry& entry);
 bool decode_activity(std::string_view key, std::string_view value, std::vector<ActivityEntry>& out);
 
+// order, among the activity rows as those of the empty user: tenant, position of the newest -> the records at the positions up to there,
+// which follow one another without a hole
+inline constexpr std::size_t kOrderRowRecords = 64;
+struct OrderEntry {
+  LogPosition position;
+  std::uint64_t number = 0;
+  MessageSeq seq;
+};
+void append_order(std::string& row, std::uint64_t number, MessageSeq seq);
+bool decode_order(std::string_view key, std::string_view value, std::vector<OrderEntry>& out);
+
 // list: tenant, user, conversation id -> number
 std::string list_key(std::string_view user, std::string_view conversation);
 

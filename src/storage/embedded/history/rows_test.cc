@@ -183,5 +183,23 @@ TEST(RowsTest, VarintsHoldEveryWidthAndRefuseWhatIsTooLong) {
   EXPECT_FALSE(endless.ok());
 }
 
+TEST(RowsTest, OrderRowHasItsWorkedBytes) {
+  std::string value;
+  append_order(value, 1, MessageSeq(2));
+  append_order(value, 7, MessageSeq(2));
+  const std::string key = activity_key({}, LogPosition(300));
+  EXPECT_EQ(key, std::string("\0\0\0\0\0\0\0\0\0\0\0\x01\x2c", 13));
+  EXPECT_EQ(value, std::string("\x01\x01\x02\x07\x02", 5));
+  std::vector<OrderEntry> entries;
+  ASSERT_TRUE(decode_order(key, value, entries));
+  ASSERT_EQ(entries.size(), 2U);
+  EXPECT_EQ(entries[0].position, LogPosition(299));
+  EXPECT_EQ(entries[0].number, 1U);
+  EXPECT_EQ(entries[1].position, LogPosition(300));
+  EXPECT_EQ(entries[1].seq, MessageSeq(2));
+  EXPECT_FALSE(decode_order(key, value.substr(0, 4), entries)) << "half an entry";
+  EXPECT_FALSE(decode_order(activity_key({}, LogPosition(1)), value, entries)) << "more records than positions";
+}
+
 }  // namespace
 }  // namespace dunlin::embedded

@@ -41,6 +41,32 @@ void write_list_rows(const SortedSegment& sorted, SortedFile& file) {
   }
 }
 
+void write_order_rows(const SortedSegment& sorted, SortedFile& file) {
+  const std::vector<std::uint32_t> order = sorted.in_log_order();
+  std::string key;
+  std::string value;
+  std::size_t in_row = 0;
+  LogPosition last;
+  const auto end_row = [&] {
+    if (value.empty()) return true;
+    activity_key({}, last, key);
+    const bool good = file.put(key, value);
+    value.clear();
+    in_row = 0;
+    return good;
+  };
+  for (const std::uint32_t index : order) {
+    const MessagePlace& place = sorted.record(index).place();
+    // A lost record may share its position with another one: the feed has nothing of it.
+    if (place.position == last) continue;
+    if ((in_row == kOrderRowRecords || place.position != last.next()) && !end_row()) return;
+    append_order(value, place.conversation_number, place.seq);
+    last = place.position;
+    ++in_row;
+  }
+  end_row();
+}
+
 void write_activity_rows(const SortedSegment& sorted, SortedFile& file) {
   const auto rows = sorted.activity();
   const auto conversation = [&](std::size_t i) -> const SortedSegment::Conversation& {

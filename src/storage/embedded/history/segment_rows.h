@@ -12,6 +12,7 @@ namespace dunlin::embedded {
 // finish() tells it.
 void write_meta_rows(const Catalog& next, SortedFile& file);
 void write_timeline_rows(const SortedSegment& sorted, SortedFile& file);
+void write_order_rows(const SortedSegment& sorted, SortedFile& file);  // into the activity file, before the activity rows
 void write_activity_rows(const SortedSegment& sorted, SortedFile& file);
 void write_dedup_rows(const SortedSegment& sorted, std::span<const DedupEntry> entries, SortedFile& file);
 void write_head_rows(const SortedSegment& sorted, SortedFile& file);

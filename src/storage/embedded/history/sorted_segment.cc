@@ -1,6 +1,7 @@
 #include "storage/embedded/history/sorted_segment.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "messaging/model/conversation.h"
 #include "storage/embedded/history/bytes.h"
@@ -98,6 +99,17 @@ void SortedSegment::collect_conversations() {
   std::size_t at = 0;
   for (std::size_t i = 0; i < conversations_.size(); at += id_sizes[i++])
     conversations_[i].id = std::string_view(ids_).substr(at, id_sizes[i]);
+}
+
+std::vector<std::uint32_t> SortedSegment::in_log_order() const {
+  std::vector<std::uint32_t> order(timeline_.size());
+  std::iota(order.begin(), order.end(), 0U);
+  // One that is lost without a trace has the position of another one, which comes first.
+  const auto by_position = [&](std::uint32_t a, std::uint32_t b) {
+    return std::pair(record(a).position(), is_lost(a)) < std::pair(record(b).position(), is_lost(b));
+  };
+  if (!lost_.empty()) std::sort(order.begin(), order.end(), by_position);
+  return order;
 }
 
 void SortedSegment::sort_timeline() {

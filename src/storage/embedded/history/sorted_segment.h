@@ -43,6 +43,7 @@ class SortedSegment {
   }
   bool is_lost(std::uint32_t index) const { return index >= segment_.records.size(); }
   bool empty() const { return timeline_.empty(); }
+  std::vector<std::uint32_t> in_log_order() const;  // record indices by position
   // Asks the CPU for the record at `place` of timeline(), which will be read soon.
   void prefetch(std::size_t place) const;
 
