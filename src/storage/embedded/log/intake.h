@@ -56,6 +56,7 @@ class Intake {
   Mutex& shard_mutex(const Conversation& conversation) { return conversations_.shard_of(conversation).mutex; }
   // Something taken is not settled, or a look-up still runs.
   bool busy() const { return queued_.load(std::memory_order_acquire) != 0 || loads_.load(std::memory_order_acquire) != 0; }
+  bool loading() const { return loads_.load(std::memory_order_acquire) != 0; }
   std::uint64_t trim_version() const { return trim_version_.load(std::memory_order_acquire); }
   void raise_trim_version() { trim_version_.fetch_add(1, std::memory_order_release); }
 

@@ -94,6 +94,15 @@ class Simulation {
     model_.check(last, false);
   }
   std::uint64_t acks() const { return acks_; }
+  // What has happened, in short.
+  std::string trace() const {
+    std::string out = std::to_string(acks_);
+    for (const auto call : {FaultyFileSystem::Call::Open, FaultyFileSystem::Call::Write, FaultyFileSystem::Call::Sync}) {
+      out += " " + std::to_string(files_.calls(call));
+    }
+    for (const Model::Sent& s : model_.sent) out += " " + s.id + ":" + std::to_string(s.seq);
+    return out;
+  }
 
  private:
   // True if the model was checked.
@@ -173,6 +182,18 @@ TEST(LogPowerCut, LosesNothingThatWasAckedAtFsyncOverAThousandSeeds) {
     acks += simulation.acks();
   }
   EXPECT_GT(acks, 20000U) << "the simulation must do real work between the cuts";
+  set_log_level(LogLevel::Info);
+}
+
+TEST(LogPowerCut, ASeedIsTheSameRunEachTime) {
+  set_log_level(LogLevel::Off);
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Simulation first(seed);
+    first.run(4);
+    Simulation second(seed);
+    second.run(4);
+    EXPECT_EQ(first.trace(), second.trace()) << "seed " << seed;
+  }
   set_log_level(LogLevel::Info);
 }
 
