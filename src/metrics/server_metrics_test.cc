@@ -145,8 +145,8 @@ TEST(ServerMetricsTest, CardinalityIsBounded) {
 TEST(ServerMetricsTest, NoLabelNamesAUserOrConversation) {
   ServerMetrics metrics;
   metrics.set_config_unsafe("x", true);
-  const std::set<std::string> allowed = {"transport", "encoding", "reason", "name",     "limit",
-                                         "outcome",   "check",    "option", "platform", "le"};
+  const std::set<std::string> allowed = {"transport", "encoding", "reason",   "name",  "limit", "outcome",
+                                         "check",     "option",   "platform", "state", "le"};
   const std::string text = metrics.expose();
   const std::regex label("[{,]([a-z_]+)=\"");
   for (std::sregex_iterator it(text.begin(), text.end(), label), end; it != end; ++it) EXPECT_EQ(allowed.count((*it)[1]), 1U) << (*it)[1];
