@@ -29,15 +29,19 @@ class Damage::Listener final : public rocksdb::EventListener {
     if (is_damage(job.status)) damage_.compaction_failed(job.cf_name, job.status);
   }
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* status) override {
-    // A compaction leaves everything as it was when it fails, so it is no reason to stop writes: damage is contained above, and a
-    // full disk or I/O error ends the next ingest by itself.
-    if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
+    using enum rocksdb::BackgroundErrorReason;
+    if (status->ok()) return;
+    // A compaction or an entry of the manifest leaves everything as it was when it fails, so neither is a reason to stop writes: damage
+    // is contained above, a full disk or I/O error ends the next ingest by itself, and that one begins a new manifest.
+    // A stop could not be lifted: after Resume(), RocksDB 7.8 takes an ingest without giving numbers to its files.
+    if (reason == kManifestWrite || reason == kManifestWriteNoWAL) damage_.manifest_failed(*status);
+    if (reason == kCompaction || reason == kManifestWrite || reason == kManifestWriteNoWAL) {
       *status = rocksdb::Status::OK();
-    } else if (!status->ok()) {
+    } else {
       damage_.stopped(*status);
     }
   }
-  // The next write resumes; RocksDB's own recovery would wait for more free space than a write needs, and refuse ours meanwhile.
+  // RocksDB's own recovery would wait for more free space than a write needs, and refuse ours meanwhile.
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* recover) override { *recover = false; }
 
  private:
@@ -93,8 +97,14 @@ void Damage::compaction_failed(const std::string& column, const rocksdb::Status&
             {{"family", column}, {"file", file}, {"error", status.ToString()}, {"remedy", kRemedy}});
 }
 
+void Damage::manifest_failed(const rocksdb::Status& status) {
+  log_error("history", "an entry of history's manifest failed; the next segment begins a new one", {{"error", status.ToString()}});
+  MutexLock lock(mutex_);
+  ++manifest_failures_;
+}
+
 void Damage::stopped(const rocksdb::Status& status) {
-  log_error("history", "history stopped taking writes; it is tried again with the next segment", {{"error", status.ToString()}});
+  log_error("history", "history stopped taking writes until the next start", {{"error", status.ToString()}});
   MutexLock lock(mutex_);
   stopped_ = true;
 }
@@ -106,9 +116,14 @@ std::vector<std::string> Damage::take_failed_columns() {
   return columns;
 }
 
-bool Damage::take_stopped() {
+int Damage::take_manifest_failures() {
   MutexLock lock(mutex_);
-  return std::exchange(stopped_, false);
+  return std::exchange(manifest_failures_, 0);
+}
+
+bool Damage::is_stopped() const {
+  MutexLock lock(mutex_);
+  return stopped_;
 }
 
 std::uint64_t Damage::files() const {

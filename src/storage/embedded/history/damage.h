@@ -28,8 +28,10 @@ class Damage {
   void rows_lost(const ConversationId& conversation, const SeqGap& seqs);
   // Families in which a compaction met damage since the last call.
   std::vector<std::string> take_failed_columns();
-  // RocksDB stopped all writes because of an error that is not damage of a table file; the indexer resumes it.
-  bool take_stopped();
+  // Entries of the manifest that failed since the last call: for each of them RocksDB holds back the deletion of files.
+  int take_manifest_failures();
+  // RocksDB stopped all writes because of another error.
+  bool is_stopped() const;
 
   std::uint64_t files() const;
 
@@ -37,12 +39,14 @@ class Damage {
   static constexpr std::uint32_t kLoggedRows = 1000;
   class Listener;
   void compaction_failed(const std::string& column, const rocksdb::Status& status);
+  void manifest_failed(const rocksdb::Status& status);
   void stopped(const rocksdb::Status& status);
   bool note_file(const std::string& name);
 
   mutable Mutex mutex_;
   std::set<std::string> files_ GUARDED_BY(mutex_);
   std::set<std::string> failed_columns_ GUARDED_BY(mutex_);
+  int manifest_failures_ GUARDED_BY(mutex_) = 0;
   bool stopped_ GUARDED_BY(mutex_) = false;
   std::atomic<std::uint32_t> logged_rows_{0};
   std::shared_ptr<Listener> listener_;

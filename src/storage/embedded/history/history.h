@@ -13,6 +13,10 @@
 #include "messaging/model/epoch.h"
 #include "messaging/ports/message_store.h"
 
+namespace rocksdb {
+class FileSystem;
+}  // namespace rocksdb
+
 namespace dunlin::embedded {
 
 // What a dedup entry holds: enough to answer a repeat, and to tell a repeat from another message under the same id.
@@ -65,6 +69,7 @@ struct HistoryOptions {
   std::uint64_t retention_bytes = 0;  // 0 = no bound
   std::size_t block_cache_bytes = 64 << 20;
   const Clock* clock = nullptr;
+  std::shared_ptr<rocksdb::FileSystem> files;  // for tests; null: the machine's
   // Named points at which tests kill the process or inject errors; null in production.
   std::function<void(std::string_view point)> fault_point;
 };

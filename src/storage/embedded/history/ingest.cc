@@ -47,7 +47,7 @@ Status RocksHistory::ingest(const SealedSegment& segment) {
   return {};
 }
 
-// Contains what compactions found, and lifts a stop of writes whose reason (a full disk) may be gone.
+// Contains what compactions found, and lets files go again once a manifest that failed has been replaced.
 Status RocksHistory::prepare_write() {
   const CatalogPtr now = catalog();
   for (const auto& name : damage_.take_failed_columns()) {
@@ -61,9 +61,10 @@ Status RocksHistory::prepare_write() {
     }
     for (const auto& generation : now->generations) contain(generation.dedup);
   }
-  if (!damage_.take_stopped()) return {};
-  const rocksdb::Status resumed = db_->Resume();
-  if (!resumed.ok()) return rocks_error("resuming history", resumed);
+  if (manifest_.take_renewed()) {
+    for (int left = damage_.take_manifest_failures(); left > 0; --left) db_->EnableFileDeletions(false).PermitUncheckedError();
+  }
+  if (damage_.is_stopped()) return Error(ErrorCode::Io, "history has stopped taking writes until the next start");
   return {};
 }
 

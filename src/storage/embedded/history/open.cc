@@ -42,7 +42,7 @@ Result<std::unique_ptr<History>> History::open(HistoryOptions options) {
   return std::unique_ptr<History>(std::move(history));
 }
 
-RocksHistory::RocksHistory(HistoryOptions options) : options_(std::move(options)) {
+RocksHistory::RocksHistory(HistoryOptions options) : options_(std::move(options)), manifest_(options_.files) {
   if (!options_.clock) options_.clock = &system_clock();
   opened_monotonic_ = options_.clock->monotonic();
   opened_wall_ = options_.clock->wall();
@@ -79,7 +79,8 @@ Status RocksHistory::clear_incoming() {
 
 Status RocksHistory::open_db(Access access) {
   TRY_ASSIGN(const bool exists, holds_an_instance(options_.path));
-  const rocksdb::DBOptions db_options = history_db_options(damage_.listener());
+  rocksdb::DBOptions db_options = history_db_options(damage_.listener());
+  db_options.env = manifest_.env();
   std::vector<std::string> names;
   if (exists) {
     const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(db_options, options_.path, &names);

@@ -74,6 +74,7 @@ rocksdb::DBOptions history_db_options(std::shared_ptr<rocksdb::EventListener> li
   options.skip_stats_update_on_db_open = true;
   options.info_log = rocks_log("history");
   options.max_manifest_file_size = 16 << 20;
+  options.max_bgerror_resume_count = 0;  // the next write tries again (Damage), no thread of RocksDB's own
   if (listener) options.listeners.push_back(std::move(listener));
   return options;
 }

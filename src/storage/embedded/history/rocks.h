@@ -13,7 +13,9 @@ namespace rocksdb {
 class Cache;
 class ColumnFamilyHandle;
 class DB;
+class Env;
 class EventListener;
+class FileSystem;
 class Iterator;
 class Logger;
 class Slice;

@@ -10,6 +10,7 @@
 #include "storage/embedded/history/catalog.h"
 #include "storage/embedded/history/damage.h"
 #include "storage/embedded/history/history.h"
+#include "storage/embedded/history/manifest_guard.h"
 #include "storage/embedded/history/reading.h"
 
 namespace dunlin::embedded {
@@ -99,6 +100,7 @@ class RocksHistory final : public History {
   HistoryOptions options_;
   std::shared_ptr<rocksdb::Cache> cache_;
   Damage damage_;
+  ManifestGuard manifest_;
   std::unique_ptr<rocksdb::DB, DbCloser> db_;
   std::vector<ColumnPtr> spare_;  // created for a volume whose ingest failed, or left by a drop that was cut; indexer thread
   // Clock guard, indexer thread.

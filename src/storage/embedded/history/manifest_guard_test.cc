@@ -1,0 +1,172 @@
+#include "storage/embedded/history/manifest_guard.h"
+
+#include <gtest/gtest.h>
+#include <rocksdb/file_system.h>
+
+#include <filesystem>
+#include <set>
+#include <string>
+
+#include "storage/embedded/history/history.h"
+#include "storage/embedded/history/history_scribe.h"
+
+namespace dunlin::embedded {
+namespace {
+
+namespace fs = std::filesystem;
+using rocksdb::IODebugContext;
+using rocksdb::IOOptions;
+using rocksdb::IOStatus;
+
+// Fails calls on the manifest after they have had their effect, which is what a failed sync may mean.
+class FaultyManifest final : public rocksdb::FileSystemWrapper {
+ public:
+  FaultyManifest() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
+  const char* Name() const override { return "FaultyManifest"; }
+
+  int skip = 0;      // calls that succeed first
+  int failures = 0;  // then as many fail
+  int calls = 0;
+
+  IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options, std::unique_ptr<rocksdb::FSWritableFile>* file,
+                           IODebugContext* debug) override {
+    IOStatus status = FileSystemWrapper::NewWritableFile(path, options, file, debug);
+    if (status.ok() && path.find("MANIFEST-") != std::string::npos) *file = std::make_unique<File>(*this, std::move(*file));
+    return status;
+  }
+
+ private:
+  class File final : public rocksdb::FSWritableFileOwnerWrapper {
+   public:
+    File(FaultyManifest& faults, std::unique_ptr<rocksdb::FSWritableFile> file)
+        : FSWritableFileOwnerWrapper(std::move(file)), faults_(faults) {}
+    using FSWritableFileOwnerWrapper::Append;
+    IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
+      return faults_.or_fail(FSWritableFileOwnerWrapper::Append(data, options, debug));
+    }
+    IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
+      return faults_.or_fail(FSWritableFileOwnerWrapper::Sync(options, debug));
+    }
+
+   private:
+    FaultyManifest& faults_;
+  };
+
+  IOStatus or_fail(IOStatus status) {
+    ++calls;
+    if (failures == 0 || skip-- > 0) return status;
+    skip = 0;
+    --failures;
+    return IOStatus::IOError("injected");
+  }
+};
+
+class ManifestGuardTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    scribe.options.files = faults;
+    history = scribe.open();
+    ASSERT_TRUE(history) << scribe.last_error.to_string();
+  }
+  void write() {
+    for (int i = 0; i < 20; ++i) scribe.write("ada", i % 2 ? "bob" : "cyn", "x");
+  }
+  Status ingest_new() {
+    write();
+    segment = scribe.seal();
+    return history->ingest(segment);
+  }
+  void expect_all_readable(History& in) {
+    ASSERT_EQ(in.position(), LogPosition(scribe.position));
+    for (const auto& [id, messages] : scribe.messages) {
+      const auto head = in.head(id);
+      ASSERT_TRUE(head.ok() && *head);
+      const auto page = in.range(**head, {id, MessageSeq(1), (*head)->last_seq, 1000, 1 << 20});
+      ASSERT_TRUE(page.ok());
+      EXPECT_EQ(page->messages.size(), messages.size());
+    }
+  }
+  // What a kill -9 at this moment would leave.
+  void expect_opens_as_it_is() {
+    const std::string copy = (scribe.folder / "copy").string();
+    fs::remove_all(copy);
+    fs::copy(scribe.path(), copy, fs::copy_options::recursive);
+    HistoryOptions options = scribe.options;
+    options.path = copy;
+    options.files = nullptr;
+    auto opened = History::open(options);
+    ASSERT_TRUE(opened.ok()) << opened.error().to_string();
+    if ((*opened)->position() < segment.last) {
+      const Status again = (*opened)->ingest(segment);
+      ASSERT_TRUE(again.ok()) << again.error().to_string();
+    }
+    expect_all_readable(**opened);
+  }
+  std::size_t table_files() const {
+    std::size_t count = 0;
+    for (const auto& entry : fs::directory_iterator(scribe.path())) count += entry.path().extension() == ".sst";
+    return count;
+  }
+
+  std::shared_ptr<FaultyManifest> faults = std::make_shared<FaultyManifest>();
+  HistoryScribe scribe;
+  SealedSegment segment;
+  std::unique_ptr<History> history;
+};
+
+TEST_F(ManifestGuardTest, WhicheverManifestCallFailsWithItsEffectTheStoreOpensAfterAKill) {
+  int failed = 0;
+  for (int skip = 0; skip < 12; ++skip) {
+    faults->skip = skip;
+    faults->failures = 1;
+    const Status status = ingest_new();
+    const bool hit = faults->failures == 0;
+    faults->failures = 0;
+    EXPECT_EQ(status.ok(), !hit) << skip;
+    expect_opens_as_it_is();
+    if (HasFatalFailure()) return;
+    if (!hit) continue;
+    ++failed;
+    const Status again = history->ingest(segment);
+    ASSERT_TRUE(again.ok()) << skip << ": " << again.error().to_string();
+    expect_all_readable(*history);
+  }
+  EXPECT_GE(failed, 4) << "an ingest has several calls to fail";
+}
+
+TEST_F(ManifestGuardTest, WhatWasPutOffIsDeletedWhenThereIsANewManifest) {
+  ASSERT_TRUE(ingest_new().ok());
+  const std::size_t before = table_files();
+  ASSERT_TRUE(ingest_new().ok());
+  const std::size_t of_one = table_files() - before;
+  faults->skip = 3;  // the numbers are reserved, its own entry fails
+  faults->failures = 1;
+  ASSERT_FALSE(ingest_new().ok());
+  EXPECT_GT(table_files(), before + of_one) << "the files of the failed ingest stay while the manifest may name them";
+  ASSERT_TRUE(history->ingest(segment).ok());
+  ASSERT_TRUE(ingest_new().ok());
+  EXPECT_EQ(table_files(), before + 3 * of_one);
+}
+
+TEST_F(ManifestGuardTest, ItGoesOnAfterManyFailuresInARow) {
+  ASSERT_TRUE(ingest_new().ok());
+  for (int failures = 1; failures <= 12; ++failures) {
+    for (int skip = 0; skip < 6; ++skip) {
+      write();
+      segment = scribe.seal();
+      faults->skip = skip;
+      faults->failures = failures;
+      int tries = 0;
+      while (history->position() < segment.last && tries++ < 40) {
+        const Status status = history->ingest(segment);
+        EXPECT_TRUE(status.ok() || status.error().code() != ErrorCode::Corrupt) << status.error().to_string();
+      }
+      faults->failures = 0;
+      ASSERT_LT(tries, 40) << failures << " failures after " << skip;
+    }
+  }
+  expect_all_readable(*history);
+}
+
+}  // namespace
+}  // namespace dunlin::embedded
