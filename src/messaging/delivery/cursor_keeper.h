@@ -44,7 +44,7 @@ struct AttachRequest {
   bool token_given = false;               // there was one, valid or not: a device that thinks it is known
   std::optional<DeviceCursor> inherited;  // from the session of the same device that this one replaces
   // What a device of the user had acked when its session ended, if that may not be stored yet. Called for a device that has no row.
-  std::function<std::optional<DeviceCursor>(const DeviceId&)> unsaved;
+  std::function<std::optional<DeviceCursor>(const DeviceId&)> unsaved = {};
 };
 
 // How many devices a user may have, and when one that was not seen is forgotten.
