@@ -511,6 +511,16 @@ async def test_a_copy_into_what_is_copied_is_refused(server, binary, tmp_path):
     assert run(binary, "verify", tmp_path / "backup").returncode == 0
 
 
+async def test_folder_of_a_running_server_is_neither_verified_nor_restored_from(server, binary, tmp_path):
+    await (await login(server, "alice")).send("bob", "m", "x1")
+    for done in (run(binary, "verify", server.data), run(binary, "restore", server.data, "--into", tmp_path / "copy")):
+        assert done.returncode == 1 and "in use by process" in done.stderr, done.stderr
+    assert not (tmp_path / "copy").exists()
+    assert server.stop() == 0
+    assert run(binary, "verify", server.data).returncode == 0
+    assert run(binary, "restore", server.data, "--into", tmp_path / "copy").returncode == 0
+
+
 async def test_backup_is_online_and_restores_everything(server, binary, tmp_path):
     alice = await login(server, "alice")
     for i in range(200):

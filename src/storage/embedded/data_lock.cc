@@ -5,10 +5,23 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 #include <string>
 #include <utility>
 
 namespace dunlin::embedded {
+
+namespace {
+
+Error held(int fd, const std::string& folder) {
+  char text[32] = {};
+  const ssize_t size = ::pread(fd, text, sizeof text - 1, 0);
+  std::string pid(text, size > 0 ? static_cast<std::size_t>(size) : 0);
+  while (!pid.empty() && pid.back() == '\n') pid.pop_back();
+  return Error(ErrorCode::Busy, "data folder " + folder + " is in use by process " + pid);
+}
+
+}  // namespace
 
 Result<DataLock> DataLock::acquire(const std::string& folder) {
   const std::string path = folder + "/LOCK";
@@ -18,17 +31,24 @@ Result<DataLock> DataLock::acquire(const std::string& folder) {
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     const int failed = errno;
     if (failed != EWOULDBLOCK) return errno_error("locking " + path, failed);
-    char text[32] = {};
-    const ssize_t size = ::pread(fd, text, sizeof text - 1, 0);
-    std::string pid(text, size > 0 ? static_cast<std::size_t>(size) : 0);
-    while (!pid.empty() && pid.back() == '\n') pid.pop_back();
-    return Error(ErrorCode::Busy, "data folder " + folder + " is in use by process " + pid);
+    return held(fd, folder);
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
   if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
     return errno_error("writing " + path, errno);
   }
   return lock;
+}
+
+Result<std::optional<DataLock>> DataLock::share(const std::string& folder) {
+  const std::string path = folder + "/LOCK";
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return std::optional<DataLock>();
+  if (fd < 0) return errno_error("opening " + path, errno);
+  std::optional<DataLock> lock(DataLock{fd});
+  if (::flock(fd, LOCK_SH | LOCK_NB) == 0) return lock;
+  if (errno != EWOULDBLOCK) return errno_error("locking " + path, errno);
+  return held(fd, folder);
 }
 
 DataLock::DataLock(DataLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

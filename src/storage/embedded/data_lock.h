@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -10,6 +11,8 @@ namespace dunlin::embedded {
 class DataLock {
  public:
   static Result<DataLock> acquire(const std::string& folder);
+  // Keeps servers out of a folder that is only read; nothing for one without LOCK, which is a backup. Writes nothing.
+  static Result<std::optional<DataLock>> share(const std::string& folder);
   DataLock(DataLock&& other) noexcept;
   DataLock& operator=(DataLock&& other) noexcept;
   ~DataLock();

@@ -115,6 +115,7 @@ Result<Meta> meta_of(const std::string& folder) {
 }  // namespace
 
 Result<VerifyReport> verify_data(const std::string& folder) {
+  TRY_ASSIGN(const auto lock, DataLock::share(folder));
   TRY_ASSIGN(const Meta meta, meta_of(folder));
   VerifyReport report;
   Damaged damaged;
@@ -163,6 +164,7 @@ Status backup_offline(const std::string& folder, const std::string& target) {
 }
 
 Status restore(const std::string& backup, const std::string& into) {
+  TRY_ASSIGN(const auto lock, DataLock::share(backup));
   TRY_ASSIGN(Meta meta, meta_of(backup));
   TRY(copy_folder(backup, into));
   meta.epoch = Meta::create().epoch;

@@ -21,8 +21,7 @@ struct VerifyReport {
   std::uint64_t cut_bytes = 0;   // torn tail that a start would cut
 };
 
-// Checks every record of a data folder, changing nothing. Meant for a folder that no server has open; on one that is being written
-// the end of the log may look torn.
+// Checks every record of a data folder or backup, changing nothing. Busy while a server has it open.
 Result<VerifyReport> verify_data(const std::string& folder);
 
 // One line of JSON as docs and scripts know it: {"records":N,"corrupt":[{"conversation":…,"from_seq":…,"to_seq":…}],"cut_bytes":N}
@@ -32,7 +31,8 @@ std::string to_json(const VerifyReport& report);
 // missing.
 Status backup_offline(const std::string& folder, const std::string& target);
 
-// Makes `into` (empty or missing) a data folder with the content of `backup` and a new epoch, so that every client resets.
+// Makes `into` (empty or missing) a data folder with the content of `backup` and a new epoch, so that every client resets. Busy if `backup`
+// is a folder that a server has open: a copy of that would be torn.
 Status restore(const std::string& backup, const std::string& into);
 
 }  // namespace dunlin::embedded
