@@ -153,7 +153,7 @@ TEST_F(EmbeddedStoreTest, TheNewestFileGoneAfterACleanStopIsNoticed) {
   copy_as_killed("data", "all-in-history");
   open(options("data"));
   for (int i = 20; i < 30; ++i) send("ben", "m" + std::to_string(i));
-  store_->close();
+  store_.reset();
   for (const std::string name : {"all-in-history", "data"}) {
     for (const auto& file : fs::directory_iterator(folder_ + "/" + name + "/log")) fs::remove(file);
   }
