@@ -5,11 +5,13 @@
 
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "storage/embedded/file/small_file.h"
 
 namespace dunlin::embedded {
 namespace {
 
 constexpr std::string_view kMagic = "DUNLINF1";
+constexpr const char* kFile = "followers";
 constexpr std::size_t kMostBytes = 4096;
 
 bool is_name(std::string_view name) {
@@ -41,17 +43,12 @@ Result<std::unique_ptr<Followers>> Followers::open(FileSystem& files, std::strin
 
 Status Followers::load() {
   MutexLock changing(changing_);
-  TRY_ASSIGN(const auto names, fs_.list(folder_));
-  if (std::find(names.begin(), names.end(), "followers") == names.end()) return {};
-  const std::string path = folder_ + "/followers";
-  std::string bytes;
-  {
-    TRY_ASSIGN(const auto file, fs_.open(path, OpenMode::Read));
-    TRY(file->read(0, kMostBytes, bytes));
-  }
+  TRY_ASSIGN(const auto bytes, read_small_file(fs_, folder_, kFile, kMostBytes));
+  if (!bytes) return {};
   bool other_epoch = false;
-  auto found = decode(bytes, epoch_, &other_epoch);
+  auto found = decode(*bytes, epoch_, &other_epoch);
   if (!found) {
+    const std::string path = folder_ + "/" + kFile;
     log_error("store", "the table of followers is damaged and moved aside: they begin anew", {{"copy", path + ".damaged"}});
     TRY(fs_.rename(path, path + ".damaged"));
     return fs_.sync_folder(folder_);
@@ -112,15 +109,7 @@ Followers::Rows Followers::rows() const {
 }
 
 Status Followers::replace(Rows rows) {
-  const std::string path = folder_ + "/followers";
-  {
-    TRY_ASSIGN(const auto file, fs_.open(path + ".new", OpenMode::Create));
-    TRY(file->truncate(0));
-    TRY(file->write(0, encode(rows, epoch_)));
-    TRY(file->sync_data());
-  }
-  TRY(fs_.rename(path + ".new", path));
-  TRY(fs_.sync_folder(folder_));
+  TRY(replace_small_file(fs_, folder_, kFile, encode(rows, epoch_)));
   MutexLock lock(mutex_);
   rows_ = std::move(rows);
   return {};

@@ -1,9 +1,9 @@
 #include "storage/embedded/meta_file.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "base/crc32c.h"
+#include "storage/embedded/file/small_file.h"
 
 namespace dunlin::embedded {
 namespace {
@@ -73,25 +73,14 @@ Result<Meta> decode_meta(std::string_view bytes) {
 }
 
 Result<std::optional<Meta>> read_meta(FileSystem& files, const std::string& folder) {
-  TRY_ASSIGN(const auto names, files.list(folder));
-  if (std::find(names.begin(), names.end(), "meta") == names.end()) return std::optional<Meta>();
-  TRY_ASSIGN(const auto file, files.open(folder + "/meta", OpenMode::Read));
-  std::string bytes;
-  TRY(file->read(0, kBytes + 1, bytes));
-  TRY_ASSIGN(Meta meta, decode_meta(bytes));
+  TRY_ASSIGN(const auto bytes, read_small_file(files, folder, "meta", kBytes + 1));
+  if (!bytes) return std::optional<Meta>();
+  TRY_ASSIGN(Meta meta, decode_meta(*bytes));
   return std::optional<Meta>(meta);
 }
 
 Status write_meta(FileSystem& files, const std::string& folder, const Meta& meta) {
-  const std::string path = folder + "/meta";
-  {
-    TRY_ASSIGN(const auto file, files.open(path + ".new", OpenMode::Create));
-    TRY(file->truncate(0));
-    TRY(file->write(0, encode_meta(meta)));
-    TRY(file->sync_data());
-  }
-  TRY(files.rename(path + ".new", path));
-  return files.sync_folder(folder);
+  return replace_small_file(files, folder, "meta", encode_meta(meta));
 }
 
 }  // namespace dunlin::embedded
