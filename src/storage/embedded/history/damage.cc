@@ -34,12 +34,10 @@ class Damage::Listener final : public rocksdb::EventListener {
     // A compaction or an entry of the manifest leaves everything as it was when it fails, so neither is a reason to stop writes: damage
     // is contained above, a full disk or I/O error ends the next ingest by itself, and that one begins a new manifest.
     // A stop could not be lifted: after Resume(), RocksDB 7.8 takes an ingest without giving numbers to its files.
-    if (reason == kManifestWrite || reason == kManifestWriteNoWAL) damage_.manifest_failed(*status);
-    if (reason == kCompaction || reason == kManifestWrite || reason == kManifestWriteNoWAL) {
-      *status = rocksdb::Status::OK();
-    } else {
-      damage_.stopped(*status);
-    }
+    const bool manifest = reason == kManifestWrite || reason == kManifestWriteNoWAL;
+    if (!manifest && reason != kCompaction) return damage_.stopped(*status);
+    if (manifest) damage_.manifest_failed(*status);
+    *status = rocksdb::Status::OK();
   }
   // RocksDB's own recovery would wait for more free space than a write needs, and refuse ours meanwhile.
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* recover) override { *recover = false; }

@@ -1,6 +1,7 @@
 #include <rocksdb/db.h>
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -9,10 +10,6 @@
 
 namespace dunlin::embedded {
 namespace {
-
-std::string_view view(const rocksdb::Slice& slice) {
-  return {slice.data(), slice.size()};
-}
 
 // One page of the feed inside one catalog. Timelines are sorted by conversation; the order rows say which record stands at each position,
 // so that a page is a walk over these and one look-up of all its records. Where they do not lead on (damage, or a position that holds
@@ -80,7 +77,7 @@ class FeedRead {
     for (rows->Seek(activity_key({}, after.next())); rows->Valid() && out.size() < limit; rows->Next()) {
       rows_read_.fetch_add(1, std::memory_order_relaxed);
       row.clear();
-      if (!decode_order(view(rows->key()), view(rows->value()), row)) {
+      if (!decode_order(rows->key().ToStringView(), rows->value().ToStringView(), row)) {
         damage_.row_found(*volume.activity, "order");
         break;
       }
@@ -98,7 +95,7 @@ class FeedRead {
   // The messages of the entries, in their order. A record that is lost or damaged is left out, as it is everywhere.
   Status look_up(const Volume& volume, const std::vector<OrderEntry>& entries, FeedPage& page) {
     std::vector<std::uint32_t> by_key(entries.size());
-    for (std::uint32_t i = 0; i < by_key.size(); ++i) by_key[i] = i;
+    std::iota(by_key.begin(), by_key.end(), 0U);
     std::ranges::sort(by_key, {}, [&](std::uint32_t i) { return std::pair(entries[i].number, entries[i].seq); });
     std::vector<TimelineKey> bytes;
     std::vector<rocksdb::Slice> keys;
@@ -116,7 +113,7 @@ class FeedRead {
     std::vector<MessagePtr> messages(entries.size());
     for (std::size_t i = 0; i < by_key.size(); ++i) {
       if (statuses[i].ok()) {
-        messages[by_key[i]] = decode_record(bytes[i].view(), view(values[i]));
+        messages[by_key[i]] = decode_record(bytes[i].view(), values[i].ToStringView());
       } else if (is_damage(statuses[i])) {
         damage_.found(*volume.timeline, statuses[i]);
       } else if (!statuses[i].IsNotFound()) {
@@ -136,7 +133,7 @@ class FeedRead {
     const std::unique_ptr<rocksdb::Iterator> rows(db_.NewIterator(all, volume.timeline->handle()));
     for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
       rows_read_.fetch_add(1, std::memory_order_relaxed);
-      const auto positions = peek_record(view(rows->value()));
+      const auto positions = peek_record(rows->value().ToStringView());
       if (!positions || positions->position <= after_ || positions->position > catalog_.newest.position) continue;
       if (lowest.size() >= max_) {
         if (positions->position >= lowest.front().position) continue;

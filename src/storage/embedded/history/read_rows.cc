@@ -11,10 +11,6 @@
 namespace dunlin::embedded {
 namespace {
 
-std::string_view view(const rocksdb::Slice& slice) {
-  return {slice.data(), slice.size()};
-}
-
 // The rows of one user in one family, both ways.
 class UserRows {
  public:
@@ -49,9 +45,9 @@ class UserRows {
   }
 
   bool valid() const { return rows_->Valid(); }
-  std::string_view key() const { return view(rows_->key()); }
+  std::string_view key() const { return rows_->key().ToStringView(); }
   std::string_view key_behind_user() const { return key().substr(lower_.size()); }
-  std::string_view value() const { return view(rows_->value()); }
+  std::string_view value() const { return rows_->value().ToStringView(); }
   rocksdb::Status status() const { return rows_->status(); }
 
  private:
@@ -240,7 +236,7 @@ void RocksHistory::dedup(std::span<DedupLookup> lookups) {
         // Neither new nor stored before can be said, so the send is refused rather than stored twice.
         if (is_damage(statuses[i])) damage_.found(*generation->dedup, statuses[i]);
         lookup->failed = rocks_error("dedup entry", statuses[i]);
-      } else if (auto entry = decode_dedup(lookup->key, view(values[i]))) {
+      } else if (auto entry = decode_dedup(lookup->key, values[i].ToStringView())) {
         lookup->found = entry;
       } else {
         lookup->failed = Error(ErrorCode::Corrupt, "dedup entry");

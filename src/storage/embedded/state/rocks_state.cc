@@ -22,10 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string_view view(const rocksdb::Slice& slice) {
-  return {slice.data(), slice.size()};
-}
-
 rocksdb::Options state_options(const std::shared_ptr<rocksdb::Cache>& cache, std::shared_ptr<rocksdb::EventListener> listener) {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
@@ -181,8 +177,8 @@ Result<std::vector<DeviceRow>> RocksState::devices(const UserId& user) {
   std::vector<DeviceRow> devices;
   const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}));
   for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
-    auto device = decode_device_key(view(rows->key()));
-    auto cursor = decode_cursor(view(rows->value()));
+    auto device = decode_device_key(rows->key().ToStringView());
+    auto cursor = decode_cursor(rows->value().ToStringView());
     if (!device || !cursor) return Error(ErrorCode::Corrupt, "a device's cursor");
     devices.push_back({std::move(*device), std::move(*cursor)});
   }
@@ -214,7 +210,7 @@ Result<std::optional<ReadRow>> RocksState::read_row(const std::string& key) {
   const rocksdb::Status status = db_->Get({}, db_->DefaultColumnFamily(), key, &value);
   if (status.IsNotFound()) return std::optional<ReadRow>();
   if (!status.ok()) return rocks_error("a read position", status);
-  auto row = decode_read(view(value));
+  auto row = decode_read(value.ToStringView());
   if (!row) return Error(ErrorCode::Corrupt, "a read position");
   return row;
 }
@@ -274,7 +270,7 @@ Result<ReadChangePage> RocksState::read_changes_since(const UserId& user, LogPos
   ReadChangePage page;
   const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}));
   for (rows->Seek(change_key(user.view(), since, {})); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
-    auto change = decode_change_key(view(rows->key()));
+    auto change = decode_change_key(rows->key().ToStringView());
     if (!change) return Error(ErrorCode::Corrupt, "a read change");
     // Callers ask on from behind the last position, so a page does not end between two changes of one position.
     if (page.changes.size() >= limit && (page.changes.empty() || page.changes.back().at != change->at)) {
@@ -311,10 +307,10 @@ Result<std::uint64_t> RocksState::verify() {
   const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options));
   for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
     ++count;
-    const std::string_view key = view(rows->key());
+    const std::string_view key = rows->key().ToStringView();
     const char kind = key.size() > 4 ? key[4] : '\0';
-    const bool sound = kind == 'd'   ? decode_cursor(view(rows->value())).has_value()
-                       : kind == 'r' ? decode_read(view(rows->value())).has_value()
+    const bool sound = kind == 'd'   ? decode_cursor(rows->value().ToStringView()).has_value()
+                       : kind == 'r' ? decode_read(rows->value().ToStringView()).has_value()
                                      : kind == 'x';
     if (!sound) return Error(ErrorCode::Corrupt, "a row of the state store");
   }
