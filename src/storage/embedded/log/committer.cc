@@ -51,9 +51,7 @@ void Committer::run() {
     run_once(last_round ? std::chrono::milliseconds(0) : std::max(options_.heal_every, kIdleWait));
     if (last_round) break;
   }
-  MutexLock lock(job_mutex_);
-  ended_ = true;
-  job_done_.notify_all();
+  between_batches_.end();
 }
 
 void Committer::run_once(std::chrono::milliseconds wait) {
@@ -67,44 +65,13 @@ void Committer::run_once(std::chrono::milliseconds wait) {
   }
   if (input_.empty()) idle_work();
   input_.clear();
-  run_job();
-}
-
-void Committer::run_job() {
-  const std::function<void()>* job = nullptr;
-  {
-    MutexLock lock(job_mutex_);
-    job = job_;
-    job_running_ = job != nullptr;
-  }
-  if (job == nullptr) return;
-  (*job)();
-  MutexLock lock(job_mutex_);
-  job_ = nullptr;
-  job_running_ = false;
-  job_done_.notify_all();
+  between_batches_.run_waiting();
 }
 
 Status Committer::run_between_batches(const std::function<void()>& job, std::chrono::milliseconds deadline) {
-  const auto end = std::chrono::steady_clock::now() + deadline;
-  const auto left = [&] { return std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()); };
-  if (!started_.load(std::memory_order_acquire)) {
-    job();
-    return {};
-  }
-  MutexLock lock(job_mutex_);
-  while (job_ != nullptr && !ended_ && left().count() > 0) job_done_.wait_for(job_mutex_, left());
-  if (job_ != nullptr && !ended_) return Error(ErrorCode::Timeout, "the committer is busy");
-  if (ended_) return Error(ErrorCode::StoreUnavailable, "the store is closing");
-  job_ = &job;
-  queue_.nudge();
-  while (job_ == &job && !ended_ && (job_running_ || left().count() > 0)) {
-    job_done_.wait_for(job_mutex_, std::max(left(), std::chrono::milliseconds(10)));
-  }
-  if (job_ != &job) return {};
-  job_ = nullptr;  // nobody has begun it
-  job_done_.notify_all();
-  return ended_ ? Error(ErrorCode::StoreUnavailable, "the store is closing") : Error(ErrorCode::Timeout, "the committer is busy");
+  if (started_.load(std::memory_order_acquire)) return between_batches_.run(job, deadline, [this] { queue_.nudge(); });
+  job();
+  return {};
 }
 
 // Nothing to commit: get out of a failure, and make durable what was acked below fsync.

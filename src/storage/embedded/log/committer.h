@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "messaging/delivery/send_lanes.h"
 #include "messaging/ports/message_store.h"
+#include "storage/embedded/log/between_batches.h"
 #include "storage/embedded/log/intake.h"
 #include "storage/embedded/log/log_writer.h"
 
@@ -65,9 +66,8 @@ class Committer {
   bool failing() const { return failing_.load(std::memory_order_acquire); }
   bool disk_low() const { return disk_low_.load(std::memory_order_acquire); }
   bool window_full() const { return window_full_.load(std::memory_order_acquire); }
-  // Runs `job` on the committer's thread between two batches, and waits for it; when no thread was ever started (tests), on the caller's.
-  // Not run at all: StoreUnavailable once the thread has ended, Timeout when it does not come round within `deadline`.
-  Status run_between_batches(const std::function<void()>& job, std::chrono::milliseconds deadline = kJobDeadline);
+  // See BetweenBatches; when no thread was ever started (tests), on the caller's.
+  Status run_between_batches(const std::function<void()>& job, std::chrono::milliseconds deadline = BetweenBatches::kDeadline);
 
   struct Stats {
     std::atomic<std::uint64_t> batches{0};
@@ -85,10 +85,7 @@ class Committer {
     bool needs_batch = false;
   };
 
-  static constexpr std::chrono::milliseconds kJobDeadline{30000};
-
   void run();
-  void run_job();
   void idle_work();
   std::size_t make_batch(std::size_t from);
   void decide(Pending& pending);
@@ -131,11 +128,7 @@ class Committer {
   std::atomic<bool> started_{false};
   std::atomic<bool> stopping_{false};
   Stats stats_;
-  Mutex job_mutex_;
-  CondVar job_done_;
-  const std::function<void()>* job_ GUARDED_BY(job_mutex_) = nullptr;  // that waits or is run
-  bool job_running_ GUARDED_BY(job_mutex_) = false;
-  bool ended_ GUARDED_BY(job_mutex_) = false;  // the last round is over: no job is run any more
+  BetweenBatches between_batches_;
 
   // committer's thread only
   SendLanes lanes_;
