@@ -10,7 +10,7 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <charconv>
-#include <map>
+#include <list>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -26,16 +26,13 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using asio::ip::tcp;
 
+class AdminConnection;
+
 // What the connections of one AdminServer share; on the admin thread only.
 struct AdminShared {
   AdminOptions options;
   Router router;
-  std::map<const void*, std::function<void()>> open;  // connection → how to close it
-
-  std::size_t open_count() const { return open.size(); }
-  void close_all() {
-    for (const auto& [connection, close] : open) close();
-  }
+  std::list<AdminConnection*> open;  // the one whose last request is longest ago in front
 };
 
 constexpr std::uint32_t kMaxHeaderBytes = 8192;
@@ -43,15 +40,10 @@ constexpr std::uint32_t kMaxHeaderBytes = 8192;
 // Reads a request, answers it, and reads the next. One operation is pending at any time and owns the connection.
 class AdminConnection final : public std::enable_shared_from_this<AdminConnection> {
  public:
-  AdminConnection(tcp::socket socket, AdminShared& shared) : stream_(std::move(socket)), shared_(shared) {}
-  ~AdminConnection() { shared_.open.erase(this); }
+  AdminConnection(tcp::socket socket, AdminShared& shared)
+      : stream_(std::move(socket)), shared_(shared), place_(shared.open.insert(shared.open.end(), this)) {}
+  ~AdminConnection() { shared_.open.erase(place_); }
 
-  void start() {
-    shared_.open.emplace(this, [this] { stream_.close(); });
-    read();
-  }
-
- private:
   void read() {
     parser_.emplace();
     parser_->header_limit(kMaxHeaderBytes);
@@ -61,7 +53,11 @@ class AdminConnection final : public std::enable_shared_from_this<AdminConnectio
                      [self = shared_from_this()](beast::error_code error, std::size_t) { self->on_read(error); });
   }
 
+  void close() { stream_.close(); }
+
+ private:
   void on_read(beast::error_code error) {
+    shared_.open.splice(shared_.open.end(), shared_.open, place_);
     if (!error) return respond(shared_.router.handle(request()), parser_->get().keep_alive());
     const bool malformed = error.category() == http::make_error_code(http::error::bad_method).category() &&
                            error != http::error::end_of_stream && error != http::error::partial_message;
@@ -103,6 +99,7 @@ class AdminConnection final : public std::enable_shared_from_this<AdminConnectio
 
   beast::tcp_stream stream_;
   AdminShared& shared_;
+  const std::list<AdminConnection*>::iterator place_;
   beast::flat_buffer buffer_{kMaxHeaderBytes + (1 << 16)};
   std::optional<http::request_parser<http::string_body>> parser_;
   http::response<http::string_body> response_;
@@ -153,7 +150,7 @@ class AdminServer::Impl {
       boost::system::error_code ignored;
       acceptor_.close(ignored);
       pause_.cancel();
-      shared_.close_all();
+      for (AdminConnection* connection : shared_.open) connection->close();
     });
     thread_.join();
   }
@@ -165,9 +162,9 @@ class AdminServer::Impl {
     acceptor_.async_accept([this](boost::system::error_code error, tcp::socket socket) {
       if (!acceptor_.is_open()) return;
       if (error) return accept_later(error);
-      if (shared_.open_count() < shared_.options.max_connections) {
-        std::make_shared<AdminConnection>(std::move(socket), shared_)->start();
-      }
+      // One of those that ask for nothing makes room: a health check must get through.
+      if (shared_.open.size() >= shared_.options.max_connections) shared_.open.front()->close();
+      std::make_shared<AdminConnection>(std::move(socket), shared_)->read();
       accept();
     });
   }

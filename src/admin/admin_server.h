@@ -16,7 +16,7 @@ struct AdminOptions {
   std::string listen = "127.0.0.1:8090";  // HOST:PORT or [HOST]:PORT; port 0 takes a free one
   Milliseconds request_deadline{5000};    // to read a request, and again to write its response
   std::size_t max_body_bytes = 64 << 10;
-  std::size_t max_connections = 128;  // more are closed at once
+  std::size_t max_connections = 128;  // for one more, the one whose last request is longest ago is closed
 };
 
 // The HTTP server for operators: health, metrics, information. One thread and event loop of its own, so it answers while every worker

@@ -181,15 +181,29 @@ TEST_F(AdminServerTest, KeepsAConnectionForTheNextRequest) {
   EXPECT_TRUE(answer.ends_with("\r\n\r\n"));
 }
 
-TEST_F(AdminServerTest, ClosesWhoSendsNothingAndWhoComesAboveTheBound) {
-  start({.request_deadline = Milliseconds(100), .max_connections = 2});
-  const int first = dial();
-  const int second = dial();
-  const int third = dial();
-  EXPECT_EQ(read_all(third), "");
-  EXPECT_EQ(read_all(first), "");
-  EXPECT_EQ(read_all(second), "");
-  EXPECT_THAT(get("/livez"), StartsWith("HTTP/1.1 200 "));
+TEST_F(AdminServerTest, ClosesWhoSendsNothing) {
+  start({.request_deadline = Milliseconds(100)});
+  const int idle = dial();
+  EXPECT_EQ(read_all(idle), "");
+}
+
+TEST_F(AdminServerTest, AtTheBoundThoseWhoHaveAskedForNothingLongestMakeRoom) {
+  start({.request_deadline = Milliseconds(60'000), .max_connections = 2});
+  const std::string kept_alive = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+  std::array<char, 4096> answer{};
+  const int regular = dial();
+  const auto ask_again = [&] {
+    EXPECT_EQ(send(regular, kept_alive.data(), kept_alive.size(), MSG_NOSIGNAL), static_cast<ssize_t>(kept_alive.size()));
+    EXPECT_GT(recv(regular, answer.data(), answer.size(), 0), 0);
+  };
+  ask_again();
+  for (int i = 0; i < 300; ++i) {
+    const int idle = dial();
+    ask_again();
+    EXPECT_THAT(get("/livez"), StartsWith("HTTP/1.1 200 "));  // in place of the idle one
+    EXPECT_EQ(read_all(idle), "");
+  }
+  close(regular);
 }
 
 TEST_F(AdminServerTest, StopClosesOpenConnectionsAndFreesThePort) {
