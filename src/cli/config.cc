@@ -24,6 +24,7 @@ Result<LoadedConfig> load_and_check(const std::optional<std::string>& file) {
   TRY_ASSIGN(LoadedConfig loaded, load_config(file, process_environment()));
   if (!loaded.config.auth.keys.empty()) {
     TRY_ASSIGN(const AuthKeys keys, read_auth_keys(loaded.config));
+    loaded.warnings.insert(loaded.warnings.end(), keys.warnings.begin(), keys.warnings.end());
     TRY(auth::KeySet::create(keys.specs));
   }
   return loaded;

@@ -1,5 +1,7 @@
 #include "server/auth_keys.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <fstream>
 
@@ -10,6 +12,7 @@ namespace dunlin {
 namespace {
 
 constexpr std::size_t kMaxKeyFileBytes = 64 * 1024;
+constexpr std::size_t kGoodSecretBytes = 32;
 
 Result<std::string> read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -67,6 +70,11 @@ Result<AuthKeys> read_auth_keys(const Config& config) {
   AuthKeys keys;
   for (const AuthKeyConfig& key : config.auth.keys) {
     TRY_ASSIGN(auth::KeySpec spec, read_key(key));
+    if (spec.algorithm == auth::JwtAlgorithm::HS256 && spec.secret.size() < kGoodSecretBytes) {
+      keys.warnings.push_back(
+          fmt::format("auth.keys: the secret of {} has {} bytes; HS256 wants {} at least, or it can be guessed from a token", key.id,
+                      spec.secret.size(), kGoodSecretBytes));
+    }
     keys.specs.push_back(std::move(spec));
   }
   return keys;
@@ -77,6 +85,7 @@ Result<std::shared_ptr<const auth::KeySet>> load_key_set(const Config& config) {
   if (keys.generated_now) {
     log_info("auth", "no key is configured: a secret was generated; `dunlin token USER` signs with it", {{"file", keys.generated_file}});
   }
+  for (const std::string& warning : keys.warnings) log_warn("auth", warning);
   return auth::KeySet::create(keys.specs);
 }
 

@@ -45,6 +45,14 @@ def test_acks_from_memory_need_the_unsafe_switch(binary, tmp_path, store):
     assert done.returncode == 2 and "unsafe-memory-acks" in done.stderr
 
 
+@pytest.mark.parametrize("size, warned", [(5, True), (31, True), (32, False)])
+def test_secret_that_can_be_guessed_is_warned_of(binary, tmp_path, size, warned):
+    (tmp_path / "dunlin.yaml").write_text(json.dumps({"auth": {"keys": [{"id": "main", "alg": "HS256", "secret": "s" * size}]}}))
+    done = subprocess.run([binary, "config", "check", "--config", tmp_path / "dunlin.yaml"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0
+    assert (f"warning: auth.keys: the secret of main has {size} bytes" in done.stdout) == warned, done.stdout
+
+
 def test_everything_that_can_cost_an_ack_is_called_unsafe(binary):
     """Settings whose documentation speaks of loss are exactly those that the table above and the page of guarantees know."""
     page = (ROOT / "docs/operating/configuration.md").read_text()
