@@ -77,7 +77,8 @@ bool wait_until(const Signals& signals, MonotonicTime deadline, Done&& done) {
 // for may be a disk that never answers). A thread of its own, since every thread keeps the signals blocked.
 class Watchdog {
  public:
-  explicit Watchdog(std::optional<Milliseconds> patience) : thread_([this, patience] { watch(patience); }) {}
+  // `at_signal`: the exit code after a signal.
+  Watchdog(std::optional<Milliseconds> patience, int at_signal) : thread_([=, this] { watch(patience, at_signal); }) {}
   ~Watchdog() {
     over_.store(true, std::memory_order_relaxed);
     thread_.join();
@@ -86,7 +87,7 @@ class Watchdog {
   Watchdog& operator=(const Watchdog&) = delete;
 
  private:
-  void watch(std::optional<Milliseconds> patience) const {
+  void watch(std::optional<Milliseconds> patience, int at_signal) const {
     const auto start = std::chrono::steady_clock::now();
     sigset_t ending;
     sigemptyset(&ending);
@@ -95,7 +96,7 @@ class Watchdog {
     while (!over_.load(std::memory_order_relaxed)) {
       if (sigtimedwait(&ending, nullptr, &look) > 0) {
         log_warn("server", "a signal while starting or ending: ending at once");
-        std::_Exit(1);
+        std::_Exit(at_signal);
       }
       if (!patience || std::chrono::steady_clock::now() - start < *patience) continue;
       log_error("server", "the store or a worker does not end within shutdown.timeout-ms: ending without them");
@@ -109,7 +110,7 @@ class Watchdog {
 
 // Takes the node apart, for at most `patience`.
 void end_node(std::unique_ptr<Node> node, Milliseconds patience) {
-  const Watchdog watchdog(patience);
+  const Watchdog watchdog(patience, 1);
   node->shut_down();
   const std::size_t connections_left = node->connections();
   node.reset();
@@ -171,7 +172,7 @@ int run_server(const LoadedConfig& config, std::function<Result<LoadedConfig>()>
   const Signals signals;
   for (const std::string& warning : config.warnings) log_warn("config", warning);
   auto started = [&] {
-    const Watchdog watchdog(std::nullopt);  // a recovery may take long
+    const Watchdog watchdog(std::nullopt, 0);  // a recovery may take long; nobody is served yet who would miss a graceful end
     return Node::start(config.config);
   }();
   if (!started.ok()) return failed(started.error());
@@ -179,8 +180,9 @@ int run_server(const LoadedConfig& config, std::function<Result<LoadedConfig>()>
   Config running = config.config;
   bool reload_asked = false;
   if (!wait_ready(*node, signals, reload_asked)) {
+    log_info("server", "a signal before it was ready: ending");
     end_node(std::move(node), Milliseconds(running.shutdown.timeout_ms));
-    return 1;
+    return 0;
   }
   std::printf("%s\n", node->ready_line().c_str());
   std::fflush(stdout);

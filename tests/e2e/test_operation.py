@@ -92,6 +92,17 @@ async def test_second_signal_ends_at_once(server_factory):
     await asyncio.to_thread(server.wait, 5)
 
 
+async def test_signal_before_ready_is_obeyed_and_no_failure(server_factory):
+    codes = []
+    for i in range(12):
+        server = server_factory({"shutdown": {"ready-delay-ms": 0}}, wait_ready=False)
+        await asyncio.sleep(0.02 * i)
+        server.process.send_signal(signal.SIGTERM)
+        codes.append(await asyncio.to_thread(server.process.wait, 20))
+    # Until the program has taken its signals over, the kernel ends it.
+    assert set(codes) <= {0, -signal.SIGTERM} and 0 in codes, codes
+
+
 async def freeze_store(server):
     server.config["debug"]["unsafe-faults"]["store-delay-ms"] = 25000
     server.reload()
