@@ -127,7 +127,9 @@ const auto kSettings = std::to_array<Setting>({
     {"net.write-queue-bytes",
      FIELD(net.write_queue_bytes),
      {.min = 16 * kKiB, .max = kGiB, .unit = "bytes"},
-     "Bound of what waits to be written to one client. At the bound its session lags: it reads on from the store at its own pace."},
+     "Bound of what waits to be written to one client; at least twice performance.max-frame-size. At the bound its session lags: it reads "
+     "on from the "
+     "store at its own pace."},
     {"net.header-deadline-ms",
      FIELD(net.header_deadline_ms),
      {.min = 10, .max = kDayMs, .unit = "ms"},
