@@ -32,6 +32,18 @@ MessagePtr Message::create(const MessageDraft& draft) {
   return MessagePtr(message);
 }
 
+MessagePtr Message::recalled(const Message& message) {
+  MessageDraft draft;
+  draft.conversation = message.conversation();
+  draft.sender = message.sender();
+  draft.client_msg_id = message.client_msg_id();
+  draft.accepted = message.accepted();
+  MessagePtr left = create(draft);
+  left->place_ = message.place_;
+  left->recalled_ = true;
+  return left;
+}
+
 MessagePtr::~MessagePtr() {
   if (message_ && message_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     message_->~Message();

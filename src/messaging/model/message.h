@@ -40,6 +40,8 @@ struct MessagePlace {
 class Message {
  public:
   static MessagePtr create(const MessageDraft& draft);
+  // What is left of a message whose content was recalled: its place and who sent it, without content type and body.
+  static MessagePtr recalled(const Message& message);
 
   std::string_view conversation() const { return {text(), conversation_size_}; }
   std::string_view sender() const { return {text() + conversation_size_, sender_size_}; }
@@ -48,6 +50,9 @@ class Message {
   std::string_view body() const {
     return {text() + conversation_size_ + sender_size_ + client_msg_id_size_ + content_type_size_, body_size_};
   }
+
+  // Its content was taken out of the store: readers get a gap (`not_visible`) in its place.
+  bool is_recalled() const { return recalled_; }
 
   const MessagePlace& place() const { return place_; }
   MessageSeq seq() const { return place_.seq; }
@@ -77,6 +82,7 @@ class Message {
   std::uint16_t content_type_size_ = 0;
   std::uint8_t sender_size_ = 0;
   std::uint8_t client_msg_id_size_ = 0;
+  bool recalled_ = false;
 };
 
 // Shared ownership of a Message: one word, one atomic count.

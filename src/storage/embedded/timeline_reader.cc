@@ -29,6 +29,25 @@ void add_all(PageBuilder& page, std::vector<std::pair<MessageSeq, MessagePtr>>& 
   }
 }
 
+// The part of history, both in the asked direction. Gaps of what is missing come by themselves.
+void add_part(PageBuilder& page, const RangeQuery& asked, RangePage& part) {
+  auto gap = part.gaps.begin();
+  const auto hide_before = [&](const MessageSeq* seq) {
+    for (; gap != part.gaps.end() && !page.done(); ++gap) {
+      if (gap->reason != SeqGap::Reason::NotVisible) continue;
+      if (seq != nullptr && (asked.newest_first ? gap->to < *seq : gap->from > *seq)) return;
+      page.hide(gap->from, gap->to);
+    }
+  };
+  for (MessagePtr& message : part.messages) {
+    const MessageSeq seq = message->seq();
+    hide_before(&seq);
+    if (page.done()) return;
+    page.add(std::move(message));
+  }
+  hide_before(nullptr);
+}
+
 // The part of the window. Lost ones at its end are told too, so that a page of nothing else leads on all the same.
 void add_window(PageBuilder& page, std::vector<std::pair<MessageSeq, MessagePtr>>& messages) {
   if (messages.empty()) return;
@@ -152,14 +171,10 @@ Result<RangePage> TimelineReader::range(Look& look, const RangeQuery& query, Log
     }
     if (older.from <= older.to) {
       TRY_ASSIGN(RangePage part, look.history->range(*stored, older, newer_than));
-      std::vector<std::pair<MessageSeq, MessagePtr>> found;
       MessageSeq edge = older.newest_first ? older.to.next() : older.from.prev();  // how far the part reaches
-      for (auto& message : part.messages) {
-        edge = message->seq();
-        found.emplace_back(edge, std::move(message));
-      }
+      if (!part.messages.empty()) edge = part.messages.back()->seq();
       for (const SeqGap& gap : part.gaps) edge = older.newest_first ? std::min(edge, gap.from) : std::max(edge, gap.to);
-      add_all(page, found);
+      add_part(page, asked, part);
       const bool behind = older.newest_first ? edge <= page.next() && edge >= older.from : edge >= page.next() && edge <= older.to;
       if (!page.done() && behind) page.missing_to(edge);
       if (part.more) {

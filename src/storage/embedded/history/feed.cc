@@ -45,7 +45,7 @@ class FeedRead {
     std::sort_heap(lowest.begin(), lowest.end());
     for (const Found& found : lowest) {
       MessagePtr message = decode_record(found.key, found.value);
-      if (message) page.messages.push_back(std::move(message));
+      if (message && !message->is_recalled()) page.messages.push_back(std::move(message));
     }
     page.next = lowest.size() >= max_ ? lowest.back().position : catalog_.newest.position;
     return page;
@@ -92,7 +92,7 @@ class FeedRead {
     return out;
   }
 
-  // The messages of the entries, in their order. A record that is lost or damaged is left out, as it is everywhere.
+  // The messages of the entries, in their order. A record that is lost, damaged or recalled is left out.
   Status look_up(const Volume& volume, const std::vector<OrderEntry>& entries, FeedPage& page) {
     std::vector<std::uint32_t> by_key(entries.size());
     std::iota(by_key.begin(), by_key.end(), 0U);
@@ -121,7 +121,7 @@ class FeedRead {
       }
     }
     for (MessagePtr& message : messages) {
-      if (message) page.messages.push_back(std::move(message));
+      if (message && !message->is_recalled()) page.messages.push_back(std::move(message));
     }
     return {};
   }

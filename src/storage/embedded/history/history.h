@@ -47,6 +47,13 @@ struct LostRecord {
   LogPosition position;
 };
 
+// A message whose content has been recalled, and which is in history.
+struct RecalledRecord {
+  std::uint64_t conversation_number = 0;
+  MessageSeq seq;
+  LogPosition position;
+};
+
 // A sealed part of the log, handed over by the log for good: all records between two positions, in commit order. Positions are dense
 // but for `lost`, and for records of types that this version skips. A lost record still raises its conversation's head, and
 // range() shows it as a Corrupt gap.
@@ -56,9 +63,9 @@ struct SealedSegment {
   LogPosition last;
   std::uint64_t first_time_ms = 0;
   std::uint64_t last_time_ms = 0;
-  std::span<const MessagePtr> records;
-  std::span<const DedupEntry> dedup;  // one for each record, same order
-  std::span<const LostRecord> lost;   // in log order; nearly always empty
+  std::span<const MessagePtr> records;  // one that is_recalled() is stored without content; range() shows it as a NotVisible gap
+  std::span<const DedupEntry> dedup;    // one for each record, same order
+  std::span<const LostRecord> lost;     // in log order; nearly always empty
 };
 
 struct HistoryOptions {
@@ -124,6 +131,18 @@ class History {
   // Raises the trim watermark, then drops volumes that retention no longer keeps. Indexer thread, now and then.
   virtual Status retain(WallTime now) = 0;
   virtual LogPosition trimmed_through() const = 0;
+
+  // Begins to take the content of these records out of the files. Returns soon; Busy while an earlier one runs, another error when it
+  // could not begin. From its return on reads that begin find the records without content. Asked again for the same records (after a
+  // crash, say) it does what is left to do. Records that are trimmed or lost are fine; none may be above position(). Indexer thread.
+  virtual Status begin_erase(std::vector<RecalledRecord> records) = 0;
+  // Nothing while it runs, or when none was begun; once its status when it has ended. Without an error the content of the records is in no
+  // file of history any more, but for not_erased(). With one nothing is known: begin again later. Indexer thread.
+  virtual std::optional<Status> erase_done() = 0;
+  // Of the erase whose status erase_done() gave last: records in a damaged volume, whose content stays until retention drops it
+  // (trimmed_through() reaches their position). They have to stay hidden by the caller, since reads around damage may meet it; to ask
+  // again is no use before a restart.
+  virtual std::vector<RecalledRecord> not_erased() const = 0;
 
   // A consistent copy (hard links) into an empty folder; concurrent with everything.
   virtual Status checkpoint(const std::string& folder) = 0;

@@ -18,11 +18,12 @@ class PageBuilder {
   MessageSeq next() const { return next_; }
   bool done() const { return done_ || full_; }
 
-  // A message at or behind next().
+  // A message at or behind next(); a recalled one becomes a gap.
   void add(MessagePtr message) {
     const MessageSeq seq = message->seq();
     if (query_.newest_first ? seq > next_ : seq < next_) return;
     skip_to(seq);
+    if (message->is_recalled()) return hide(seq, seq);
     const std::size_t size = message->footprint();
     if (!page_.messages.empty() && (page_.messages.size() >= query_.max_messages || bytes_ + size > query_.max_bytes)) {
       full_ = true;
@@ -32,6 +33,14 @@ class PageBuilder {
     page_.messages.push_back(std::move(message));
     advance_over(seq);
     if (page_.messages.size() >= query_.max_messages && !done_) full_ = true;
+  }
+
+  // What stands from `from` to `to` has been recalled; at or behind next().
+  void hide(MessageSeq from, MessageSeq to) {
+    skip_to(query_.newest_first ? to : from);
+    if (done_) return;
+    add_gap({from, to, SeqGap::Reason::NotVisible});
+    advance_over(query_.newest_first ? from : to);
   }
 
   // Nothing can be read between next() and `seq`, which itself is still to come.

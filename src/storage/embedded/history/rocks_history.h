@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 
 namespace dunlin::embedded {
 
+class SortedFile;
 class SortedFiles;
 class SortedSegment;
 
@@ -34,6 +36,10 @@ class RocksHistory final : public History {
   LogPosition trimmed_through() const override { return catalog()->watermark; }
   Status ingest(const SealedSegment& segment) override;
   Status retain(WallTime now) override;
+  // erase.cc
+  Status begin_erase(std::vector<RecalledRecord> records) override;
+  std::optional<Status> erase_done() override;
+  std::vector<RecalledRecord> not_erased() const override;
 
   Result<std::optional<ConversationHead>> head(const ConversationId& conversation) override;
   Result<std::optional<DedupEntry>> dedup(const DedupKey& key) override;
@@ -86,6 +92,8 @@ class RocksHistory final : public History {
   void fault_point(std::string_view point) const {
     if (options_.fault_point) options_.fault_point(point);
   }
+  // erase.cc
+  Status write_recalled_rows(const Catalog& catalog, const Volume& volume, std::span<const RecalledRecord> records, SortedFile& file);
   // retention.cc
   bool clock_trusted(WallTime now);
   std::size_t volumes_to_drop(const Catalog& catalog, WallTime now) const;
@@ -103,6 +111,7 @@ class RocksHistory final : public History {
   ManifestGuard manifest_;
   std::unique_ptr<rocksdb::DB, DbCloser> db_;
   std::vector<ColumnPtr> spare_;  // created for a volume whose ingest failed, or left by a drop that was cut; indexer thread
+  std::optional<Status> erased_;  // of the erase that ended last, until it is asked for; indexer thread
   // Clock guard, indexer thread.
   MonotonicTime opened_monotonic_{};
   WallTime opened_wall_{};

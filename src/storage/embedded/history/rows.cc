@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::uint8_t kVersion = 1;
 constexpr std::uint8_t kLostVersion = 2;
+constexpr std::uint8_t kRecalledVersion = 3;
 constexpr std::size_t kChecksumBytes = 4;
 
 // Ends `value` with the checksum over `key` and what `value` holds so far.
@@ -52,7 +53,7 @@ std::optional<TimelinePlace> decode_timeline_key(std::string_view key) {
 void encode_record(std::string_view key, const Message& message, std::string& out) {
   const MessagePlace& place = message.place();
   out.clear();
-  out.push_back(static_cast<char>(kVersion));
+  out.push_back(static_cast<char>(message.is_recalled() ? kRecalledVersion : kVersion));
   append_varint(out, place.position.value());
   append_varint(out, place.position.value() - place.previous.value());
   append_varint(out, place.time_ms);
@@ -60,14 +61,17 @@ void encode_record(std::string_view key, const Message& message, std::string& ou
   append_sized(out, message.conversation());
   append_sized(out, message.sender());
   append_sized(out, message.client_msg_id());
-  append_sized(out, message.content_type());
-  out.append(message.body());
+  if (!message.is_recalled()) {
+    append_sized(out, message.content_type());
+    out.append(message.body());
+  }
   seal(key, out);
 }
 
 MessagePtr decode_record(std::string_view key, std::string_view value) {
   const auto place_of_key = decode_timeline_key(key);
-  const auto contents = unseal(key, value);
+  const bool recalled = is_recalled_value(value);
+  const auto contents = unseal(key, value, recalled ? kRecalledVersion : kVersion);
   if (!place_of_key || !contents) return {};
   ByteReader reader(*contents);
   MessagePlace place;
@@ -81,15 +85,20 @@ MessagePtr decode_record(std::string_view key, std::string_view value) {
   draft.conversation = reader.sized();
   draft.sender = reader.sized();
   draft.client_msg_id = reader.sized();
-  draft.content_type = reader.sized();
+  if (!recalled) draft.content_type = reader.sized();
   draft.body = reader.rest();
-  if (!reader.ok() || draft.conversation.size() > UINT16_MAX || draft.content_type.size() > UINT16_MAX || draft.sender.size() > UINT8_MAX ||
-      draft.client_msg_id.size() > UINT8_MAX || draft.body.size() > UINT32_MAX) {
+  if (!reader.ok() || (recalled && !draft.body.empty()) || draft.conversation.size() > UINT16_MAX ||
+      draft.content_type.size() > UINT16_MAX || draft.sender.size() > UINT8_MAX || draft.client_msg_id.size() > UINT8_MAX ||
+      draft.body.size() > UINT32_MAX) {
     return {};
   }
   MessagePtr message = Message::create(draft);
   message->set_place(place);
-  return message;
+  return recalled ? Message::recalled(*message) : message;
+}
+
+bool is_recalled_value(std::string_view value) {
+  return !value.empty() && static_cast<std::uint8_t>(value[0]) == kRecalledVersion;
 }
 
 void encode_lost(std::string_view key, LogPosition position, std::string& out) {
@@ -105,7 +114,8 @@ bool is_lost_record(std::string_view key, std::string_view value) {
 
 std::optional<RecordPositions> peek_record(std::string_view value) {
   ByteReader reader(value);
-  if (const std::uint8_t version = reader.byte(); version != kVersion && version != kLostVersion) return std::nullopt;
+  const std::uint8_t version = reader.byte();
+  if (version != kVersion && version != kLostVersion && version != kRecalledVersion) return std::nullopt;
   const std::uint64_t position = reader.varint();
   const std::uint64_t back = reader.varint();
   if (!reader.ok() || back > position) return std::nullopt;

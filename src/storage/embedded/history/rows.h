@@ -32,12 +32,15 @@ struct TimelinePlace {
 };
 std::optional<TimelinePlace> decode_timeline_key(std::string_view key);
 
-// Clears `out`. The record's checksum covers key and value, so that a row under another key is damage too.
+// Clears `out`. A recalled message gets a row without content. The record's checksum covers key and value, so that a row under another key
+// is damage too.
 void encode_record(std::string_view key, const Message& message, std::string& out);
 MessagePtr decode_record(std::string_view key, std::string_view value);  // null when damaged
 // A record that the log could not give back: its place without content.
 void encode_lost(std::string_view key, LogPosition position, std::string& out);
 bool is_lost_record(std::string_view key, std::string_view value);
+// Whether a timeline's value is that of a recalled message, by its version alone.
+bool is_recalled_value(std::string_view value);
 // The positions alone, without the checksum: for searches that decode the row they end at.
 struct RecordPositions {
   LogPosition position;

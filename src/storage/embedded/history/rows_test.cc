@@ -87,6 +87,36 @@ TEST(RowsTest, ALostRecordIsNoMessageButHasItsPlace) {
   EXPECT_FALSE(is_lost_record(key.view(), value));
 }
 
+TEST(RowsTest, ARecalledMessageHasItsWorkedBytesAndNoContent) {
+  const TimelineKey key(7, MessageSeq(2));
+  std::string value;
+  encode_record(key.view(), *Message::recalled(*example()), value);
+  EXPECT_EQ(hex(value), packed("03 ac02 03 80d095ffbc31 01 0a70333a6164613a626f62 03616461 026d31 ad7ee713"));
+  EXPECT_TRUE(is_recalled_value(value));
+  EXPECT_FALSE(is_lost_record(key.view(), value));
+  const MessagePtr back = decode_record(key.view(), value);
+  ASSERT_TRUE(back);
+  EXPECT_TRUE(back->is_recalled());
+  EXPECT_EQ(back->client_msg_id(), "m1");
+  EXPECT_EQ(back->sender(), "ada");
+  EXPECT_EQ(back->content_type(), "");
+  EXPECT_EQ(back->body(), "");
+  EXPECT_EQ(back->place().previous, LogPosition(297));
+  EXPECT_EQ(back->place().first_user_count, 1u);
+  const auto positions = peek_record(value);
+  ASSERT_TRUE(positions);
+  EXPECT_EQ(positions->position, LogPosition(300));
+  EXPECT_EQ(positions->previous, LogPosition(297));
+  for (std::size_t bit = 0; bit < value.size() * 8; ++bit) {
+    std::string broken = value;
+    broken[bit / 8] = static_cast<char>(broken[bit / 8] ^ (1 << (bit % 8)));
+    EXPECT_FALSE(decode_record(key.view(), broken)) << bit;
+  }
+  for (std::size_t size = 0; size < value.size(); ++size) EXPECT_FALSE(decode_record(key.view(), value.substr(0, size)));
+  encode_record(key.view(), *example(), value);
+  EXPECT_FALSE(is_recalled_value(value));
+}
+
 TEST(RowsTest, DedupRowHasItsWorkedBytes) {
   const DedupEntry entry{{0x0102030405060708, 0x1112131415161718}, 0x2122232425262728, MessageSeq(2), 1'700'000'000'000};
   char key[kDedupKeyBytes];

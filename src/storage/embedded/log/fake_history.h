@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/thread_annotations.h"
@@ -90,7 +91,7 @@ class FakeHistory : public History {
     FeedPage page;
     page.next = after;
     for (auto at = by_position_.upper_bound(after); at != by_position_.end() && page.messages.size() < max_messages; ++at) {
-      page.messages.push_back(at->second);
+      if (!at->second->is_recalled()) page.messages.push_back(at->second);
       page.next = at->first;
     }
     return page;
@@ -98,6 +99,23 @@ class FakeHistory : public History {
   std::unique_ptr<HistoryRead> begin_read() override { return std::make_unique<Read>(*this); }
   Status retain(WallTime) override { return {}; }
   LogPosition trimmed_through() const override { return {}; }
+  Status begin_erase(std::vector<RecalledRecord> records) override {
+    MutexLock lock(mutex_);
+    if (erased_) return Error(ErrorCode::Busy, "an erase is running");
+    for (const RecalledRecord& record : records) {
+      const auto at = by_position_.find(record.position);
+      if (at == by_position_.end()) continue;
+      at->second = Message::recalled(*at->second);
+      records_[std::string(at->second->conversation())][record.seq] = at->second;
+    }
+    erased_ = Status();
+    return {};
+  }
+  std::optional<Status> erase_done() override {
+    MutexLock lock(mutex_);
+    return std::exchange(erased_, std::nullopt);
+  }
+  std::vector<RecalledRecord> not_erased() const override { return {}; }
   Status checkpoint(const std::string&) override { return {}; }
   Stats stats() const override { return {}; }
 
@@ -128,6 +146,7 @@ class FakeHistory : public History {
   std::map<std::string, ConversationHead> heads_ GUARDED_BY(mutex_);
   std::map<DedupKey, DedupEntry> dedup_ GUARDED_BY(mutex_);
   LogPosition position_ GUARDED_BY(mutex_);
+  std::optional<Status> erased_ GUARDED_BY(mutex_);
   std::uint64_t last_number_ GUARDED_BY(mutex_) = 0;
 };
 
