@@ -50,6 +50,7 @@ RocksHistory::RocksHistory(HistoryOptions options) : options_(std::move(options)
 }
 
 RocksHistory::~RocksHistory() {
+  eraser_.reset();
   spare_.clear();
   MutexLock lock(catalog_mutex_);
   catalog_.reset();

@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "base/log.h"
+#include "storage/embedded/history/covered_rows.h"
 #include "storage/embedded/history/newest_position.h"
 #include "storage/embedded/history/rows.h"
 
@@ -108,6 +109,7 @@ rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::sh
   if (family == Family::Timeline || family == Family::Activity) {
     options.table_properties_collector_factories.push_back(newest_position_collector(family));
   }
+  if (family == Family::Timeline) options.table_properties_collector_factories.push_back(covered_rows_collector());
   if (family != Family::Meta) table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.compression = rocksdb::kNoCompression;

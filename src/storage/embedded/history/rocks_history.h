@@ -3,13 +3,13 @@
 #include <atomic>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "base/thread_annotations.h"
 #include "storage/embedded/history/catalog.h"
 #include "storage/embedded/history/damage.h"
+#include "storage/embedded/history/eraser.h"
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/history/manifest_guard.h"
 #include "storage/embedded/history/reading.h"
@@ -39,7 +39,7 @@ class RocksHistory final : public History {
   // erase.cc
   Status begin_erase(std::vector<RecalledRecord> records) override;
   std::optional<Status> erase_done() override;
-  std::vector<RecalledRecord> not_erased() const override;
+  std::vector<RecalledRecord> not_erased() const override { return not_erased_; }
 
   Result<std::optional<ConversationHead>> head(const ConversationId& conversation) override;
   Result<std::optional<DedupEntry>> dedup(const DedupKey& key) override;
@@ -93,7 +93,7 @@ class RocksHistory final : public History {
     if (options_.fault_point) options_.fault_point(point);
   }
   // erase.cc
-  Status write_recalled_rows(const Catalog& catalog, const Volume& volume, std::span<const RecalledRecord> records, SortedFile& file);
+  Status write_recalled_rows(const Catalog& catalog, Eraser::Part& part, SortedFile& file);
   // retention.cc
   bool clock_trusted(WallTime now);
   std::size_t volumes_to_drop(const Catalog& catalog, WallTime now) const;
@@ -111,7 +111,10 @@ class RocksHistory final : public History {
   ManifestGuard manifest_;
   std::unique_ptr<rocksdb::DB, DbCloser> db_;
   std::vector<ColumnPtr> spare_;  // created for a volume whose ingest failed, or left by a drop that was cut; indexer thread
-  std::optional<Status> erased_;  // of the erase that ended last, until it is asked for; indexer thread
+  // Indexer thread.
+  std::unique_ptr<Eraser> eraser_;          // from begin_erase() until its status has been given
+  std::vector<RecalledRecord> not_erased_;  // by the last one
+  std::size_t told_not_erased_ = 0;
   // Clock guard, indexer thread.
   MonotonicTime opened_monotonic_{};
   WallTime opened_wall_{};
