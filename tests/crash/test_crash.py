@@ -2,9 +2,10 @@
 
 One data folder lives through all runs (1 MiB segments, so that sealing and ingesting happen all the time). In each run several users pipeline sends to
 each other; then the process is killed: at a random moment, or a few milliseconds after it has said that it begins to seal a segment. After the restart history
-is compared with what was acked and sent. DUNLIN_CRASH_RUNS sets the number of runs, DUNLIN_CRASH_SEED repeats one sequence.
+is compared with what was acked and sent, what is new after each run, and all of it once at the end. DUNLIN_CRASH_RUNS sets the number of runs, DUNLIN_CRASH_SEED repeats one sequence.
 """
 import asyncio
+import collections
 import pathlib
 import random
 import subprocess
@@ -33,8 +34,9 @@ class Chat:
         self.sender, self.receiver = f"s{number}", f"r{number}"
         self.conversation = None
         self.sent = {}      # client_msg_id -> position in the order of sending; everything ever put on a socket
-        self.acked = {}     # client_msg_id -> seq
-        self.checked = []   # client_msg_ids by seq, of all messages whose place was confirmed after a restart
+        self.open = {}      # those of them that were not acked, in the same order
+        self.acked = {}     # client_msg_id -> seq, of this run
+        self.place = {}     # client_msg_id -> seq, by seq, of all messages whose place was confirmed after a restart
         self.in_flight = 0
         self.delivered = 0  # highest seq the receiver saw
 
@@ -64,20 +66,24 @@ async def one_lane(server, chat, run, stop):
             reply = future.result()
             chat.conversation = reply["conversation"]
             assert reply["durability"] == "fsync"
-            assert client_msg_id not in chat.acked or chat.acked[client_msg_id] == reply["seq"]
+            known = chat.acked.get(client_msg_id, chat.place.get(client_msg_id, reply["seq"]))
+            assert known == reply["seq"], f"{client_msg_id} is acked as {reply['seq']} and stands at {known}"
             chat.acked[client_msg_id] = reply["seq"]
+            chat.open.pop(client_msg_id, None)
 
     # What the last run left open is sent again first, as a client that resumes does.
-    retry = [i for i in chat.sent if i not in chat.acked]
+    retry = collections.deque(chat.open)
     try:
         while not stop.is_set() and not sender.closed.is_set():
             while len(pending) < PIPELINE and not sender.closed.is_set():
                 if retry:
-                    client_msg_id = retry.pop(0)
+                    client_msg_id = retry.popleft()
                 else:
                     n += 1
                     client_msg_id = f"{session}-{n}" if numbered else f"run{run}-{n}"
-                chat.sent.setdefault(client_msg_id, len(chat.sent))
+                if client_msg_id not in chat.sent:
+                    chat.sent[client_msg_id] = len(chat.sent)
+                    chat.open[client_msg_id] = None
                 future = sender.request("send", to=chat.receiver, client_msg_id=client_msg_id, body={"n": client_msg_id, "pad": "x" * 100})
                 pending[client_msg_id] = future
                 chat.in_flight = len(pending)
@@ -114,28 +120,38 @@ async def load_and_kill(server, chats, run, rng, summary):
 
 
 async def check(server, chats, summary):
-    """History against what was sent and acked."""
+    """What history has gained since the last check, against what was sent and acked."""
     for chat in chats:
         if chat.conversation is None:
             continue
         client = await LineClient().login(server.tcp_address, server.token(chat.sender), device="checker")
-        messages = await client.history(chat.conversation, after_seq=len(chat.checked))
+        messages = await client.history(chat.conversation, after_seq=len(chat.place))
         await client.close()
         for message in messages:
-            assert message["seq"] == len(chat.checked) + 1, f"hole or repeat at {message['seq']} in {chat.conversation}"
-            assert message["client_msg_id"] in chat.sent, "a message that nobody sent"
-            assert message["body"]["n"] == message["client_msg_id"]
-            chat.checked.append(message["client_msg_id"])
-        place = {client_msg_id: seq for seq, client_msg_id in enumerate(chat.checked, 1)}
-        assert len(place) == len(chat.checked), f"a message is stored twice in {chat.conversation}"
+            client_msg_id = message["client_msg_id"]
+            assert message["seq"] == len(chat.place) + 1, f"hole or repeat at {message['seq']} in {chat.conversation}"
+            assert client_msg_id in chat.sent, "a message that nobody sent"
+            assert message["body"]["n"] == client_msg_id
+            assert client_msg_id not in chat.place, f"{client_msg_id} is stored twice in {chat.conversation}"
+            chat.place[client_msg_id] = message["seq"]
         for client_msg_id, seq in chat.acked.items():
-            assert place.get(client_msg_id) == seq, f"acked as {seq}, found at {place.get(client_msg_id)}: {client_msg_id}"
+            assert chat.place.get(client_msg_id) == seq, f"acked as {seq}, found at {chat.place.get(client_msg_id)}: {client_msg_id}"
+        chat.acked.clear()
         summary["messages checked"] += len(messages)
+
+
+async def check_all_again(server, chats):
+    """The whole of history is what the checks between the runs have seen."""
+    for chat in chats:
+        client = await LineClient().login(server.tcp_address, server.token(chat.sender), device="checker")
+        messages = await client.history(chat.conversation)
+        await client.close()
+        assert {m["client_msg_id"]: m["seq"] for m in messages} == chat.place and len(messages) == len(chat.place), chat.conversation
 
 
 def in_sending_order(chat):
     """First sends of one lane keep their order; ids that were sent again after a crash may come later, never twice."""
-    orders = [chat.sent[i] for i in chat.checked]
+    orders = [chat.sent[i] for i in chat.place]
     return all(a < b for a, b in zip(orders, orders[1:]))
 
 
@@ -148,8 +164,11 @@ def test_nothing_acked_is_lost_duplicated_or_reordered(tmp_path):
         server.start()
         asyncio.run(check(server, chats, summary))
         asyncio.run(load_and_kill(server, chats, run, rng, summary))
+        if (run + 1) % 100 == 0:
+            print(f"\ncrash test: seed {SEED}, {run + 1} of {RUNS} runs, {summary}", flush=True)
     server.start()
     asyncio.run(check(server, chats, summary))
+    asyncio.run(check_all_again(server, chats))
     assert server.finish() == []
     verified = subprocess.run([BINARY, "verify", str(tmp_path / "data"), "--json"], capture_output=True, text=True, env=CLEAN_ENVIRONMENT)
     print(f"\ncrash test: seed {SEED}, {RUNS} runs, {summary}")
