@@ -132,6 +132,7 @@ class ServerMetricsWriter {
     gauge("dunlin_store_retained_bytes", of_.store_retained_bytes, "Log, history and state on disk.");
     gauge("dunlin_store_log_backlog_bytes", of_.store_log_backlog_bytes, "Log that history does not hold yet.");
     gauge("dunlin_store_log_kept_bytes", of_.store_log_kept_bytes, "Log that history holds, kept for followers.");
+    gauge("dunlin_store_recalls_waiting", of_.store_recalls_waiting, "Recalled messages whose content is not out of all files.");
     out_.family("dunlin_store_followers", Type::Gauge, "Registered followers of the log; reset: left behind, it has to begin anew.");
     for (std::size_t s = 0; s < 2; ++s) out_.sample({{"state", metrics::kFollowerStates[s]}}, of_.store_followers_[s].value());
     gauge("dunlin_store_follower_lag_messages", of_.store_follower_lag_messages, "Messages that the slowest follower has not passed.");

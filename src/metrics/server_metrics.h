@@ -110,6 +110,7 @@ class ServerMetrics {
   metrics::Gauge store_retained_bytes;     // log, history and state on disk
   metrics::Gauge store_log_backlog_bytes;  // log not yet in history
   metrics::Gauge store_log_kept_bytes;     // log that history has and a follower has not
+  metrics::Gauge store_recalls_waiting;    // recalled messages whose content is not out of all files
   metrics::Gauge& store_followers(metrics::FollowerState state) { return store_followers_[static_cast<std::size_t>(state)]; }
   metrics::Gauge store_follower_lag_messages;  // of the slowest that is not reset
   metrics::Gauge store_window_bytes;           // memory of the window

@@ -5,16 +5,31 @@
 #include "messaging/model/conversation.h"
 
 namespace dunlin {
+namespace {
+
+// Of one read over messages of which the first could not be given.
+constexpr std::size_t kPage = 100;
+constexpr std::size_t kPageBytes = 64 * 1024;
+
+}  // namespace
 
 Task<Result<std::uint64_t>> count_unread(MessageStore& store, UserId user, ConversationId conversation, ConversationHead head,
                                          MessageSeq read) {
   const auto pair = parse_private(conversation.view());
   if (!pair || pair->first == pair->second || read >= head.last_seq) co_return std::uint64_t{0};
   // The message at `read`, or the first behind it that can be read: what lies between counts for nothing.
-  const RangeQuery query{conversation, std::max(read, MessageSeq(1)), head.last_seq, 1, 1, false};
-  std::optional<RangePage> page = store.range_in_memory(query);
-  if (!page) {
-    CO_TRY_ASSIGN(page, co_await store.range(query));
+  RangeQuery query{conversation, std::max(read, MessageSeq(1)), head.last_seq, 1, 1, false};
+  std::optional<RangePage> page;
+  while (true) {
+    page = store.range_in_memory(query);
+    if (!page) {
+      CO_TRY_ASSIGN(page, co_await store.range(query));
+    }
+    // Gaps alone, and more behind them.
+    if (!page->messages.empty() || !page->more || page->gaps.empty()) break;
+    query.from = page->gaps.back().to.next();
+    query.max_messages = kPage;
+    query.max_bytes = kPageBytes;
   }
   if (page->messages.empty()) co_return std::uint64_t{0};
   const Message& base = *page->messages.front();

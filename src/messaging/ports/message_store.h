@@ -78,7 +78,8 @@ struct RangeQuery {
   bool newest_first = false;          // start at `to` and go down
 };
 
-// Messages and gaps together cover the asked interval without a hole, from the side where the read began up to where it was cut.
+// Messages and gaps together cover the asked interval without a hole, from the side where the read began up to where it was cut. Both stand
+// in the asked direction. A page may hold gaps alone and still be cut.
 struct RangePage {
   ConversationHead head;
   std::vector<MessagePtr> messages;  // in the asked direction
@@ -164,6 +165,7 @@ struct StoreHealth {
 //    client_msg_id comes again or one comes with `abandon`.
 //  - Reads, duplicates' answers, activity and settled_through show only what is durable at the message's level, and they see
 //    everything that an outcome has told (read-your-writes), from before the listener is called with it.
+//  - Recalled: what recall() has taken away no read gives any more, by whichever way; order, counts, cursors and dedup stay what they were.
 //  - Bounded: what waits to be committed is bounded in bytes; beyond it append() refuses with Overloaded through the listener.
 // Thread: append() and the two *_in_memory calls from any thread, never blocking; tasks from a worker, resuming on it.
 class MessageStore {
@@ -208,7 +210,12 @@ class MessageStore {
   // Every conversation the user was ever part of, trimmed ones included; `after` = last one of the page before, empty at first.
   virtual Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) = 0;
 
-  // Records after a position in log order, for followers.
+  // Takes the content of a stored message away. Once the task has ended each read shows a gap NotVisible in its place and the feed leaves
+  // it out, also after a crash; its bytes leave the store's files later. Fine for one that is recalled, trimmed or lost already. NotFound:
+  // the conversation has no such seq. Overloaded: too many wait to leave the files.
+  virtual Task<Status> recall(ConversationId conversation, MessageSeq seq) = 0;
+
+  // Records after a position in log order, for followers. The end is where `next` does not move on.
   virtual Task<Result<FeedPage>> feed(LogPosition after, std::size_t max_messages) = 0;
 
   // Followers. The feed keeps what a registered one has not passed, up to a bound; one that is further behind is marked `reset`, durably,

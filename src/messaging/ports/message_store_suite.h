@@ -221,3 +221,4 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(MessageStoreSuite);
 #include "messaging/ports/message_store_suite_followers.inc"
 #include "messaging/ports/message_store_suite_order.inc"
 #include "messaging/ports/message_store_suite_read.inc"
+#include "messaging/ports/message_store_suite_recall.inc"

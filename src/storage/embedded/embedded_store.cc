@@ -14,6 +14,8 @@ namespace {
 // The share of the window up to which ingested parts stay. The rest is room for what waits while they leave.
 constexpr std::uint64_t kKeep = 3;
 constexpr std::uint64_t kKeepOf = 4;
+// How long the indexer waits for a committer that is in the middle of something, before it does other work.
+constexpr std::chrono::milliseconds kShortWait{200};
 
 std::uint64_t default_window_bytes() {
   const long pages = ::sysconf(_SC_PHYS_PAGES);
@@ -147,11 +149,22 @@ Status StoreParts::recover() {
   };
   committer_ = std::make_unique<Committer>(std::move(committer), *window_, lanes_, *intake_, queue_, *writer_, found.scan.last,
                                            found.last_conversation_number);
-  reader_ = std::make_unique<TimelineReader>(*conversations_, *window_, *history_, *intake_, *kept_);
+  recalls_ = std::make_unique<Recalls>(*state_, *options_.clock, options_.recalls_max);
+  TRY(recalls_->load(found.scan.last));
+  reader_ = std::make_unique<TimelineReader>(*conversations_, *window_, *history_, *intake_, *kept_, *recalls_);
+  unused_files_ = found.unused;
   return {};
 }
 
 void StoreParts::start_threads() {
+  RecallRoundsOptions recalls;
+  recalls.log.clock = options_.clock;
+  recalls.log.every = options_.recall_every;
+  recalls.log.secret = meta_.log_secret;
+  recalls.log.between_batches = [this](const std::function<void()>& job) { return committer_->run_between_batches(job, kShortWait); };
+  recalls.log.seal = [this] { return writer_->seal(); };
+  recalls.rewrite_every = options_.recall_rewrite_every;
+  recall_rounds_ = std::make_unique<RecallRounds>(std::move(recalls), *files_, *pool_, *kept_, *window_, *history_, *recalls_);
   IndexerOptions indexer;
   indexer.clock = options_.clock;
   indexer.data_folder = options_.path;
@@ -164,7 +177,8 @@ void StoreParts::start_threads() {
   indexer.sync_state = [this] { return state_->sync(); };
   indexer.fault_point = options_.fault_point;
   indexer_ = std::make_unique<Indexer>(std::move(indexer), *files_, *history_,
-                                       Indexer::Log{*window_, *pool_, *kept_, *followers_, queue_, *intake_, *committer_});
+                                       Indexer::Log{*window_, *pool_, *kept_, *followers_, queue_, *intake_, *committer_, *recall_rounds_});
+  for (const std::string& file : unused_files_) indexer_->recycle(file);
   writer_->on_seal = [this](const LogWriter::Sealed& sealed) {
     if (options_.fault_point) options_.fault_point("seal");
     if (!window_->seal(sealed.file)) indexer_->recycle(sealed.file);
@@ -236,6 +250,20 @@ Task<Result<ConversationsPage>> StoreParts::conversations(UserId user, Conversat
   });
 }
 
+Task<Status> StoreParts::recall(ConversationId conversation, MessageSeq seq) {
+  return on_disk([this, id = std::move(conversation), seq] { return recall_now(id, seq); });
+}
+
+Status StoreParts::recall_now(const ConversationId& conversation, MessageSeq seq) {
+  TRY_ASSIGN(const ConversationHead head, reader_->head(conversation));
+  if (seq == MessageSeq(0) || seq > head.last_seq) return Error(ErrorCode::NotFound, "the conversation has no such message");
+  TRY_ASSIGN(const auto place, reader_->place_of(conversation, seq));
+  if (!place) return {};
+  TRY(recalls_->add(*place));
+  indexer_->notify();
+  return {};
+}
+
 Task<Result<FeedPage>> StoreParts::feed(LogPosition after, std::size_t max_messages) {
   return on_disk([this, after, max_messages] { return reader_->feed(after, max_messages); });
 }
@@ -270,6 +298,7 @@ LogStats StoreParts::log_stats() const {
   stats.window_bytes = window_->record_bytes();
   stats.log_bytes = window_->waiting_bytes();
   stats.kept_bytes = kept_->bytes();
+  stats.recalls_waiting = recalls_->waiting();
   return stats;
 }
 

@@ -39,6 +39,11 @@ struct EmbeddedOptions {
   std::size_t block_cache_bytes = 64ULL << 20;
   std::chrono::milliseconds retain_every{60000};
 
+  // Recalled content leaves the log in rounds, history now and then (docs/design/recall.md).
+  std::chrono::milliseconds recall_every{20'000};
+  std::chrono::milliseconds recall_rewrite_every{6 * 3600 * 1000};
+  std::size_t recalls_max = 65'536;  // that wait for it; beyond: Overloaded
+
   std::function<void(const BatchMeasure&)> on_batch;  // after every batch, on the committer's thread; for metrics
 
   // For tests only; the composition root sets none of them from configuration.
@@ -67,6 +72,7 @@ struct LogStats {
   std::uint64_t log_bytes = 0;   // not yet ingested
   std::uint64_t kept_bytes = 0;  // ingested, kept for followers
   std::uint64_t failovers = 0;
+  std::uint64_t recalls_waiting = 0;  // whose content is not out of all files
 };
 
 // The store of one node: message log, window, history and state in one data folder (docs/storage.md, docs/design/embedded-store.md).

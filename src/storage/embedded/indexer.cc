@@ -22,6 +22,7 @@ Indexer::Indexer(IndexerOptions options, FileSystem& files, History& history, co
       queue_(log.queue),
       intake_(log.intake),
       committer_(log.committer),
+      recalls_(log.recalls),
       trimmed_(history.trimmed_through().value()) {}
 
 Indexer::~Indexer() {
@@ -91,9 +92,24 @@ void Indexer::tend_files() {
   free_passed();
   kept_.cool();
   give_held();
+  tend_recalls();
   const Status spares = pool_.maintain();
   if (!spares.ok() && !spare_alarm_) log_warn("store", "no spare segment could be made", {{"error", spares.error().to_string()}});
   spare_alarm_ = !spares.ok();
+}
+
+// A segment that waits for history comes first.
+void Indexer::tend_recalls() {
+  bool held = false;
+  {
+    MutexLock lock(mutex_);
+    held = holding_;
+  }
+  recalls_.work(held, [this] {
+    if (options_.ingest && window_.oldest_sealed() != nullptr) return true;
+    MutexLock lock(mutex_);
+    return stopping_;
+  });
 }
 
 bool Indexer::ingest_one() {
@@ -107,13 +123,18 @@ bool Indexer::ingest_one() {
     segment.first_time_ms = part->records.front()->place().time_ms;
     segment.last_time_ms = part->records.back()->place().time_ms;
   }
-  segment.records = part->records;
+  std::vector<MessagePtr> stripped;
+  const std::vector<RecalledRecord> recalled = recalls_.strip(part->records, stripped);
+  segment.records = recalled.empty() ? part->records : stripped;
   segment.dedup = part->dedup;
   segment.lost = part->lost;
   log_debug("store", "indexer: segment begins", {{"records", segment.records.size()}, {"last", segment.last.value()}});
   // When what comes behind it failed before, the segment is in history already, which refuses a repeat.
   Status done;
-  if (segment.last > history_.position()) done = history_.ingest(segment);
+  if (segment.last > history_.position()) {
+    done = history_.ingest(segment);
+    if (done.ok()) recalls_.handed_over(recalled);
+  }
   if (done.ok() && options_.sync_state) done = options_.sync_state();
   if (!done.ok()) {
     if (!ingest_alarm_) log_error("store", "a segment cannot enter history; tried again", {{"error", done.error().to_string()}});

@@ -15,6 +15,7 @@
 #include "storage/embedded/log/kept_log.h"
 #include "storage/embedded/log/segment_pool.h"
 #include "storage/embedded/log/window.h"
+#include "storage/embedded/recall_rounds.h"
 
 namespace dunlin::embedded {
 
@@ -32,9 +33,9 @@ struct IndexerOptions {
 };
 
 // Brings sealed parts of the window into history, then recycles their files once all followers have them; keeps spares ready, watches the
-// disk's free space, and lets history retain. One thread, SCHED_IDLE where it may come back from that (root or LimitNICE), else
-// SCHED_BATCH; raised to normal while the backlog is above half of its bound. What fails is tried again every 200 ms; the window's bound is
-// what stops sends then.
+// disk's free space, lets history retain, and has recalled content leave the files (recall_rounds.h). One thread, SCHED_IDLE where it may
+// come back from that (root or LimitNICE), else SCHED_BATCH; raised to normal while the backlog is above half of its bound. What fails is
+// tried again every 200 ms; the window's bound is what stops sends then.
 //
 // Order for one segment: ingest (atomic, durable) → state sync → the part may leave the window → every follower has passed it, or those
 // that have not are marked reset (durable) → the file is free. After a crash between the first of them the part is read again from its
@@ -50,6 +51,7 @@ class Indexer {
     CommitQueue& queue;
     Intake& intake;
     Committer& committer;
+    RecallRounds& recalls;
   };
   Indexer(IndexerOptions options, FileSystem& files, History& history, const Log& log);
   ~Indexer();
@@ -75,6 +77,7 @@ class Indexer {
   void run();
   bool ingest_one();
   void tend_files();
+  void tend_recalls();
   void free_passed();
   bool leave_behind(LogPosition needed, std::string_view why);
   void give_held();
@@ -91,6 +94,7 @@ class Indexer {
   CommitQueue& queue_;
   Intake& intake_;
   Committer& committer_;
+  RecallRounds& recalls_;
   std::atomic<bool> working_{false};
   std::atomic<int> thread_id_{0};  // the kernel's; 0 while there is no thread
   std::atomic<bool> may_be_idle_{false};

@@ -12,6 +12,7 @@
 #include "storage/embedded/log/kept_log.h"
 #include "storage/embedded/log/recovery.h"
 #include "storage/embedded/meta_file.h"
+#include "storage/embedded/recall_rounds.h"
 #include "storage/embedded/state/embedded_state_store.h"
 #include "storage/embedded/timeline_reader.h"
 
@@ -44,6 +45,7 @@ class StoreParts final : public EmbeddedStore {
     return reader_->active_since_in_memory(user, after);
   }
   Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override;
+  Task<Status> recall(ConversationId conversation, MessageSeq seq) override;
   Task<Result<FeedPage>> feed(LogPosition after, std::size_t max_messages) override;
   Task<Result<Follower>> register_follower(std::string name, LogPosition from) override;
   Task<Status> advance_follower(std::string name, LogPosition position) override;
@@ -65,6 +67,7 @@ class StoreParts final : public EmbeddedStore {
   Status open_history();
   Status recover();
   void start_threads();
+  Status recall_now(const ConversationId& conversation, MessageSeq seq);
   Status copy_log(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress);
   void wait_for_reads();
   // Runs `fn` (returning Result<T>) on the offload pool, counted so that close() can wait for it. Not a coroutine itself: gcc 12 destroys
@@ -98,9 +101,12 @@ class StoreParts final : public EmbeddedStore {
   std::unique_ptr<LogWriter> writer_;
   std::unique_ptr<Followers> followers_;
   std::unique_ptr<KeptLog> kept_;
+  std::unique_ptr<Recalls> recalls_;
   std::unique_ptr<TimelineReader> reader_;
   std::unique_ptr<Committer> committer_;
+  std::unique_ptr<RecallRounds> recall_rounds_;
   std::unique_ptr<Indexer> indexer_;
+  std::vector<std::string> unused_files_;  // segments of which nothing is news, until the indexer is there
 
   std::atomic<CommitListener*> listener_{nullptr};
   std::atomic<bool> closing_{false};

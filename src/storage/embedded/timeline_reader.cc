@@ -117,6 +117,13 @@ Result<ConversationHead> TimelineReader::head(const ConversationId& id) {
 }
 
 std::optional<RangePage> TimelineReader::range_in_memory(const RangeQuery& query) {
+  const Recalls::Reading reading(recalls_);
+  auto page = all_range_in_memory(query);
+  if (page) reading.hide(*page, query.newest_first);
+  return page;
+}
+
+std::optional<RangePage> TimelineReader::all_range_in_memory(const RangeQuery& query) {
   Snapshot memory = snapshot(query.conversation, &query);
   if (!memory.known || !memory.readable_known) return std::nullopt;
   const RangeQuery asked = clamp(query, memory.head);
@@ -138,11 +145,20 @@ std::optional<RangePage> TimelineReader::range_in_memory(const RangeQuery& query
 }
 
 Result<RangePage> TimelineReader::range(const RangeQuery& query) {
+  const Recalls::Reading reading(recalls_);
   Look look(*this);
-  return range(look, query, LogPosition(0));
+  TRY_ASSIGN(RangePage page, all_range(look, query, LogPosition(0)));
+  reading.hide(page, query.newest_first);
+  return page;
 }
 
-Result<RangePage> TimelineReader::range(Look& look, const RangeQuery& query, LogPosition newer_than) {
+Result<std::optional<MessagePlace>> TimelineReader::place_of(const ConversationId& conversation, MessageSeq seq) {
+  Look look(*this);
+  TRY_ASSIGN(const RangePage page, all_range(look, {conversation, seq, seq, 1, 1, false}, LogPosition(0)));
+  return page.messages.empty() ? std::optional<MessagePlace>() : page.messages.front()->place();
+}
+
+Result<RangePage> TimelineReader::all_range(Look& look, const RangeQuery& query, LogPosition newer_than) {
   Snapshot memory = snapshot(query.conversation, &query);
   std::optional<ConversationHead> stored;
   // What memory knows needs no row, but where rows have been trimmed: what it knows of that may be older than this look.
@@ -289,22 +305,26 @@ std::optional<T> if_ok(Result<T> result) {
 std::optional<NewsPage> TimelineReader::news_since_in_memory(const NewsQuery& query) {
   auto activity = activity_since_in_memory(query.user.view(), query.after, query.max_entries);
   if (!activity) return std::nullopt;
+  const Recalls::Reading reading(recalls_);
   NewsPage out{*std::move(activity), {}};
   const bool all = add_ranges(
       out, query, [&](const ConversationId& id, LogPosition known) { return seq_at_in_memory(id, known); },
-      [&](const RangeQuery& part, LogPosition) { return range_in_memory(part); });
+      [&](const RangeQuery& part, LogPosition) { return all_range_in_memory(part); });
   if (!all) return std::nullopt;
+  for (NewsRange& range : out.ranges) reading.hide(range.page, false);
   return out;
 }
 
 Result<NewsPage> TimelineReader::news_since(const NewsQuery& query) {
+  const Recalls::Reading reading(recalls_);
   Look look(*this);
   NewsPage out;
   TRY_ASSIGN(out.activity, activity_since(look, query.user, query.after, query.max_entries));
   // A range that fails is left to the caller's own range(), which gets the error.
   add_ranges(
       out, query, [&](const ConversationId& id, LogPosition known) { return if_ok(seq_at(look, id, known)); },
-      [&](const RangeQuery& part, LogPosition newer_than) { return if_ok(range(look, part, newer_than)); });
+      [&](const RangeQuery& part, LogPosition newer_than) { return if_ok(all_range(look, part, newer_than)); });
+  for (NewsRange& range : out.ranges) reading.hide(range.page, false);
   return out;
 }
 
@@ -347,6 +367,17 @@ Result<ConversationsPage> TimelineReader::conversations(const UserId& user, cons
 }
 
 Result<FeedPage> TimelineReader::feed(LogPosition after, std::size_t max_messages) {
+  const Recalls::Reading reading(recalls_);
+  while (true) {
+    TRY_ASSIGN(FeedPage page, all_feed(after, max_messages));
+    reading.hide(page);
+    // A page of nothing but what may not be told would look like the end.
+    if (!page.messages.empty() || page.reset || page.next <= after) return page;
+    after = page.next;
+  }
+}
+
+Result<FeedPage> TimelineReader::all_feed(LogPosition after, std::size_t max_messages) {
   const Window::Pin pin = window_.pin();
   const LogPosition stored = history_.position();  // once: the pin keeps all above it, and no more, in the window
   if (after < stored) {

@@ -7,22 +7,26 @@
 #include "storage/embedded/log/intake.h"
 #include "storage/embedded/log/kept_log.h"
 #include "storage/embedded/log/window.h"
+#include "storage/embedded/recalls.h"
 
 namespace dunlin::embedded {
 
 // Answers reads from window and history together. Each pins the window, then fixes what it sees of history, then asks both: what history
-// lacked by then stays in the window until the read ends, so nothing falls between. The *_in_memory calls never block; the others read disk
-// (offload pool only).
+// lacked by then stays in the window until the read ends, so nothing falls between. What was recalled is hidden last, whichever copy was
+// met: each public call that gives messages holds a Recalls::Reading. The *_in_memory calls never block; the others read disk (offload pool
+// only).
 class TimelineReader {
  public:
-  TimelineReader(Conversations& conversations, Window& window, History& history, Intake& intake, KeptLog& kept)
-      : conversations_(conversations), window_(window), history_(history), intake_(intake), kept_(kept) {}
+  TimelineReader(Conversations& conversations, Window& window, History& history, Intake& intake, KeptLog& kept, Recalls& recalls)
+      : conversations_(conversations), window_(window), history_(history), intake_(intake), kept_(kept), recalls_(recalls) {}
 
   std::optional<ConversationHead> head_in_memory(const ConversationId& conversation);
   Result<ConversationHead> head(const ConversationId& conversation);
 
   std::optional<RangePage> range_in_memory(const RangeQuery& query);
   Result<RangePage> range(const RangeQuery& query);
+  // Where a message that has content stands; nothing when it has none any more.
+  Result<std::optional<MessagePlace>> place_of(const ConversationId& conversation, MessageSeq seq);
 
   std::optional<MessageSeq> seq_at_in_memory(const ConversationId& conversation, LogPosition position);
   Result<MessageSeq> seq_at(const ConversationId& conversation, LogPosition position);
@@ -56,7 +60,11 @@ class TimelineReader {
     const std::uint64_t trim_version;
     const std::unique_ptr<HistoryRead> history;
   };
-  Result<RangePage> range(Look& look, const RangeQuery& query, LogPosition newer_than);
+  // These show what was recalled.
+  std::optional<RangePage> all_range_in_memory(const RangeQuery& query);
+  Result<RangePage> all_range(Look& look, const RangeQuery& query, LogPosition newer_than);
+  Result<FeedPage> all_feed(LogPosition after, std::size_t max_messages);
+
   Result<MessageSeq> seq_at(Look& look, const ConversationId& conversation, LogPosition position);
   Result<ActivityPage> activity_since(Look& look, const UserId& user, LogPosition after, std::size_t limit);
   Snapshot snapshot(const ConversationId& conversation, const RangeQuery* query);
@@ -67,6 +75,7 @@ class TimelineReader {
   History& history_;
   Intake& intake_;
   KeptLog& kept_;
+  Recalls& recalls_;
 };
 
 }  // namespace dunlin::embedded

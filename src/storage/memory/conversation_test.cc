@@ -83,6 +83,37 @@ TEST_F(ConversationListTest, GivesTheNewestFirstWithLastMessageUnreadAndReadPosi
   EXPECT_EQ(page.conversations[1].unread, 2U);
 }
 
+TEST_F(ConversationListTest, ARecalledLastMessageIsAbsentAndItsLineIsNot) {
+  send("bob", "alice", 3);
+  ASSERT_TRUE(block_on(store_.recall(private_conversation("alice", "bob"), MessageSeq(3))).ok());
+  const ConversationListPage page = newest("alice", 10);
+  ASSERT_EQ(page.conversations.size(), 1U);
+  EXPECT_FALSE(page.conversations[0].last_message);
+  EXPECT_EQ(page.conversations[0].last_seq, MessageSeq(3));
+  EXPECT_EQ(page.conversations[0].unread, 3U) << "its place still counts";
+  const auto history = block_on(access_.history(
+      {.user = UserId("alice"), .conversation = private_conversation("alice", "bob"), .before = std::nullopt, .after = std::nullopt}));
+  ASSERT_TRUE(history.ok());
+  EXPECT_EQ(history->messages.size(), 2U);
+  ASSERT_EQ(history->gaps.size(), 1U);
+  EXPECT_EQ(history->gaps[0].reason, SeqGap::Reason::NotVisible);
+  EXPECT_FALSE(history->more);
+}
+
+TEST_F(ConversationListTest, UnreadIsCountedFromTheFirstMessageBehindRecalledOnes) {
+  send("bob", "alice", 150);
+  send("alice", "bob", 1);
+  send("bob", "alice", 5);
+  const ConversationId conversation = private_conversation("alice", "bob");
+  read("alice", "bob", 2);
+  // Where he has read to, and more than a page behind it: what cannot be given there counts for nothing, as with trimmed ones.
+  for (std::uint64_t seq = 2; seq <= 149; ++seq) ASSERT_TRUE(block_on(store_.recall(conversation, MessageSeq(seq))).ok());
+  EXPECT_EQ(newest("alice", 1).conversations[0].unread, 6U);
+  // Recalled ones further on count as they did.
+  ASSERT_TRUE(block_on(store_.recall(conversation, MessageSeq(153))).ok());
+  EXPECT_EQ(newest("alice", 1).conversations[0].unread, 6U);
+}
+
 TEST_F(ConversationListTest, TellsHowFarThePeersFarthestDeviceHasGot) {
   send("alice", "bob", 5);
   const ConversationId conversation = private_conversation("alice", "bob");

@@ -328,6 +328,13 @@ Task<Result<ConversationsPage>> MemoryMessageStore::conversations(UserId user, C
   co_return read([&](MemoryTimelines& timelines) { return timelines.conversations(user, after, limit); });
 }
 
+Task<Status> MemoryMessageStore::recall(ConversationId conversation, MessageSeq seq) {
+  CO_TRY(co_await begin_read());
+  const bool found = read([&](MemoryTimelines& timelines) { return timelines.recall(conversation, seq); });
+  if (!found) co_return Error(ErrorCode::NotFound, "the conversation has no such message");
+  co_return Status();
+}
+
 Task<Result<FeedPage>> MemoryMessageStore::feed(LogPosition after, std::size_t max_messages) {
   CO_TRY(co_await begin_read());
   co_return read([&](MemoryTimelines& timelines) { return timelines.feed(after, max_messages); });

@@ -67,6 +67,7 @@ class MemoryMessageStore final : public MessageStore {
   Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) override;
   std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after) override;
   Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override;
+  Task<Status> recall(ConversationId conversation, MessageSeq seq) override;
   Task<Result<FeedPage>> feed(LogPosition after, std::size_t max_messages) override;
   Task<Result<Follower>> register_follower(std::string name, LogPosition from) override;
   Task<Status> advance_follower(std::string name, LogPosition position) override;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "messaging/model/conversation.h"
+#include "messaging/ports/hidden_messages.h"
 
 namespace dunlin {
 
@@ -54,8 +55,23 @@ void MemoryTimelines::trim_through(LogPosition position) {
     for (auto at = timeline.messages.begin(); at != keep; ++at) bytes_ -= (*at)->footprint();
     timeline.messages.erase(timeline.messages.begin(), keep);
     timeline.head.first_readable = timeline.messages.empty() ? timeline.head.last_seq.next() : timeline.messages.front()->seq();
+    timeline.recalled.erase(timeline.recalled.begin(), timeline.recalled.lower_bound(timeline.head.first_readable));
   }
   for (auto& [name, user] : users_) user.activity.erase(user.activity.begin(), user.activity.upper_bound(trimmed_));
+}
+
+bool MemoryTimelines::recall(const ConversationId& conversation, MessageSeq seq) {
+  const auto at = timelines_.find(conversation);
+  if (at == timelines_.end() || seq == MessageSeq(0) || seq > at->second.head.last_seq) return false;
+  Timeline& timeline = at->second;
+  if (seq < timeline.head.first_readable || !timeline.recalled.insert(seq).second) return true;
+  MessagePtr& message = timeline.messages[seq.value() - timeline.head.first_readable.value()];
+  MessagePtr without_content = Message::create({message->conversation(), message->sender(), message->client_msg_id(), {}, {}});
+  without_content->set_place(message->place());
+  bytes_ -= message->footprint() - without_content->footprint();
+  log_[message->position()] = MessagePtr();
+  message = std::move(without_content);
+  return true;
 }
 
 ConversationHead MemoryTimelines::head(const ConversationId& conversation) {
@@ -84,12 +100,15 @@ RangePage MemoryTimelines::range(const RangeQuery& query) {
     bytes += message->footprint();
     if (!page.messages.empty() && (page.messages.size() >= query.max_messages || bytes > query.max_bytes)) {
       page.more = true;
-      return page;
+      break;
     }
     ++rows_read_;
     page.messages.push_back(message);
   }
-  if (trimmed && query.newest_first) page.gaps.push_back(gap);
+  if (trimmed && query.newest_first && !page.more) page.gaps.push_back(gap);
+  if (!timeline.recalled.empty()) {
+    hide_messages(page, query.newest_first, [&](const Message& message) { return timeline.recalled.contains(message.seq()); });
+  }
   return page;
 }
 
@@ -187,7 +206,7 @@ FeedPage MemoryTimelines::feed(LogPosition after, std::size_t max_messages) {
   page.reset = after < trimmed_;
   page.next = std::max(after, trimmed_);
   for (auto at = log_.upper_bound(page.next); at != log_.end() && page.messages.size() < max_messages; ++at) {
-    page.messages.push_back(at->second);
+    if (at->second) page.messages.push_back(at->second);
     page.next = at->first;
   }
   return page;

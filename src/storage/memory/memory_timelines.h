@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -23,6 +24,8 @@ class MemoryTimelines {
   // Gives the message its place and keeps it.
   void add(const MessagePtr& message, std::uint64_t time_ms);
   void trim_through(LogPosition position);
+  // False: there is no such seq.
+  bool recall(const ConversationId& conversation, MessageSeq seq);
 
   LogPosition last_position() const { return last_position_; }
   LogPosition trimmed_through() const { return trimmed_; }
@@ -42,7 +45,8 @@ class MemoryTimelines {
  private:
   struct Timeline {
     ConversationHead head;
-    std::vector<MessagePtr> messages;  // those that can be read: seqs head.first_readable .. head.last_seq
+    std::vector<MessagePtr> messages;  // those that are not trimmed: seqs head.first_readable .. head.last_seq
+    std::set<MessageSeq> recalled;     // of them: without content, and shown as gaps
   };
   struct User {
     std::map<LogPosition, ActivityEntry> activity;  // by last_position
@@ -53,7 +57,7 @@ class MemoryTimelines {
 
   std::unordered_map<ConversationId, Timeline> timelines_;
   std::unordered_map<std::string, User> users_;
-  std::map<LogPosition, MessagePtr> log_;
+  std::map<LogPosition, MessagePtr> log_;  // null: recalled
   std::uint64_t conversations_ = 0;
   LogPosition last_position_;
   LogPosition trimmed_;

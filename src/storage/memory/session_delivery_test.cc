@@ -9,6 +9,7 @@
 
 #include "messaging/delivery/dispatcher.h"
 #include "messaging/model/conversation.h"
+#include "runtime/spawn.h"
 #include "storage/memory/memory_message_store.h"
 
 namespace dunlin {
@@ -112,6 +113,24 @@ TEST_F(SessionDeliveryTest, PushesHintsInOrderWithoutReadingTheStore) {
   hints();
   EXPECT_EQ(got(), (Lines{line("alice", "1"), line("alice", "2"), line("carol", "1")}));
   EXPECT_EQ(store_.rows_read(), rows);
+}
+
+TEST_F(SessionDeliveryTest, RecalledMessagesComeAsGapsAlsoWhenPushedAgain) {
+  for (int i = 0; i < 7; ++i) send("alice", "bob");
+  mailbox_.hints.clear();
+  const ConversationId conversation = private_conversation("bob", "alice");
+  for (const std::uint64_t seq : {2, 3, 7}) ASSERT_TRUE(block_on(store_.recall(conversation, MessageSeq(seq))).ok());
+  start();
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("alice", "gap 2-3"), line("alice", "4"), line("alice", "5"), line("alice", "6"),
+                          line("alice", "gap 7-7")}));
+  EXPECT_TRUE(ack("alice", 3)) << "a gap is acked like a message";
+  // Recalled after it was pushed: what is sent again is read again.
+  ASSERT_TRUE(block_on(store_.recall(conversation, MessageSeq(4))).ok());
+  clock_.advance(context_.options.retransmit_after);
+  bob_->on_heartbeat();
+  EXPECT_EQ(got(), (Lines{line("alice", "gap 4-4"), line("alice", "5"), line("alice", "6"), line("alice", "gap 7-7")}));
+  EXPECT_TRUE(ack("alice", 7));
+  EXPECT_TRUE(bob_->caught_up());
 }
 
 TEST_F(SessionDeliveryTest, StartsWithoutReadingWhenNothingIsNew) {

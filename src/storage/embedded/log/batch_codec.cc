@@ -181,6 +181,24 @@ DecodedRecord decode_record(std::string_view file, LogPlace place, std::uint32_t
   return record;
 }
 
+void erase_record(std::string& bytes, LogPlace place, std::uint32_t secret) {
+  const std::uint32_t start = seed(secret, place);
+  std::size_t names = bytes.size();
+  if (bytes.size() >= kRecordHeadBytes) {
+    names = get<std::uint16_t>(bytes, 10) + std::size_t{get<std::uint8_t>(bytes, 12)} + get<std::uint8_t>(bytes, 13);
+  }
+  const std::size_t content = kRecordHeadBytes + names;
+  if (content > bytes.size() || get<std::uint32_t>(bytes, 0) != crc32c({bytes.data() + 4, content - 4}, start)) {
+    std::fill(bytes.begin(), bytes.end(), '\0');
+    return;
+  }
+  std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(content), bytes.end(), '\0');
+  const std::size_t size = std::min(std::size_t{get<std::uint16_t>(bytes, 14)} + get<std::uint32_t>(bytes, 16), bytes.size() - content);
+  bytes[8] = static_cast<char>(kErasedRecord);
+  put(bytes.data(), 4, crc32c({bytes.data() + content, size}, ~start));
+  put(bytes.data(), 0, crc32c({bytes.data() + 4, content - 4}, start));
+}
+
 std::optional<std::uint32_t> find_record(std::string_view file, LogPlace from, std::uint32_t limit, std::uint32_t secret) {
   limit = static_cast<std::uint32_t>(std::min<std::size_t>(limit, file.size()));
   for (std::uint32_t at = padded8(from.offset); at < limit && limit - at >= kRecordHeadBytes; at += 8) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -57,6 +58,7 @@ inline constexpr std::uint32_t kTableRowBytes = 20;
 inline constexpr std::uint32_t kRecordHeadBytes = 72;
 inline constexpr std::uint8_t kFormatVersion = 1;
 inline constexpr std::uint8_t kMessageRecord = 1;
+inline constexpr std::uint8_t kErasedRecord = 2;  // was a message; its content is zeros
 
 constexpr std::uint32_t padded8(std::uint32_t bytes) {
   return (bytes + 7) & ~7U;
@@ -90,6 +92,10 @@ struct DecodedRecord {
 };
 // `place` is where the record begins; `limit` is where its bytes end at the latest.
 DecodedRecord decode_record(std::string_view file, LogPlace place, std::uint32_t limit, std::uint32_t secret);
+
+// Makes a record one whose content is gone: of a type that is skipped, zeros where content type and body stood, and checksums that fit. One
+// whose head cannot be believed becomes zeros altogether. `bytes` are the record's, which stands at `place`.
+void erase_record(std::string& bytes, LogPlace place, std::uint32_t secret);
 
 // The first offset at or behind `from` where a record of that generation stands whose head is whole. For places that no batch describes.
 std::optional<std::uint32_t> find_record(std::string_view file, LogPlace from, std::uint32_t limit, std::uint32_t secret);

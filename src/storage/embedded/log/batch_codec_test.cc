@@ -130,5 +130,45 @@ TEST(SegmentIndex, ShowsOnlyTheNewestGenerationOfARecycledFile) {
   EXPECT_EQ(index.batches[0].first, LogPosition(80));
 }
 
+TEST(BatchCodec, AnErasedRecordKeepsItsPlaceAndNothingOfItsContent) {
+  const MessagePtr m = Message::create({"p5:alice:bob", "alice", "x1", "text/plain", "secret-body"});
+  m->set_place({MessageSeq(2), LogPosition(9), LogPosition(8), 1700000000000, 7, 2});
+  const std::string whole = batch({3, 64}, {m});
+  const std::uint32_t at = batch_records_offset(1);
+  std::string file(64, '\0');
+  file += whole;
+  std::string record = file.substr(64 + at);
+  for (int times = 0; times < 2; ++times) {
+    erase_record(record, {3, 64 + at}, kSecret);
+    EXPECT_EQ(record.size(), record_bytes(*m));
+    file.replace(64 + at, record.size(), record);
+    const DecodedRecord erased = decode_record(file, {3, 64 + at}, static_cast<std::uint32_t>(file.size()), kSecret);
+    EXPECT_TRUE(erased.head_ok);
+    EXPECT_TRUE(erased.body_ok);
+    EXPECT_FALSE(erased.known) << "of a type that is skipped";
+    EXPECT_FALSE(erased.message);
+    EXPECT_EQ(erased.position, LogPosition(9));
+    EXPECT_EQ(erased.seq, MessageSeq(2));
+    EXPECT_EQ(record.find("secret"), std::string::npos);
+    EXPECT_EQ(record.find("plain"), std::string::npos);
+    EXPECT_NE(record.find("alice"), std::string::npos);
+  }
+  ASSERT_TRUE(decode_batch_head(file, 64, kSecret)) << "the batch is as it was";
+}
+
+TEST(BatchCodec, ErasingADamagedRecordLeavesZerosWhateverItsBytesSay) {
+  const std::string whole = batch({3, 0}, {message(1, 8, "secret-body")});
+  const std::uint32_t at = batch_records_offset(1);
+  for (std::size_t byte = 0; byte < kRecordHeadBytes; ++byte) {
+    std::string record = whole.substr(at);
+    record[byte] = static_cast<char>(record[byte] ^ 0xFF);
+    erase_record(record, {3, at}, kSecret);
+    EXPECT_EQ(record.find("secret"), std::string::npos) << byte;
+  }
+  std::string stub = "short";
+  erase_record(stub, {3, at}, kSecret);
+  EXPECT_EQ(stub, std::string(5, '\0'));
+}
+
 }  // namespace
 }  // namespace dunlin::embedded

@@ -55,6 +55,21 @@ bool KeptLog::covers(LogPosition after, LogPosition through) const {
   return after >= through;
 }
 
+std::optional<LogPosition> KeptLog::end_of(const std::string& file) const {
+  MutexLock lock(mutex_);
+  for (const auto& segment : segments_) {
+    if (std::find(segment.files.begin(), segment.files.end(), file) != segment.files.end()) return segment.last;
+  }
+  return std::nullopt;
+}
+
+void KeptLog::changed(const std::string& file) {
+  LoadedPtr stale;
+  MutexLock lock(mutex_);
+  ++changes_;
+  if (loaded_ && loaded_->file == file) stale.swap(loaded_);
+}
+
 void KeptLog::cool() {
   LoadedPtr unused;
   MutexLock lock(mutex_);
@@ -72,9 +87,11 @@ std::optional<KeptSegment> KeptLog::segment_behind(LogPosition after) const {
 
 KeptLog::LoadedPtr KeptLog::load(const KeptSegment& segment) {
   const std::string& name = segment.files.front();
+  std::uint64_t changes = 0;
   {
     MutexLock lock(mutex_);
     used_ = true;
+    changes = changes_;
     if (loaded_ && loaded_->file == name && loaded_->last == segment.last) return loaded_;
   }
   auto bytes = read_segment_file(fs_, pool_.path(name));
@@ -85,7 +102,7 @@ KeptLog::LoadedPtr KeptLog::load(const KeptSegment& segment) {
   loaded->bytes = *std::move(bytes);
   loaded->index = index_segment(loaded->bytes, secret_);
   MutexLock lock(mutex_);
-  loaded_ = loaded;
+  if (changes == changes_) loaded_ = loaded;  // else it may be of before
   return loaded;
 }
 

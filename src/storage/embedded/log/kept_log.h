@@ -41,6 +41,10 @@ class KeptLog {
   std::uint64_t bytes() const EXCLUDES(mutex_);
   // Whether all in (after, through] is here.
   bool covers(LogPosition after, LogPosition through) const EXCLUDES(mutex_);
+  // Where the segment ends whose file this is; nothing when it is not kept.
+  std::optional<LogPosition> end_of(const std::string& file) const EXCLUDES(mutex_);
+  // The file was changed: what was read of it is not given any more.
+  void changed(const std::string& file) EXCLUDES(mutex_);
   void cool() EXCLUDES(mutex_);
 
   // A page of one segment, of at least one position; nothing when the next record is not here or cannot be read.
@@ -65,7 +69,8 @@ class KeptLog {
   mutable Mutex mutex_;
   std::deque<KeptSegment> segments_ GUARDED_BY(mutex_);
   LoadedPtr loaded_ GUARDED_BY(mutex_);
-  bool used_ GUARDED_BY(mutex_) = false;  // since the last cool()
+  std::uint64_t changes_ GUARDED_BY(mutex_) = 0;  // calls of changed()
+  bool used_ GUARDED_BY(mutex_) = false;          // since the last cool()
 };
 
 }  // namespace dunlin::embedded

@@ -32,6 +32,30 @@ class LogHarness final : public CommitListener {
     SipHash128 (*hash)(const SipKey&, std::string_view) = &siphash128;
     std::function<Status()> sync_state;
     std::uint64_t kept_bytes = 1 << 30;
+    RecallRows* recall_rows = nullptr;  // null: forgotten with the harness
+    std::size_t recalls_max = 65'536;
+  };
+
+  // Recalls that outlive a life, as rows that were synced do.
+  class RowsInMemory final : public RecallRows {
+   public:
+    Result<std::vector<RecallRow>> recalls() override { return rows; }
+    Status add_recall(const RecallRow& row) override {
+      if (fail) return Error(ErrorCode::Io, "injected");
+      std::erase_if(rows, [&](const RecallRow& old) { return old.conversation_number == row.conversation_number && old.seq == row.seq; });
+      rows.push_back(row);
+      return {};
+    }
+    Status remove_recalls(std::span<const RecallRow> gone, bool) override {
+      if (fail) return Error(ErrorCode::Io, "injected");
+      std::erase_if(rows, [&](const RecallRow& row) {
+        return std::any_of(gone.begin(), gone.end(),
+                           [&](const RecallRow& one) { return one.conversation_number == row.conversation_number && one.seq == row.seq; });
+      });
+      return {};
+    }
+    std::vector<RecallRow> rows;
+    bool fail = false;
   };
 
   LogHarness(FaultyFileSystem& files, FakeHistory& history) : LogHarness(files, history, Options()) {}
@@ -43,7 +67,8 @@ class LogHarness final : public CommitListener {
         window(conversations, history.position(), options.keep_bytes),
         intake({{1, 2}, 32 << 20, options.hash}, conversations, lanes, window, history, offload_, queue),
         kept(files, pool, kSecret),
-        reader(conversations, window, history, intake, kept) {
+        recalls(options.recall_rows != nullptr ? *options.recall_rows : own_rows_, clock, options.recalls_max),
+        reader(conversations, window, history, intake, kept, recalls) {
     auto table = Followers::open(files_, "data", Epoch{1});
     if (!table.ok()) {
       failure = table.error().to_string();
@@ -63,6 +88,10 @@ class LogHarness final : public CommitListener {
       return;
     }
     const LogScan& scan = recovered.scan;
+    if (auto loaded = recalls.load(scan.last); !loaded.ok()) {
+      failure = loaded.error().to_string();
+      return;
+    }
     writer = std::make_unique<LogWriter>(pool, LogWriter::Start{kSecret, scan.last_generation, scan.end, scan.last});
     CommitterOptions committing;
     committing.clock = &clock;
@@ -78,8 +107,17 @@ class LogHarness final : public CommitListener {
     indexing.window_bytes = options.window_bytes;
     indexing.sync_state = options.sync_state;
     indexing.kept_bytes = options.kept_bytes;
-    const Indexer::Log log{window, pool, kept, *followers, queue, intake, *committer};
+    RecallRoundsOptions wiping;
+    wiping.log.clock = &clock;
+    wiping.log.every = Milliseconds(0);
+    wiping.log.secret = kSecret;
+    wiping.log.between_batches = [this](const std::function<void()>& job) { return committer->run_between_batches(job); };
+    wiping.log.seal = [this] { return writer->seal(); };
+    wiping.rewrite_every = Milliseconds(0);
+    rounds = std::make_unique<RecallRounds>(wiping, files_, pool, kept, window, history_, recalls);
+    const Indexer::Log log{window, pool, kept, *followers, queue, intake, *committer, *rounds};
     indexer = std::make_unique<Indexer>(indexing, files_, history_, log);
+    for (const std::string& file : recovered.unused) indexer->recycle(file);
     writer->on_seal = [this](const LogWriter::Sealed& sealed) {
       if (!window.seal(sealed.file)) indexer->recycle(sealed.file);
     };
@@ -147,6 +185,7 @@ class LogHarness final : public CommitListener {
   FaultyFileSystem& files_;
   FakeHistory& history_;
   OffloadPool offload_{OffloadPool::Options{"test", 1, 4096}};
+  RowsInMemory own_rows_;
 
  public:
   bool alive = false;
@@ -160,10 +199,12 @@ class LogHarness final : public CommitListener {
   Intake intake;
   KeptLog kept;
   std::unique_ptr<Followers> followers;
+  Recalls recalls;
   TimelineReader reader;
   Recovered recovered;
   std::unique_ptr<LogWriter> writer;
   std::unique_ptr<Committer> committer;
+  std::unique_ptr<RecallRounds> rounds;
   std::unique_ptr<Indexer> indexer;
   std::vector<AppendOutcome> outcomes;
   std::function<void()> on_told;  // while the listener is called

@@ -20,6 +20,7 @@ Result<Recovered> Recovery::run(const std::string& data_folder, std::uint32_t se
   out.kept = kept_of(scan, passed);
   give_free(scan, out.kept);
   report(scan);
+  out.unused = unused_;
   out.unnamed = still_unnamed_;
   out.last_conversation_number = last_number_;
   return out;
@@ -91,8 +92,8 @@ void Recovery::on_segment(const std::string& file) {
 }
 
 void Recovery::end_part() {
-  // An empty part (all of its records were repeats) leaves its file alone until the next start.
-  if (!file_.empty()) static_cast<void>(window_.seal(file_));
+  // An empty part: all of its records were repeats.
+  if (!file_.empty() && !window_.seal(file_)) unused_.push_back(file_);
 }
 
 Conversation& Recovery::conversation(std::string_view name) {

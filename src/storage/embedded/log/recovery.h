@@ -14,8 +14,9 @@ namespace dunlin::embedded {
 struct Recovered {
   LogScan scan;
   std::uint64_t last_conversation_number = 0;
-  std::uint64_t unnamed = 0;      // lost records whose conversation could not be found out
-  std::vector<KeptSegment> kept;  // of history's part, what holds something above the position that all followers have
+  std::uint64_t unnamed = 0;        // lost records whose conversation could not be found out
+  std::vector<std::string> unused;  // files of the log of which nothing is news: free once everything has started
+  std::vector<KeptSegment> kept;    // of history's part, what holds something above the position that all followers have
 };
 
 // Puts the log that history does not hold back into the window: each segment file becomes a sealed part. Free files go to the pool; those
@@ -61,7 +62,8 @@ class Recovery final : public LogScanSink {
   History& history_;
   SegmentPool& pool_;
   std::unordered_map<std::uint64_t, std::string> names_;  // conversation number → id, of the records read
-  std::string file_;                                      // that is being read; empty before the first
+  std::vector<std::string> unused_;
+  std::string file_;  // that is being read; empty before the first
   std::vector<Lost> unnamed_;
   bool doubt_ = false;  // records may be older than what history holds: each conversation's first one is compared
   std::uint64_t last_number_ = 0;

@@ -8,6 +8,10 @@
 namespace dunlin::embedded {
 
 void SegmentPool::know(const std::string& name) {
+  {
+    MutexLock lock(mutex_);
+    all_.insert(name);
+  }
   const auto dash = name.find('-');
   if (dash == std::string::npos) return;
   std::uint64_t number = 0;
@@ -19,7 +23,11 @@ void SegmentPool::know(const std::string& name) {
 void SegmentPool::give(const std::string& name, bool full_size) {
   if (!full_size) return give_dirty(name);
   MutexLock lock(mutex_);
-  spares_.push_back(name);
+  if (noted_.contains(name)) {
+    freed_.push_back(name);
+  } else {
+    spares_.push_back({name, false});
+  }
 }
 
 void SegmentPool::give_dirty(const std::string& name) {
@@ -29,28 +37,35 @@ void SegmentPool::give_dirty(const std::string& name) {
 }
 
 Result<SegmentSlot> SegmentPool::take() {
-  std::string name;
+  Spare taken;
   {
     MutexLock lock(mutex_);
     if (!spares_.empty()) {
-      name = spares_.back();
-      spares_.pop_back();
+      auto best = std::find_if(spares_.rbegin(), spares_.rend(), [](const Spare& spare) { return spare.blank; });
+      if (best == spares_.rend()) best = spares_.rbegin();
+      taken = *best;
+      spares_.erase(std::next(best).base());
     }
   }
-  if (name.empty()) {
-    TRY_ASSIGN(name, new_file(true));
+  if (taken.name.empty()) {
+    TRY_ASSIGN(taken.name, new_file(true));
+    taken.blank = true;
   }
-  auto file = fs_.open(path(name), OpenMode::Write);
+  auto file = fs_.open(path(taken.name), OpenMode::Write);
   if (!file.ok()) {
     // Too many open files, say: it is as good as it was, unless it is gone.
     const auto names = fs_.list(folder_);
-    if (!names.ok() || std::find(names->begin(), names->end(), name) != names->end()) {
-      MutexLock lock(mutex_);
-      spares_.insert(spares_.begin(), name);
+    const bool there = !names.ok() || std::find(names->begin(), names->end(), taken.name) != names->end();
+    MutexLock lock(mutex_);
+    if (there) {
+      spares_.insert(spares_.begin(), std::move(taken));
+    } else {
+      all_.erase(taken.name);
+      noted_.erase(taken.name);
     }
     return std::move(file).error();
   }
-  return SegmentSlot{std::move(name), *std::move(file)};
+  return SegmentSlot{std::move(taken.name), *std::move(file)};
 }
 
 Status SegmentPool::maintain() {
@@ -64,33 +79,103 @@ Status SegmentPool::maintain() {
     const bool good = fill(name, true).ok();
     if (!good) {
       // A bad sector, say: without the file its void content is gone as well.
-      TRY(fs_.remove(path(name)));
-      TRY(fs_.sync_folder(folder_));
+      TRY(remove(name));
     }
     MutexLock lock(mutex_);
     std::erase(dirty_, name);
-    if (good) spares_.push_back(name);
+    if (good) {
+      noted_.erase(name);
+      spares_.push_back({name, true});
+    }
     dirty_count_.fetch_sub(1, std::memory_order_release);
   }
+  TRY(maintain_freed());
   while (true) {
     std::string extra;
     {
       MutexLock lock(mutex_);
       if (spares_.size() == kSpares) return {};
       if (spares_.size() > kSpares) {
-        extra = spares_.front();
+        extra = spares_.front().name;
         spares_.erase(spares_.begin());
       }
     }
     if (!extra.empty()) {
-      TRY(fs_.remove(path(extra)));
-      TRY(fs_.sync_folder(folder_));
+      TRY(remove(extra));
       continue;
     }
     TRY_ASSIGN(std::string name, new_file(true));
     MutexLock lock(mutex_);
-    spares_.push_back(std::move(name));
+    spares_.push_back({std::move(name), true});
   }
+}
+
+// Those that are not needed as spares are removed, which costs less than writing them.
+Status SegmentPool::maintain_freed() {
+  while (true) {
+    std::string name;
+    bool needed = false;
+    {
+      MutexLock lock(mutex_);
+      if (freed_.empty()) return {};
+      name = freed_.back();
+      needed = spares_.size() < kSpares;
+    }
+    const bool good = needed && fill(name, true).ok();
+    if (!good) TRY(remove(name));
+    MutexLock lock(mutex_);
+    std::erase(freed_, name);
+    if (!good) continue;
+    noted_.erase(name);
+    spares_.push_back({name, true});
+  }
+}
+
+Status SegmentPool::remove(const std::string& name) {
+  TRY(fs_.remove(path(name)));
+  TRY(fs_.sync_folder(folder_));
+  MutexLock lock(mutex_);
+  all_.erase(name);
+  noted_.erase(name);
+  return {};
+}
+
+Result<bool> SegmentPool::blank_one() {
+  std::string name;
+  {
+    MutexLock lock(mutex_);
+    const auto stale = std::find_if(spares_.begin(), spares_.end(), [](const Spare& spare) { return !spare.blank; });
+    if (stale == spares_.end()) return false;
+    name = stale->name;
+    spares_.erase(stale);
+  }
+  // One that fails is as good a spare as it was, unless it was cut short: then it is tried again before it is used.
+  if (auto filled = fill(name, true); !filled.ok()) {
+    give_dirty(name);
+    return std::move(filled).error();
+  }
+  MutexLock lock(mutex_);
+  noted_.erase(name);
+  spares_.push_back({name, true});
+  return true;
+}
+
+bool SegmentPool::note_all() {
+  MutexLock lock(mutex_);
+  if (std::any_of(spares_.begin(), spares_.end(), [](const Spare& spare) { return !spare.blank; })) return false;
+  noted_ = all_;
+  for (const Spare& spare : spares_) noted_.erase(spare.name);
+  return true;
+}
+
+std::vector<std::string> SegmentPool::noted() const {
+  MutexLock lock(mutex_);
+  return {noted_.begin(), noted_.end()};
+}
+
+void SegmentPool::strike(const std::string& name) {
+  MutexLock lock(mutex_);
+  noted_.erase(name);
 }
 
 Status SegmentPool::make_first() {
@@ -100,7 +185,7 @@ Status SegmentPool::make_first() {
   }
   TRY_ASSIGN(std::string name, new_file(false));
   MutexLock lock(mutex_);
-  spares_.push_back(std::move(name));
+  spares_.push_back({std::move(name), true});
   return {};
 }
 
@@ -114,6 +199,8 @@ Result<std::string> SegmentPool::new_file(bool durable) {
     ignore(fs_.remove(path(name)));  // a part of a segment is of no use, and the disk may be full
     return std::move(filled).error();
   }
+  MutexLock lock(mutex_);
+  all_.insert(name);
   return name;
 }
 

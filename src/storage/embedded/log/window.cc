@@ -46,7 +46,7 @@ std::optional<ActivityEntry> entry_of(const Conversation& c, LogPosition after, 
 }  // namespace
 
 Window::Window(Conversations& conversations, LogPosition history, std::uint64_t keep_bytes)
-    : conversations_(conversations), keep_bytes_(keep_bytes), floor_(history.value()) {
+    : conversations_(conversations), keep_bytes_(keep_bytes), floor_(history.value()), left_(history.value()) {
   published_.store(history.value(), std::memory_order_relaxed);
   MutexLock lock(mutex_);
   add_part();
@@ -166,6 +166,7 @@ bool Window::evict(std::size_t records) {
   for (std::size_t lost = 0; lost < part->lost.size(); ++lost) pop_through(*part->lost_conversations[lost], part->lost[lost].seq);
   evicted_in_front_.store(0, std::memory_order_relaxed);
   ingested_parts_.fetch_sub(1, std::memory_order_release);
+  left_.store(part->last.value(), std::memory_order_release);
   MutexLock lock(mutex_);
   parts_.pop_front();
   return can_evict() && parts_.front()->ingested && parts_.front()->pins == 0;

@@ -119,6 +119,8 @@ class Window {
   };
   Pin pin() EXCLUDES(mutex_);
   LogPosition floor() const { return LogPosition(floor_.load(std::memory_order_acquire)); }
+  // Everything up to here has left altogether; floor() moves before a part begins to leave.
+  LogPosition left_through() const { return LogPosition(left_.load(std::memory_order_acquire)); }
   LogPosition published() const { return LogPosition(published_.load(std::memory_order_acquire)); }
   std::uint64_t record_bytes() const { return bytes_.load(std::memory_order_relaxed); }
   WindowUsers& users() { return users_; }
@@ -145,6 +147,7 @@ class Window {
   const std::uint64_t keep_bytes_;
   std::atomic<std::size_t> evicted_in_front_{0};  // set by the writer: records of the front part that are gone already
   std::atomic<std::uint64_t> floor_;
+  std::atomic<std::uint64_t> left_;
   std::atomic<std::uint64_t> trimmed_{0};
   std::atomic<std::uint64_t> published_{0};
   std::atomic<std::uint64_t> bytes_{0};

@@ -31,6 +31,10 @@ class OffloadedState final : public EmbeddedStateStore {
     return offload(pool_, [rows = rows_, user = std::move(user), since, limit] { return rows->read_changes_since(user, since, limit); });
   }
 
+  Result<std::vector<RecallRow>> recalls() override { return rows_->recalls(); }
+  Status add_recall(const RecallRow& row) override { return rows_->add_recall(row); }
+  Status remove_recalls(std::span<const RecallRow> rows, bool durable) override { return rows_->remove_recalls(rows, durable); }
+
   Status sync() override { return rows_->sync(); }
   Status checkpoint(const std::string& folder) override { return rows_->checkpoint(folder); }
   Result<std::uint64_t> verify() override { return rows_->verify(); }

@@ -6,6 +6,7 @@
 
 #include "messaging/ports/state_store.h"
 #include "runtime/offload.h"
+#include "storage/embedded/state/recall_rows.h"
 
 namespace dunlin::embedded {
 
@@ -15,13 +16,13 @@ struct StateOptions {
   std::size_t block_cache_bytes = 16 << 20;
 };
 
-// Cursors and read positions in a RocksDB instance with a write-ahead log: small rows, written when a device detaches or every few
-// seconds, never for each message (docs/storage-history.md gives keys and values). A write is in the kernel when its task ends,
+// Cursors, read positions and recalls in a RocksDB instance with a write-ahead log: small rows, written when a device detaches or every
+// few seconds, never for each message (docs/storage-history.md gives keys and values). A write is in the kernel when its task ends,
 // so kill -9 keeps it; sync() makes everything before it safe from power loss.
 //
 // Tasks run on the offload pool; the others block. Any thread. Writes never wait for a flush or compaction that is behind: they fail
 // with Overloaded. After a full disk or an I/O error the next write tries to resume the instance.
-class EmbeddedStateStore : public StateStore {
+class EmbeddedStateStore : public StateStore, public RecallRows {
  public:
   // Corrupt, naming the restore command, when the instance's metadata is damaged; Busy when another process has it open.
   static Result<std::unique_ptr<EmbeddedStateStore>> open(StateOptions options);

@@ -161,8 +161,9 @@ Mutex& RocksState::stripe_of(const ConversationId& conversation) {
   return stripes_[std::hash<ConversationId>{}(conversation) % kStripes];
 }
 
-Status RocksState::write(rocksdb::WriteBatch& batch) {
+Status RocksState::write(rocksdb::WriteBatch& batch, bool durable) {
   rocksdb::WriteOptions options;
+  options.sync = durable;
   options.no_slowdown = true;
   const rocksdb::Status status = db_->Write(options, &batch);
   if (status.IsIncomplete()) return Error(ErrorCode::Overloaded, "the state store is behind with its flushes");
@@ -283,6 +284,39 @@ Result<ReadChangePage> RocksState::read_changes_since(const UserId& user, LogPos
   return page;
 }
 
+Result<std::vector<RecallRow>> RocksState::recalls() {
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
+  const std::string prefix = recall_prefix();
+  std::vector<RecallRow> out;
+  const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}));
+  for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
+    const auto row = decode_recall(rows->key().ToStringView(), rows->value().ToStringView());
+    if (!row) return state_damaged(options_.path, "a recalled message's row");
+    out.push_back(*row);
+  }
+  if (!rows->status().ok()) return rocks_error("recalled messages", rows->status());
+  return out;
+}
+
+Status RocksState::add_recall(const RecallRow& row) {
+  TRY(reopen_if_stopped());
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
+  rocksdb::WriteBatch batch;
+  batch.Put(recall_key(row.conversation_number, row.seq), encode_recall(row)).PermitUncheckedError();
+  return write(batch, true);
+}
+
+Status RocksState::remove_recalls(std::span<const RecallRow> rows, bool durable) {
+  TRY(reopen_if_stopped());
+  const std::shared_lock instance(instance_);
+  if (!db_) return closed();
+  rocksdb::WriteBatch batch;
+  for (const RecallRow& row : rows) batch.Delete(recall_key(row.conversation_number, row.seq)).PermitUncheckedError();
+  return write(batch, durable);
+}
+
 Status RocksState::sync() {
   TRY(reopen_if_stopped());
   const std::shared_lock instance(instance_);
@@ -311,6 +345,7 @@ Result<std::uint64_t> RocksState::verify() {
     const char kind = key.size() > 4 ? key[4] : '\0';
     const bool sound = kind == 'd'   ? decode_cursor(rows->value().ToStringView()).has_value()
                        : kind == 'r' ? decode_read(rows->value().ToStringView()).has_value()
+                       : kind == 'e' ? decode_recall(key, rows->value().ToStringView()).has_value()
                                      : kind == 'x';
     if (!sound) return Error(ErrorCode::Corrupt, "a row of the state store");
   }

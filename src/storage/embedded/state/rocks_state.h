@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,10 @@ class RocksState {
   Result<std::vector<MessageSeq>> read_positions(const std::vector<ReadKey>& keys);
   Result<ReadChangePage> read_changes_since(const UserId& user, LogPosition since, std::size_t limit);
 
+  Result<std::vector<RecallRow>> recalls();
+  Status add_recall(const RecallRow& row);
+  Status remove_recalls(std::span<const RecallRow> rows, bool durable);
+
   Status sync();
   Status checkpoint(const std::string& folder);
   Result<std::uint64_t> verify();
@@ -55,7 +60,7 @@ class RocksState {
   Status reopen_if_stopped();
   Result<std::optional<ReadRow>> read_row(const std::string& key);
   Status add_change(const UserId& user, const ReadRaise& raise, std::optional<MessageSeq> seq, rocksdb::WriteBatch& batch);
-  Status write(rocksdb::WriteBatch& batch);
+  Status write(rocksdb::WriteBatch& batch, bool durable = false);
   Mutex& stripe_of(const ConversationId& conversation);
 
   const StateOptions options_;

@@ -107,4 +107,39 @@ std::optional<ReadChange> decode_change_key(std::string_view key) {
   return ReadChange{ConversationId(rest->substr(8)), LogPosition(get_be64(rest->data()))};
 }
 
+std::string recall_prefix() {
+  std::string key;
+  append_be32(key, kTenant);
+  key.push_back('e');
+  return key;
+}
+
+std::string recall_key(std::uint64_t conversation_number, MessageSeq seq) {
+  std::string key = recall_prefix();
+  append_be64(key, conversation_number);
+  append_be64(key, seq.value());
+  return key;
+}
+
+std::string encode_recall(const RecallRow& row) {
+  std::string value(1, static_cast<char>(kVersion));
+  append_varint(value, row.position.value());
+  append_varint(value, row.time_ms);
+  return value;
+}
+
+std::optional<RecallRow> decode_recall(std::string_view key, std::string_view value) {
+  const std::string prefix = recall_prefix();
+  if (!key.starts_with(prefix) || key.size() != prefix.size() + 16) return std::nullopt;
+  ByteReader reader(value);
+  if (reader.byte() != kVersion) return std::nullopt;
+  RecallRow row;
+  row.conversation_number = get_be64(key.data() + prefix.size());
+  row.seq = MessageSeq(get_be64(key.data() + prefix.size() + 8));
+  row.position = LogPosition(reader.varint());
+  row.time_ms = reader.varint();
+  if (!reader.ok() || !reader.rest().empty()) return std::nullopt;
+  return row;
+}
+
 }  // namespace dunlin::embedded

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "messaging/ports/state_store.h"
+#include "storage/embedded/state/recall_rows.h"
 
 namespace dunlin::embedded {
 
@@ -32,5 +33,11 @@ std::optional<ReadRow> decode_read(std::string_view value);
 std::string change_prefix(std::string_view user);
 std::string change_key(std::string_view user, LogPosition at, std::string_view conversation);
 std::optional<ReadChange> decode_change_key(std::string_view key);
+
+// recalled: conversation number, seq -> log position, and when it was recalled
+std::string recall_prefix();
+std::string recall_key(std::uint64_t conversation_number, MessageSeq seq);
+std::string encode_recall(const RecallRow& row);
+std::optional<RecallRow> decode_recall(std::string_view key, std::string_view value);
 
 }  // namespace dunlin::embedded

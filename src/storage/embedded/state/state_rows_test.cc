@@ -42,5 +42,24 @@ TEST(StateRowsTest, ReadAndChangeRowsHaveTheirWorkedBytes) {
   for (std::size_t size = 0; size < 17; ++size) EXPECT_FALSE(decode_change_key(std::string_view(key).substr(0, size)));
 }
 
+TEST(StateRowsTest, RecallRowHasItsWorkedBytes) {
+  const RecallRow row{7, MessageSeq(2), LogPosition(300), 1'700'000'000'000};
+  const std::string key = recall_key(row.conversation_number, row.seq);
+  const std::string value = encode_recall(row);
+  EXPECT_EQ(hex(key), packed("00000000 65 0000000000000007 0000000000000002"));
+  EXPECT_EQ(hex(value), packed("01 ac02 80d095ffbc31"));
+  const auto back = decode_recall(key, value);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->conversation_number, 7U);
+  EXPECT_EQ(back->seq, MessageSeq(2));
+  EXPECT_EQ(back->position, LogPosition(300));
+  EXPECT_EQ(back->time_ms, row.time_ms);
+  for (std::size_t size = 0; size < value.size(); ++size) EXPECT_FALSE(decode_recall(key, std::string_view(value).substr(0, size)));
+  for (std::size_t size = 0; size < key.size(); ++size) EXPECT_FALSE(decode_recall(std::string_view(key).substr(0, size), value));
+  EXPECT_FALSE(decode_recall(key, value + "x"));
+  EXPECT_FALSE(decode_recall(key + "x", value));
+  EXPECT_FALSE(decode_recall(key, "\x02" + value.substr(1)));
+}
+
 }  // namespace
 }  // namespace dunlin::embedded
