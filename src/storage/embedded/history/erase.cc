@@ -46,7 +46,9 @@ Status RocksHistory::begin_erase(std::vector<RecalledRecord> records) {
 }
 
 std::optional<Status> RocksHistory::erase_done() {
-  auto outcome = eraser_ ? eraser_->outcome() : std::nullopt;
+  if (!eraser_) return std::nullopt;
+  let_files_go();  // its own compaction may have begun the new manifest, and no segment may come for a while
+  auto outcome = eraser_->outcome();
   if (!outcome) return std::nullopt;
   eraser_.reset();
   not_erased_ = std::move(outcome->kept);

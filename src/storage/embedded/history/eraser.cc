@@ -148,6 +148,11 @@ bool Eraser::old_views_are_gone() const {
 
 // Those that RocksDB does not use any more may be held by reads, by a backup, or since the manifest is in doubt (ManifestGuard).
 bool Eraser::old_files_are_gone() const {
+  // When an ingest beside is the last that holds a replaced file, RocksDB 7.8 lets go of it without deleting it, until something makes it
+  // look through its folder. The end of a ban on deletions does.
+  constexpr bool kForce = false;  // others may hold deletions back too
+  context_.db->DisableFileDeletions().PermitUncheckedError();
+  context_.db->EnableFileDeletions(kForce).PermitUncheckedError();
   const auto left = files_on_disk();
   if (!left) return false;
   std::vector<rocksdb::LiveFileMetaData> live;

@@ -61,11 +61,14 @@ Status RocksHistory::prepare_write() {
     }
     for (const auto& generation : now->generations) contain(generation.dedup);
   }
-  if (manifest_.take_renewed()) {
-    for (int left = damage_.take_manifest_failures(); left > 0; --left) db_->EnableFileDeletions(false).PermitUncheckedError();
-  }
+  let_files_go();
   if (damage_.is_stopped()) return Error(ErrorCode::Io, "history has stopped taking writes until the next start");
   return {};
+}
+
+void RocksHistory::let_files_go() {
+  if (!manifest_.take_renewed()) return;
+  for (int left = damage_.take_manifest_failures(); left > 0; --left) db_->EnableFileDeletions(false).PermitUncheckedError();
 }
 
 // The catalog as it will be once `segment` is in: a new volume when the newest is old, large or damaged, and the same for dedup.

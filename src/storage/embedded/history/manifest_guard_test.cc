@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 #include <rocksdb/file_system.h>
 
+#include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/history/history_scribe.h"
@@ -166,6 +169,73 @@ TEST_F(ManifestGuardTest, ItGoesOnAfterManyFailuresInARow) {
     }
   }
   expect_all_readable(*history);
+}
+
+// The erase beside a manifest in doubt: content is gone when it says so, and not before.
+TEST_F(ManifestGuardTest, ErasingEndsWhenThereIsANewManifestAndTheFilesAreGone) {
+  const auto has_text = [&](const std::string& text) {
+    for (const auto& entry : fs::directory_iterator(scribe.path())) {
+      if (!entry.is_regular_file()) continue;
+      std::ifstream in(entry.path(), std::ios::binary);
+      if (std::string(std::istreambuf_iterator<char>(in), {}).find(text) != std::string::npos) return true;
+    }
+    return false;
+  };
+  const auto end = [&] {
+    for (int i = 0; i < 6000; ++i) {
+      if (auto status = history->erase_done()) return *std::move(status);
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return Status(Error(ErrorCode::Internal, "the erase does not end"));
+  };
+  std::atomic<int> skip_in_compaction = -1;
+  history.reset();
+  scribe.options.fault_point = [&](std::string_view at) {
+    if (at != "erase_compact" || skip_in_compaction < 0) return;
+    faults->skip = skip_in_compaction;
+    faults->failures = 1;
+  };
+  history = scribe.open();
+  ASSERT_TRUE(history);
+  for (int round = 0; round < 6; ++round) {
+    const std::string text = "\"secret " + std::to_string(round) + "\"";
+    const MessagePtr secret = scribe.write("ada", "bob", text);
+    const std::vector<RecalledRecord> records{{secret->place().conversation_number, secret->seq(), secret->position()}};
+    ASSERT_TRUE(ingest_new().ok());
+    ASSERT_TRUE(ingest_new().ok());
+    ASSERT_TRUE(has_text(text));
+    if (round == 0) {  // the doubt is there before
+      faults->skip = 3;
+      faults->failures = 1;
+      ASSERT_FALSE(ingest_new().ok());
+    }
+    skip_in_compaction = round - 1;
+    ASSERT_TRUE(history->begin_erase(records).ok());
+    Status status = end();
+    faults->failures = 0;
+    skip_in_compaction = -1;
+    if (!status.ok()) {
+      ASSERT_TRUE(history->begin_erase(records).ok());
+      status = end();
+    }
+    ASSERT_TRUE(status.ok()) << round << ": " << status.error().to_string();
+    EXPECT_FALSE(has_text(text)) << round;
+    if (round == 0) {
+      ASSERT_TRUE(history->ingest(segment).ok());
+    }
+    const auto head = history->head(private_conversation("ada", "bob"));
+    ASSERT_TRUE(head.ok() && *head);
+    const auto page = history->range(**head, HistoryScribe::all_of(private_conversation("ada", "bob")));
+    ASSERT_TRUE(page.ok());
+    EXPECT_EQ(page->messages.size() + static_cast<std::size_t>(round) + 1,
+              scribe.heads[private_conversation("ada", "bob")].last_seq.value());
+    for (const auto& gap : page->gaps) EXPECT_EQ(gap.reason, SeqGap::Reason::NotVisible);
+  }
+  history = nullptr;
+  scribe.options.files = nullptr;
+  history = scribe.open();
+  ASSERT_TRUE(history) << scribe.last_error.to_string();
+  EXPECT_EQ(history->position(), LogPosition(scribe.position));
 }
 
 }  // namespace

@@ -82,6 +82,7 @@ class RocksHistory final : public History {
   Status clear_incoming();
   // ingest.cc
   Status prepare_write();
+  void let_files_go();
   Result<Catalog> with_room_for(const SealedSegment& segment, const SortedSegment& sorted);
   Result<ColumnPtr> create_column(const std::string& name);
   Status write_files(const SortedSegment& sorted, const SealedSegment& segment, const Catalog& next, SortedFiles& files);
