@@ -2,8 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
+#include <atomic>
 #include <optional>
+#include <thread>
 
 #include "base/log.h"
 #include "storage/embedded/log/log_harness.h"
@@ -153,6 +154,56 @@ TEST_F(RecallsTest, WhatDamageKeepsInHistoryStaysHiddenUntilRetentionTakesIt) {
   EXPECT_TRUE(recalls_.due_in_history(LogPosition(10), Milliseconds(0)).empty());
   ASSERT_TRUE(recalls_.retire(LogPosition(10), LogPosition(10)).ok());
   EXPECT_EQ(recalls_.waiting(), 0U);
+}
+
+// Readers copy a message out of a window, and hide later; meanwhile it leaves the window, and its recall is retired.
+TEST_F(RecallsTest, NoReaderShowsWhatItCopiedBeforeTheRecallWasRetired) {
+  constexpr std::uint64_t kRounds = 3000;
+  Mutex mutex;
+  MessagePtr window;                       // under the mutex
+  std::atomic<std::uint64_t> recalled{0};  // of which it is told, ascending
+  std::atomic<std::uint64_t> shown{0};
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 3; ++i) {
+    readers.emplace_back([&] {
+      while (!stop) {
+        const std::uint64_t told = recalled;
+        const Recalls::Reading reading(recalls_);
+        FeedPage page;
+        {
+          MutexLock lock(mutex);
+          if (window) page.messages.push_back(window);
+        }
+        std::this_thread::yield();
+        reading.hide(page);
+        if (!page.messages.empty() && page.messages[0]->seq().value() <= told) ++shown;
+      }
+    });
+  }
+  // One that stays, so that there is always something to be asked for.
+  EXPECT_TRUE(recalls_.add(place(8, 1, UINT64_MAX)).ok());
+  for (std::uint64_t seq = 1; seq <= kRounds; ++seq) {
+    {
+      MutexLock lock(mutex);
+      window = message(7, seq, seq);
+    }
+    EXPECT_TRUE(recalls_.add(place(7, seq, seq)).ok());
+    recalled = seq;
+    std::this_thread::yield();
+    {
+      MutexLock lock(mutex);
+      window = {};
+    }
+    finish(7, seq, seq);
+    while (recalls_.waiting() > 1) {
+      EXPECT_TRUE(recalls_.retire(LogPosition(seq), LogPosition(0)).ok());
+      std::this_thread::yield();
+    }
+  }
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(shown, 0U);
 }
 
 }  // namespace

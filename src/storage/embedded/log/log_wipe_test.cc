@@ -176,6 +176,55 @@ TEST_F(LogWipeTest, LeavesAKeptSegmentWhoseFeedGoesOn) {
   EXPECT_TRUE(holding().empty());
 }
 
+TEST_F(LogWipeTest, LeavesTheRestBehindAKeptSegment) {
+  LogHarness store(files_, history_, options());
+  const SessionKey session = store.open_session();
+  std::vector<AppendOutcome> sent;
+  for (int segment = 0; segment < 4; ++segment) {
+    const std::string tag = std::to_string(segment);
+    for (int i = 0; i < 6; ++i) store.send(session, "ann", "ben", "first" + tag + std::to_string(i), std::string(1000, 'x'));
+    sent.push_back(store.send(session, "ann", "ben", "secret" + tag, kSecretBody));
+    seal_and_index(store);
+  }
+  ASSERT_TRUE(store.followers->add("slow", sent.back().message->position()).ok());
+  const AppendOutcome last = store.send(session, "ann", "ben", "short");
+  const std::string file = store.writer->current_file();
+  seal_and_index(store);
+  ASSERT_TRUE(store.kept.end_of(file));
+  const auto in = holding();
+  ASSERT_NE(std::ranges::find(in, file), in.end()) << "behind what is kept";
+  for (const AppendOutcome& one : sent) recall(store, one);
+  work(store);
+  EXPECT_TRUE(holding().empty());
+  const auto page = store.kept.read(last.message->position().prev(), 10);
+  ASSERT_TRUE(page);
+  EXPECT_EQ(page->messages.size(), 1U) << "which is as it was";
+}
+
+TEST_F(LogWipeTest, WhatWasReadOfAKeptSegmentBeforeIsNotGivenAfter) {
+  LogHarness store(files_, history_, options());
+  const SessionKey session = store.open_session();
+  ASSERT_TRUE(store.followers->add("slow", LogPosition(0)).ok());
+  const AppendOutcome sent = send_secret(store, session);
+  const AppendOutcome next = store.send(session, "ann", "ben", "next");
+  seal_and_index(store);
+  const auto before = store.kept.read(LogPosition(0), 10);
+  ASSERT_TRUE(before);
+  ASSERT_EQ(before->messages.size(), 2U);
+  recall(store, sent);
+  // Without the indexer's own round, which forgets what nobody has asked for since the last.
+  for (int i = 0; i < 10; ++i) {
+    store.clock.advance(Milliseconds(5000));
+    store.rounds->work(false, [] { return false; });
+    ASSERT_TRUE(store.pool.maintain().ok());
+  }
+  ASSERT_TRUE(holding().empty());
+  const auto after = store.kept.read(LogPosition(0), 10);
+  ASSERT_TRUE(after);
+  ASSERT_EQ(after->messages.size(), 1U);
+  EXPECT_EQ(after->messages[0]->seq(), next.seq);
+}
+
 TEST_F(LogWipeTest, LeavesCopiesInFailedAndVoidParts) {
   LogHarness store(files_, history_, options());
   const SessionKey session = store.open_session();
