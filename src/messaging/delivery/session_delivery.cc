@@ -265,6 +265,9 @@ void SessionDelivery::advance(Flight& flight, MessageSeq to, LogPosition positio
     flight.floor = known ? position.prev() : flight.last_position;
     flight.mark_seq = to;
     flight.mark_position = known ? position : flight.last_position;
+  } else if (known && flight.mark_seq == flight.pushed) {
+    // A gap has no position of its own: the message behind it tells where it ends.
+    flight.mark_position = std::max(flight.mark_position, position.prev());
   }
   flight.pushed = to;
   if (known) flight.last_position = position;

@@ -108,10 +108,12 @@ Task<SessionDelivery::Step> SessionDelivery::fill_first(Ticket& ticket, Conversa
   self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
   // Trouble is left to the scan, which comes to all conversations.
-  if (!acked.ok() || !head.ok() || head->last_seq <= *acked) co_return Step::Done;
+  if (!acked.ok() || !head.ok()) co_return Step::Done;
   const Flight* flight = self->find(conversation.view());
-  if (flight == nullptr && !self->may_create_flight()) co_return Step::Done;
-  const Step step = co_await fill(ticket, conversation, flight != nullptr ? flight->pushed : *acked, head->last_seq);
+  // A conversation that was not acked up to the position has a flight, which knows better where the device is.
+  const MessageSeq from = flight != nullptr ? flight->pushed : *acked;
+  if (head->last_seq <= from || (flight == nullptr && !self->may_create_flight())) co_return Step::Done;
+  const Step step = co_await fill(ticket, conversation, from, head->last_seq);
   if (step == Step::Stop) co_return step;
   // Kept even when all of it is acked meanwhile: the scan must see what was pushed (finish_scan ends it).
   if (Flight* kept = ticket.delivery->find(conversation.view())) kept->filling = true;

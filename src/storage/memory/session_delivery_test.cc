@@ -372,6 +372,37 @@ TEST_F(SessionDeliveryTest, WhatRetentionHasTakenComesAsAGap) {
   EXPECT_TRUE(bob_->cursor().exceptions.empty());
 }
 
+TEST_F(SessionDeliveryTest, AnAckedGapIsBehindTheSyncTokenWhileWhatFollowsItIsNotAcked) {
+  for (int i = 0; i < 6; ++i) send("alice", "bob");
+  mailbox_.hints.clear();
+  store_.trim_through(LogPosition(4));
+  start(2);
+  EXPECT_EQ(got(), (Lines{line("alice", "gap 1-4"), line("alice", "5"), line("alice", "6")}));
+  EXPECT_EQ(bob_->token_position(), LogPosition(2)) << "the gap is not acked";
+  ack("alice", 3);
+  EXPECT_EQ(bob_->token_position(), LogPosition(2)) << "not all of the gap is acked";
+  ack("alice", 4);
+  EXPECT_EQ(bob_->token_position(), LogPosition(4)) << "else a connect with this token would tell of the gap again";
+  ack("alice", 5);
+  EXPECT_EQ(bob_->token_position(), LogPosition(4)) << "known by marks alone";
+  ack("alice", 6);
+  EXPECT_EQ(bob_->token_position(), LogPosition(6));
+}
+
+TEST_F(SessionDeliveryTest, AnOpenConversationComesFirstAmongThoseThatWereCutOffInTheMiddle) {
+  send("alice", "bob");
+  send("carol", "bob");
+  send("carol", "bob");
+  mailbox_.hints.clear();
+  DeviceCursor cursor;
+  cursor.epoch = store_.epoch();
+  cursor.position = LogPosition(3);
+  cursor.exceptions.emplace(private_conversation("bob", "alice"), MessageSeq(0));
+  cursor.exceptions.emplace(private_conversation("bob", "carol"), MessageSeq(1));
+  bob_->start(cursor, {private_conversation("bob", "alice")});
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("carol", "2")}));
+}
+
 TEST_F(SessionDeliveryTest, AConversationOfWhichNothingWasMissedHasNoGap) {
   for (int i = 0; i < 3; ++i) send("alice", "bob");
   for (int i = 0; i < 3; ++i) send("carol", "bob");
