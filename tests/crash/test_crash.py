@@ -116,7 +116,7 @@ async def load_and_kill(server, chats, run, rng, summary):
             raise result
     summary["kills with sends in flight"] += in_flight > 0
     summary["kills during seal or ingest"] += server.log.count(SEAL_BEGINS) > server.log.count(SEAL_ENDS)
-    server.log = ""
+    server.forget_log()
 
 
 async def check(server, chats, summary):
@@ -160,16 +160,19 @@ def test_nothing_acked_is_lost_duplicated_or_reordered(tmp_path):
     server = Server(BINARY, tmp_path, {"store": {"log": {"segment-bytes": 1 << 20}}, "limits": {"user": {"mode": "off"}}, "log": {"level": "debug"}})
     chats = [Chat(number) for number in range(PAIRS)]
     summary = {"kills with sends in flight": 0, "kills during seal or ingest": 0, "messages checked": 0}
-    for run in range(RUNS):
+    try:
+        for run in range(RUNS):
+            server.start()
+            asyncio.run(check(server, chats, summary))
+            asyncio.run(load_and_kill(server, chats, run, rng, summary))
+            if (run + 1) % 100 == 0:
+                print(f"\ncrash test: seed {SEED}, {run + 1} of {RUNS} runs, {summary}", flush=True)
         server.start()
         asyncio.run(check(server, chats, summary))
-        asyncio.run(load_and_kill(server, chats, run, rng, summary))
-        if (run + 1) % 100 == 0:
-            print(f"\ncrash test: seed {SEED}, {run + 1} of {RUNS} runs, {summary}", flush=True)
-    server.start()
-    asyncio.run(check(server, chats, summary))
-    asyncio.run(check_all_again(server, chats))
-    assert server.finish() == []
+        asyncio.run(check_all_again(server, chats))
+        assert server.finish() == []
+    finally:
+        server.process.kill()  # one that never got ready too
     verified = subprocess.run([BINARY, "verify", str(tmp_path / "data"), "--json"], capture_output=True, text=True, env=CLEAN_ENVIRONMENT)
     print(f"\ncrash test: seed {SEED}, {RUNS} runs, {summary}")
     assert verified.returncode == 0, verified.stdout + verified.stderr

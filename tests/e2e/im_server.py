@@ -1,6 +1,7 @@
 """One server process: configuration, start, ready line, tokens, stop, and what its log must never hold."""
 
 import json
+import os
 import pathlib
 import re
 import secrets
@@ -65,7 +66,7 @@ class Server:
             overrides,
         )
         self.process = None
-        self.log = ""
+        self.log_file = self.folder / "server.log"
         self.stdout = []
         self.ws = self.tcp = self.admin = None
         self.clean = True  # a graceful stop is expected at the end
@@ -74,22 +75,19 @@ class Server:
 
     def start(self, wait_ready=True):
         config_file = self._write_config()
-        self.process = subprocess.Popen(
-            [*self.prefix, str(self.binary), "serve", "--config", str(config_file)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            env=CLEAN_ENVIRONMENT,
-            text=True,
-            errors="replace",
-        )
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.prefix, str(self.binary), "serve", "--config", str(config_file)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=CLEAN_ENVIRONMENT,
+                text=True,
+                errors="replace",
+            )
         self._ready = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._read_stdout, args=(self.process,), daemon=True),
-            threading.Thread(target=self._read_stderr, args=(self.process,), daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._reader = threading.Thread(target=self._read_stdout, args=(self.process,), daemon=True)
+        self._reader.start()
         if wait_ready:
             deadline = time.monotonic() + START_DEADLINE_S
             while not self._ready.wait(0.02):
@@ -114,13 +112,8 @@ class Server:
                 self.ws, self.tcp, self.admin = match.group(1), match.group(2), match.group(3)
                 self._ready.set()
 
-    def _read_stderr(self, process):
-        for line in process.stderr:
-            self.log += line
-
     def _join(self):
-        for thread in self._threads:
-            thread.join(5)
+        self._reader.join(5)
 
     def stop(self):
         """SIGTERM and the exit code."""
@@ -165,6 +158,14 @@ class Server:
         return problems
 
     # -- access
+
+    @property
+    def log(self):
+        """All that the server has logged by now, of all its starts: a file, so that nothing is still on its way."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def forget_log(self):
+        os.truncate(self.log_file, 0)
 
     @property
     def ws_url(self):
