@@ -55,7 +55,8 @@ struct ConversationList::Filling {
   std::size_t bytes = 0;
 
   bool full() const { return !page.conversations.empty() && (page.conversations.size() >= query.limit || bytes >= kMaxBytes); }
-  std::size_t step() const { return std::clamp<std::size_t>(query.limit - std::min(query.limit, page.conversations.size()), 1, kStep); }
+  // One above what there is room for tells whether there is a next page.
+  std::size_t step() const { return std::min(query.limit - std::min(query.limit, page.conversations.size()), kStep - 1) + 1; }
   void add(ConversationSummary line, std::string next) {
     if (line.last_message) bytes += line.last_message->footprint();
     line.next = next;

@@ -91,7 +91,7 @@ void Window::push(Conversation& conversation, MessageSeq seq, LogPosition positi
     conversation.run.push(seq, std::move(message));
   }
   if (was_empty) users_.add(conversation);
-  WindowUsers::raise(conversation, position);
+  users_.raise(conversation, position);
 }
 
 void Window::publish_lost(LostRecord lost, Conversation& conversation) {
@@ -227,9 +227,15 @@ ActivityPage Window::activity_since(std::string_view user, LogPosition after, st
   const auto found = shard.users.find(user);
   if (found == shard.users.end()) return page;
   std::vector<std::pair<LogPosition, Conversation*>> starts;
-  for (Conversation* c : found->second->conversations) {
+  const WindowUser& his = *found->second;
+  for (auto it = his.conversations.rbegin(); it != his.conversations.rend(); ++it) {
+    Conversation* const c = *it;
+    if (c == nullptr) continue;
     MutexLock inner(conversations_.shard_of(*c).mutex);
-    if (c->run.empty() || c->head.last_position <= after) continue;
+    if (c->head.last_position <= after) {
+      if (his.ordered) break;
+      continue;
+    }
     starts.emplace_back(position_at(c->run, first_above(c->run, after)), c);
   }
   std::sort(starts.begin(), starts.end());
@@ -266,9 +272,18 @@ ActivityPage Window::activity_newest(std::string_view user, LogPosition floor, L
   MutexLock lock(shard.mutex);
   const auto found = shard.users.find(user);
   if (found == shard.users.end()) return page;
-  for (Conversation* c : found->second->conversations) {
+  const WindowUser& his = *found->second;
+  std::size_t in_order = 0;
+  for (auto it = his.conversations.rbegin(); it != his.conversations.rend() && in_order <= limit; ++it) {
+    Conversation* const c = *it;
+    if (c == nullptr) continue;
     MutexLock inner(conversations_.shard_of(*c).mutex);
-    if (auto entry = entry_of(*c, floor, from)) page.entries.push_back(std::move(*entry));
+    if (his.ordered && c->head.last_position <= floor) break;
+    auto entry = entry_of(*c, floor, from);
+    if (!entry) continue;
+    // One with something newer than `from` may belong anywhere; of the others none below it is newer.
+    if (his.ordered && entry->last_position == c->head.last_position) ++in_order;
+    page.entries.push_back(std::move(*entry));
   }
   std::sort(page.entries.begin(), page.entries.end(),
             [](const ActivityEntry& a, const ActivityEntry& b) { return a.last_position > b.last_position; });
@@ -286,7 +301,7 @@ std::vector<ConversationId> Window::conversations_of(std::string_view user, std:
   const auto found = shard.users.find(user);
   if (found == shard.users.end()) return names;
   for (const Conversation* c : found->second->conversations) {
-    if (c->id > after) names.emplace_back(std::string_view(c->id));
+    if (c != nullptr && c->id > after) names.emplace_back(std::string_view(c->id));
   }
   std::sort(names.begin(), names.end());
   return names;

@@ -1,5 +1,7 @@
 #include "storage/embedded/log/window_users.h"
 
+#include <algorithm>
+
 #include "storage/embedded/log/conversations.h"
 
 namespace dunlin::embedded {
@@ -8,6 +10,35 @@ namespace {
 std::size_t user_count(const Conversation& c) {
   if (!c.pair) return 0;
   return c.pair->first == c.pair->second ? 1 : 2;
+}
+
+std::uint32_t& slot_of(const WindowUser& user, Conversation& c) {
+  return c.user_slots[c.users[0] == &user ? 0 : 1];
+}
+
+constexpr std::size_t kOrderedFrom = 64;
+
+void close_up(WindowUser& user) {
+  std::erase(user.conversations, nullptr);
+  for (std::size_t slot = 0; slot < user.conversations.size(); ++slot) {
+    slot_of(user, *user.conversations[slot]) = static_cast<std::uint32_t>(slot);
+  }
+  if (user.conversations.capacity() > 8 * user.conversations.size()) user.conversations.shrink_to_fit();
+  user.nulls = 0;
+}
+
+// Keeps the empty slots fewer than the others and a few: each close-up is paid for by those that made the slots empty.
+void slot_emptied(WindowUser& user, std::uint32_t slot) {
+  constexpr std::size_t kFew = 6;
+  user.conversations[slot] = nullptr;
+  ++user.nulls;
+  if (user.nulls > user.conversations.size() - user.nulls + kFew) close_up(user);
+}
+
+void begin_order(WindowUser& user) {
+  std::ranges::sort(user.conversations, {}, [](const Conversation* c) { return c ? c->head.last_position : LogPosition(); });
+  close_up(user);
+  user.ordered = true;
 }
 
 }  // namespace
@@ -27,6 +58,7 @@ void WindowUsers::add(Conversation& conversation) {
     conversation.users[i] = &user;
     conversation.user_slots[i] = static_cast<std::uint32_t>(user.conversations.size());
     user.conversations.push_back(&conversation);
+    if (!user.ordered && user.conversations.size() - user.nulls >= kOrderedFrom) begin_order(user);
   }
 }
 
@@ -37,19 +69,27 @@ void WindowUsers::remove(Conversation& conversation) {
     conversation.users[i] = nullptr;
     Shard& shard = shard_of(user->id);
     MutexLock lock(shard.mutex);
-    const std::uint32_t slot = conversation.user_slots[i];
-    Conversation* moved = user->conversations.back();
-    user->conversations[slot] = moved;
-    user->conversations.pop_back();
-    if (moved != &conversation) moved->user_slots[moved->users[0] == user ? 0 : 1] = slot;
-    if (user->conversations.empty()) shard.users.erase(shard.users.find(user->id));
+    slot_emptied(*user, conversation.user_slots[i]);
+    const std::size_t left = user->conversations.size() - user->nulls;
+    if (left < kOrderedFrom / 2) user->ordered = false;
+    if (left == 0) shard.users.erase(shard.users.find(user->id));
   }
 }
 
 void WindowUsers::raise(Conversation& conversation, LogPosition position) {
   for (WindowUser* user : conversation.users) {
-    if (user != nullptr) user->newest.store(position.value(), std::memory_order_release);
+    if (user == nullptr) continue;
+    if (user->ordered && user->conversations.back() != &conversation) move_to_end(*user, conversation);
+    user->newest.store(position.value(), std::memory_order_release);
   }
+}
+
+void WindowUsers::move_to_end(WindowUser& user, Conversation& conversation) {
+  MutexLock lock(shard_of(user.id).mutex);
+  const std::uint32_t before = slot_of(user, conversation);
+  slot_of(user, conversation) = static_cast<std::uint32_t>(user.conversations.size());
+  user.conversations.push_back(&conversation);
+  slot_emptied(user, before);
 }
 
 std::optional<LogPosition> WindowUsers::newest(std::string_view user) {

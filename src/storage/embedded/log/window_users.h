@@ -21,8 +21,14 @@ struct Conversation;
 struct WindowUser {
   explicit WindowUser(std::string_view name) : id(name) {}
   const std::string id;
-  std::atomic<std::uint64_t> newest{0};      // position of the newest record that concerns him
-  std::vector<Conversation*> conversations;  // guarded by the shard: those of his with records in the window
+  std::atomic<std::uint64_t> newest{0};  // position of the newest record that concerns him
+  // Changed by the committer under the shard's mutex, so that it may look without: those of his with records in the window, null where one
+  // has moved to the end or left.
+  std::vector<Conversation*> conversations;
+  std::size_t nulls = 0;
+  // Ascending by the position of their newest record, but for the record that is being published, whose conversation may not have moved
+  // yet. Only where there are many: to keep the order costs a twentieth of what a message costs, and few are looked at in no time.
+  bool ordered = false;
 };
 
 // user → his conversations that have records in the window. Written by the committer alone; read by any thread.
@@ -40,15 +46,17 @@ class WindowUsers {
   };
   Shard& shard_of(std::string_view id) { return shards_[(Hash{}(id) >> 7) & (kShards - 1)]; }
 
-  // Committer only: the conversation has got its first, or lost its last, record in the window.
+  // Committer only: the conversation has got its first, or lost its last, record in the window; its newest one is at `position`.
   void add(Conversation& conversation);
   void remove(Conversation& conversation);
-  static void raise(Conversation& conversation, LogPosition position);
+  void raise(Conversation& conversation, LogPosition position);
 
   // Position of the newest record of the user's in the window, if there is one.
   std::optional<LogPosition> newest(std::string_view user);
 
  private:
+  void move_to_end(WindowUser& user, Conversation& conversation);
+
   std::array<Shard, kShards> shards_;
 };
 
