@@ -54,9 +54,11 @@ struct ConversationList::Filling {
   ConversationListPage& page;
   std::size_t bytes = 0;
 
-  bool full() const { return !page.conversations.empty() && (page.conversations.size() >= query.limit || bytes >= kMaxBytes); }
+  std::size_t lines_left() const { return query.limit - std::min(query.limit, page.conversations.size()); }
+  std::size_t bytes_left() const { return kMaxBytes - std::min(kMaxBytes, bytes); }
+  bool full() const { return !page.conversations.empty() && (lines_left() == 0 || bytes_left() == 0); }
   // One above what there is room for tells whether there is a next page.
-  std::size_t step() const { return std::min(query.limit - std::min(query.limit, page.conversations.size()), kStep - 1) + 1; }
+  std::size_t step() const { return std::min(lines_left(), kStep - 1) + 1; }
   void add(ConversationSummary line, std::string next) {
     if (line.last_message) bytes += line.last_message->footprint();
     line.next = next;
@@ -89,24 +91,54 @@ Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery 
   co_return page;
 }
 
+// As many of the lines as there is room for; with what is left the page says that there is more.
+Task<Status> ConversationList::add(Filling& filling, std::vector<Line> lines) {
+  if (lines.empty()) co_return Status();
+  const std::size_t room = filling.full() ? 0 : std::max<std::size_t>(filling.lines_left(), 1);
+  if (lines.size() > room) {
+    filling.page.more = true;
+    lines.resize(room);
+  }
+  std::vector<std::string> next;
+  for (const Line& line : lines) next.push_back(line.next);
+  CO_TRY_ASSIGN(std::vector<ConversationSummary> summaries, co_await this->summaries(filling.query.user, std::move(lines)));
+  for (std::size_t i = 0; i < summaries.size(); ++i) filling.add(std::move(summaries[i]), std::move(next[i]));
+  co_return Status();
+}
+
+namespace {
+
+std::vector<ConversationId> conversations_of(const ActivityPage& page) {
+  std::vector<ConversationId> out;
+  for (const ActivityEntry& entry : page.entries) out.push_back(entry.conversation);
+  return out;
+}
+
+}  // namespace
+
 Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
   std::set<ConversationId> seen;
   for (bool more = true; more;) {
     CO_TRY_ASSIGN(const ActivityPage page, co_await store_.activity_newest(filling.query.user, cursor.position, filling.step()));
-    for (const ActivityEntry& entry : page.entries) {
-      if (filling.full()) {
-        filling.page.more = true;
-        co_return Status();
-      }
-      cursor.position = entry.last_position.prev();
-      CO_TRY_ASSIGN(const ConversationHead head, co_await store_.head(entry.conversation));
-      // Not the newest entry of its conversation: that one was listed before.
-      const bool stale = entry.last_position < head.last_position && head.last_position <= cursor.snapshot;
-      if (stale || !seen.insert(entry.conversation).second) continue;
-      CO_TRY_ASSIGN(ConversationSummary line, co_await summary(filling.query.user, entry.conversation, head));
-      filling.add(std::move(line), cursor.text(store_.epoch()));
+    if (page.entries.empty()) break;
+    if (filling.full()) {
+      filling.page.more = true;
+      break;
     }
-    more = page.more && !page.entries.empty();
+    std::vector<ConversationId> conversations = conversations_of(page);
+    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), filling.bytes_left()));
+    std::vector<Line> lines;
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      const ActivityEntry& entry = page.entries[i];
+      const LogPosition last = ends[i].head.last_position;
+      cursor.position = entry.last_position.prev();
+      // Not the newest entry of its conversation: that one was listed before.
+      const bool stale = entry.last_position < last && last <= cursor.snapshot;
+      if (stale || !seen.insert(entry.conversation).second) continue;
+      lines.push_back({entry.conversation, std::move(ends[i]), cursor.text(store_.epoch())});
+    }
+    CO_TRY(co_await add(filling, std::move(lines)));
+    more = !filling.page.more && (page.more || ends.size() < page.entries.size());
   }
   co_return Status();
 }
@@ -114,18 +146,20 @@ Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
 Task<Status> ConversationList::changed(Filling& filling, PageCursor& cursor) {
   for (bool more = true; more;) {
     CO_TRY_ASSIGN(const ActivityPage page, co_await store_.activity_since(filling.query.user, cursor.position, filling.step()));
-    for (const ActivityEntry& entry : page.entries) {
-      if (filling.full()) {
-        filling.page.more = true;
-        co_return Status();
-      }
-      cursor.position = entry.last_position;
-      CO_TRY_ASSIGN(const ConversationHead head, co_await store_.head(entry.conversation));
-      if (entry.last_position < head.last_position) continue;  // it comes again further on
-      CO_TRY_ASSIGN(ConversationSummary line, co_await summary(filling.query.user, entry.conversation, head));
-      filling.add(std::move(line), cursor.text(store_.epoch()));
+    if (page.entries.empty()) break;
+    if (filling.full()) filling.page.more = true;
+    if (filling.page.more) co_return Status();
+    std::vector<ConversationId> conversations = conversations_of(page);
+    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), filling.bytes_left()));
+    std::vector<Line> lines;
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      cursor.position = page.entries[i].last_position;
+      if (cursor.position < ends[i].head.last_position) continue;  // it comes again further on
+      lines.push_back({page.entries[i].conversation, std::move(ends[i]), cursor.text(store_.epoch())});
     }
-    more = page.more && !page.entries.empty();
+    CO_TRY(co_await add(filling, std::move(lines)));
+    if (filling.page.more) co_return Status();
+    more = page.more || ends.size() < page.entries.size();
   }
   cursor.phase = PageCursor::Phase::ReadChanged;
   cursor.position = cursor.since;
@@ -148,19 +182,25 @@ Task<Status> ConversationList::read_changed(Filling& filling, PageCursor& cursor
     }
     std::ranges::sort(
         changes, [](const ReadChange& a, const ReadChange& b) { return std::tie(a.at, a.conversation) < std::tie(b.at, b.conversation); });
-    for (const ReadChange& change : changes) {
-      if (std::tie(change.at, change.conversation) <= std::tie(cursor.position, cursor.conversation)) continue;
-      if (filling.full()) {
-        filling.page.more = true;
-        co_return Status();
+    std::erase_if(changes, [&](const ReadChange& change) {
+      return std::tie(change.at, change.conversation) <= std::tie(cursor.position, cursor.conversation);
+    });
+    for (std::size_t done = 0; done < changes.size();) {
+      if (filling.full()) filling.page.more = true;
+      if (filling.page.more) co_return Status();
+      std::vector<ConversationId> conversations;
+      for (std::size_t i = done; i < std::min(changes.size(), done + filling.step()); ++i) conversations.push_back(changes[i].conversation);
+      CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), filling.bytes_left()));
+      std::vector<Line> lines;
+      for (TimelineEnd& end : ends) {
+        cursor.position = changes[done].at;
+        cursor.conversation = changes[done++].conversation;
+        if (end.head.last_position > cursor.since) continue;  // listed among those with new messages
+        lines.push_back({cursor.conversation, std::move(end), cursor.text(store_.epoch())});
       }
-      cursor.position = change.at;
-      cursor.conversation = change.conversation;
-      CO_TRY_ASSIGN(const ConversationHead head, co_await store_.head(change.conversation));
-      if (head.last_position > cursor.since) continue;  // listed among those with new messages
-      CO_TRY_ASSIGN(ConversationSummary line, co_await summary(filling.query.user, change.conversation, head));
-      filling.add(std::move(line), cursor.text(store_.epoch()));
+      CO_TRY(co_await add(filling, std::move(lines)));
     }
+    if (filling.page.more) co_return Status();
     if (!page.more) co_return Status();
     limit = kStep;
     // All of this position is done: the dropped ones lie above it.

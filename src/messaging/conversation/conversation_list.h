@@ -42,7 +42,8 @@ struct ConversationListQuery {
   std::optional<LogPosition> since;  // incremental: only what changed since. Of this epoch; the caller answers others with a full list
 };
 
-// The conversation list ("sync"). Costs store rows for the lines it returns (and stale activity rows between them), never for the account.
+// The conversation list ("sync"). Costs store rows for the lines it returns (and stale activity rows between them), never for the account,
+// and a handful of reads for each 32 lines, whatever their number.
 // Stateless; any worker.
 //  - Full: newest first. Each conversation once; one that gets a message while pages are being read may come twice or move to the
 //    incremental list.
@@ -61,18 +62,17 @@ class ConversationList {
   Task<Status> newest(Filling& filling, PageCursor& cursor);
   Task<Status> changed(Filling& filling, PageCursor& cursor);
   Task<Status> read_changed(Filling& filling, PageCursor& cursor);
-  Task<Result<ConversationSummary>> summary(UserId user, ConversationId conversation, ConversationHead head);
+  // A line that is to be made: where the conversation stands, and the page cursor behind it.
+  struct Line {
+    ConversationId conversation;
+    TimelineEnd end;
+    std::string next;
+  };
+  Task<Status> add(Filling& filling, std::vector<Line> lines);
+  Task<Result<std::vector<ConversationSummary>>> summaries(UserId user, std::vector<Line> lines);
 
   MessageStore& store_;
   StateStore& state_;
 };
-
-// Messages of others behind `read`: a pure function of the timeline and the read position. Trimmed and unreadable messages do not count.
-Task<Result<std::uint64_t>> count_unread(MessageStore& store, UserId user, ConversationId conversation, ConversationHead head,
-                                         MessageSeq read);
-
-// How far the farthest of these devices has got in the conversation.
-Task<Result<MessageSeq>> delivered_to(MessageStore& store, const std::vector<DeviceRow>& devices, ConversationId conversation,
-                                      ConversationHead head);
 
 }  // namespace dunlin

@@ -87,6 +87,17 @@ struct RangePage {
   bool more = false;  // cut by a limit: ask on from behind the last seq that messages and gaps cover
 };
 
+// Where a conversation stands.
+struct TimelineEnd {
+  ConversationHead head;
+  MessagePtr last;  // null when there is none that can be read at last_seq
+};
+
+struct PlaceQuery {
+  ConversationId conversation;
+  LogPosition position;
+};
+
 // "This conversation of the user has something at this position": coalesced, so one entry may stand for many messages.
 struct ActivityEntry {
   ConversationId conversation;
@@ -197,6 +208,12 @@ class MessageStore {
   // Highest seq of the conversation whose position is at or below `position` (0 if none). Where retention has trimmed, a lower bound (0 at
   // worst): exact only from the position of the record before the first readable one.
   virtual Task<Result<MessageSeq>> seq_at(ConversationId conversation, LogPosition position) = 0;
+
+  // The same for several at once, answers in the order of the questions: a list of conversations asks these, a page at a time.
+  // Of the first conversations only, as far as `max_bytes` of last messages reach; at least one.
+  virtual Task<Result<std::vector<TimelineEnd>>> ends(std::vector<ConversationId> conversations, std::size_t max_bytes) = 0;
+  virtual Task<Result<std::vector<RangePage>>> ranges(std::vector<RangeQuery> queries) = 0;
+  virtual Task<Result<std::vector<MessageSeq>>> seqs_at(std::vector<PlaceQuery> queries) = 0;
 
   // Entries with last_position > after, ascending by it: the user's conversations that have something newer, each possibly several times.
   // Entries are made once and stay as they are or merge into later ones; the caller skips what it has.

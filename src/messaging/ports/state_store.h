@@ -59,6 +59,8 @@ class StateStore {
   virtual ~StateStore() = default;
 
   virtual Task<Result<std::vector<DeviceRow>>> devices(UserId user) = 0;
+  // Of each of the users, in their order.
+  virtual Task<Result<std::vector<std::vector<DeviceRow>>>> devices_of(std::vector<UserId> users) = 0;
   struct CursorWrite {
     UserId user;
     DeviceId device;

@@ -140,6 +140,12 @@ TEST_P(StateStoreSuite, UsersAndDevicesWhoseNamesTouchStayApart) {
   for (const auto& [user, device] : names) EXPECT_EQ(devices(user).at(device).position, LogPosition(position++)) << user << " " << device;
   EXPECT_EQ(devices("a").size(), 4U);
   EXPECT_EQ(devices("ab").size(), 1U);
+  const auto together = get(store().devices_of({UserId("ab"), UserId("nobody"), UserId("a"), UserId("ab")}));
+  ASSERT_EQ(together.size(), 4U);
+  EXPECT_EQ(together[0].size(), 1U);
+  EXPECT_TRUE(together[1].empty());
+  EXPECT_EQ(together[2].size(), 4U);
+  EXPECT_EQ(together[3].size(), 1U);
 }
 
 TEST_P(StateStoreSuite, AForgottenDeviceIsGoneAndTheOthersStay) {

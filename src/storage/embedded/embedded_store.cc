@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "storage/embedded/bulk_reads.h"
 #include "storage/embedded/store_parts.h"
 
 namespace dunlin::embedded {
@@ -225,6 +226,21 @@ Task<Result<RangePage>> StoreParts::range(RangeQuery query) {
 Task<Result<MessageSeq>> StoreParts::seq_at(ConversationId conversation, LogPosition position) {
   if (const auto seq = reader_->seq_at_in_memory(conversation, position)) return ready(*seq);
   return on_disk([this, id = std::move(conversation), position] { return reader_->seq_at(id, position); });
+}
+
+Task<Result<std::vector<TimelineEnd>>> StoreParts::ends(std::vector<ConversationId> conversations, std::size_t max_bytes) {
+  if (auto known = ends_in_memory(*reader_, conversations, max_bytes)) return ready(*std::move(known));
+  return on_disk([this, all = std::move(conversations), max_bytes] { return read_ends(*reader_, all, max_bytes); });
+}
+
+Task<Result<std::vector<RangePage>>> StoreParts::ranges(std::vector<RangeQuery> queries) {
+  if (auto known = ranges_in_memory(*reader_, queries)) return ready(*std::move(known));
+  return on_disk([this, queries = std::move(queries)] { return read_ranges(*reader_, queries); });
+}
+
+Task<Result<std::vector<MessageSeq>>> StoreParts::seqs_at(std::vector<PlaceQuery> queries) {
+  if (auto known = seqs_in_memory(*reader_, queries)) return ready(*std::move(known));
+  return on_disk([this, queries = std::move(queries)] { return read_seqs(*reader_, queries); });
 }
 
 Task<Result<ActivityPage>> StoreParts::activity_since(UserId user, LogPosition after, std::size_t limit) {

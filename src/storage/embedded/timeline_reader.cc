@@ -105,14 +105,18 @@ std::optional<ConversationHead> TimelineReader::head_in_memory(const Conversatio
 }
 
 Result<ConversationHead> TimelineReader::head(const ConversationId& id) {
+  Look look(*this);
+  return head(look, id);
+}
+
+Result<ConversationHead> TimelineReader::head(Look& look, const ConversationId& id) {
   const Snapshot memory = snapshot(id, nullptr);
   if (memory.known && memory.readable_known) return memory.head;
-  const std::uint64_t version = intake_.trim_version();
-  TRY_ASSIGN(const auto stored, history_.head(id));
+  TRY_ASSIGN(const auto stored, look.history->head(id));
   if (!memory.known) return stored.value_or(ConversationHead());
   ConversationHead head = memory.head;
   if (stored) head.first_readable = stored->first_readable;
-  remember_readable(id, head.first_readable, version);
+  remember_readable(id, head.first_readable, look.trim_version);
   return head;
 }
 
@@ -145,10 +149,13 @@ std::optional<RangePage> TimelineReader::all_range_in_memory(const RangeQuery& q
 }
 
 Result<RangePage> TimelineReader::range(const RangeQuery& query) {
-  const Recalls::Reading reading(recalls_);
   Look look(*this);
+  return range(look, query);
+}
+
+Result<RangePage> TimelineReader::range(Look& look, const RangeQuery& query) {
   TRY_ASSIGN(RangePage page, all_range(look, query, LogPosition(0)));
-  reading.hide(page, query.newest_first);
+  look.reading.hide(page, query.newest_first);
   return page;
 }
 
@@ -316,7 +323,6 @@ std::optional<NewsPage> TimelineReader::news_since_in_memory(const NewsQuery& qu
 }
 
 Result<NewsPage> TimelineReader::news_since(const NewsQuery& query) {
-  const Recalls::Reading reading(recalls_);
   Look look(*this);
   NewsPage out;
   TRY_ASSIGN(out.activity, activity_since(look, query.user, query.after, query.max_entries));
@@ -324,7 +330,7 @@ Result<NewsPage> TimelineReader::news_since(const NewsQuery& query) {
   add_ranges(
       out, query, [&](const ConversationId& id, LogPosition known) { return if_ok(seq_at(look, id, known)); },
       [&](const RangeQuery& part, LogPosition newer_than) { return if_ok(all_range(look, part, newer_than)); });
-  for (NewsRange& range : out.ranges) reading.hide(range.page, false);
+  for (NewsRange& range : out.ranges) look.reading.hide(range.page, false);
   return out;
 }
 

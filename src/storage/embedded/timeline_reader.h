@@ -20,16 +20,33 @@ class TimelineReader {
   TimelineReader(Conversations& conversations, Window& window, History& history, Intake& intake, KeptLog& kept, Recalls& recalls)
       : conversations_(conversations), window_(window), history_(history), intake_(intake), kept_(kept), recalls_(recalls) {}
 
+  // One view of it all, with one set of iterators, for a read of several things: each call below that takes one is answered as of it or
+  // newer. Its parts stand in the order that makes it whole.
+  struct Look {
+    explicit Look(TimelineReader& reader)
+        : reading(reader.recalls_),
+          pin(reader.window_.pin()),
+          trim_version(reader.intake_.trim_version()),
+          history(reader.history_.begin_read()) {}
+    const Recalls::Reading reading;
+    const Window::Pin pin;
+    const std::uint64_t trim_version;
+    const std::unique_ptr<HistoryRead> history;
+  };
+
   std::optional<ConversationHead> head_in_memory(const ConversationId& conversation);
   Result<ConversationHead> head(const ConversationId& conversation);
+  Result<ConversationHead> head(Look& look, const ConversationId& conversation);
 
   std::optional<RangePage> range_in_memory(const RangeQuery& query);
   Result<RangePage> range(const RangeQuery& query);
+  Result<RangePage> range(Look& look, const RangeQuery& query);
   // Where a message that has content stands; nothing when it has none any more.
   Result<std::optional<MessagePlace>> place_of(const ConversationId& conversation, MessageSeq seq);
 
   std::optional<MessageSeq> seq_at_in_memory(const ConversationId& conversation, LogPosition position);
   Result<MessageSeq> seq_at(const ConversationId& conversation, LogPosition position);
+  Result<MessageSeq> seq_at(Look& look, const ConversationId& conversation, LogPosition position);
 
   std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after);
   // When history has nothing newer than `after`: what a heartbeat or a quick reconnect asks.
@@ -52,20 +69,11 @@ class TimelineReader {
     MessageSeq window_first;  // first seq that the window holds; last_seq + 1 when none
     std::vector<std::pair<MessageSeq, MessagePtr>> messages;
   };
-  // One read's view of both, in the order that makes it whole.
-  struct Look {
-    explicit Look(TimelineReader& reader)
-        : pin(reader.window_.pin()), trim_version(reader.intake_.trim_version()), history(reader.history_.begin_read()) {}
-    const Window::Pin pin;
-    const std::uint64_t trim_version;
-    const std::unique_ptr<HistoryRead> history;
-  };
   // These show what was recalled.
   std::optional<RangePage> all_range_in_memory(const RangeQuery& query);
   Result<RangePage> all_range(Look& look, const RangeQuery& query, LogPosition newer_than);
   Result<FeedPage> all_feed(LogPosition after, std::size_t max_messages);
 
-  Result<MessageSeq> seq_at(Look& look, const ConversationId& conversation, LogPosition position);
   Result<ActivityPage> activity_since(Look& look, const UserId& user, LogPosition after, std::size_t limit);
   Snapshot snapshot(const ConversationId& conversation, const RangeQuery* query);
   void remember_readable(const ConversationId& conversation, MessageSeq first_readable, std::uint64_t version);

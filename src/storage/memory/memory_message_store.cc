@@ -303,6 +303,39 @@ Task<Result<MessageSeq>> MemoryMessageStore::seq_at(ConversationId conversation,
   co_return read([&](MemoryTimelines& timelines) { return timelines.seq_at(conversation, position); });
 }
 
+Task<Result<std::vector<TimelineEnd>>> MemoryMessageStore::ends(std::vector<ConversationId> conversations, std::size_t max_bytes) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) {
+    std::vector<TimelineEnd> out;
+    for (std::size_t bytes = 0; out.size() < conversations.size() && (out.empty() || bytes < max_bytes);) {
+      const ConversationId& conversation = conversations[out.size()];
+      const ConversationHead head = timelines.head(conversation);
+      const RangePage page = timelines.range({conversation, head.last_seq, head.last_seq, 1, 1, false});
+      out.push_back({head, page.messages.empty() ? MessagePtr() : page.messages.front()});
+      if (out.back().last) bytes += out.back().last->footprint();
+    }
+    return out;
+  });
+}
+
+Task<Result<std::vector<RangePage>>> MemoryMessageStore::ranges(std::vector<RangeQuery> queries) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) {
+    std::vector<RangePage> out;
+    for (const RangeQuery& query : queries) out.push_back(timelines.range(query));
+    return out;
+  });
+}
+
+Task<Result<std::vector<MessageSeq>>> MemoryMessageStore::seqs_at(std::vector<PlaceQuery> queries) {
+  CO_TRY(co_await begin_read());
+  co_return read([&](MemoryTimelines& timelines) {
+    std::vector<MessageSeq> out;
+    for (const PlaceQuery& query : queries) out.push_back(timelines.seq_at(query.conversation, query.position));
+    return out;
+  });
+}
+
 Task<Result<ActivityPage>> MemoryMessageStore::activity_since(UserId user, LogPosition after, std::size_t limit) {
   CO_TRY(co_await begin_read());
   co_return read([&](MemoryTimelines& timelines) { return timelines.activity_since(user, after, limit); });

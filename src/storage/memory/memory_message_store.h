@@ -62,6 +62,9 @@ class MemoryMessageStore final : public MessageStore {
   Task<Result<RangePage>> range(RangeQuery query) override;
   std::optional<RangePage> range_in_memory(const RangeQuery& query) override;
   Task<Result<MessageSeq>> seq_at(ConversationId conversation, LogPosition position) override;
+  Task<Result<std::vector<TimelineEnd>>> ends(std::vector<ConversationId> conversations, std::size_t max_bytes) override;
+  Task<Result<std::vector<RangePage>>> ranges(std::vector<RangeQuery> queries) override;
+  Task<Result<std::vector<MessageSeq>>> seqs_at(std::vector<PlaceQuery> queries) override;
   Task<Result<ActivityPage>> activity_since(UserId user, LogPosition after, std::size_t limit) override;
   Task<Result<NewsPage>> news_since(NewsQuery query) override;
   Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) override;

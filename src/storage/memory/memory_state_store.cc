@@ -17,14 +17,26 @@ Result<MemoryStateStore::User*> MemoryStateStore::row(const UserId& user) {
   return &users_[user];
 }
 
-Task<Result<std::vector<DeviceRow>>> MemoryStateStore::devices(UserId user) {
-  MutexLock lock(mutex_);
-  CO_TRY(enter());
+std::vector<DeviceRow> MemoryStateStore::device_rows(const UserId& user) const {
   std::vector<DeviceRow> rows;
   if (const auto at = users_.find(user); at != users_.end()) {
     for (const auto& [device, cursor] : at->second.devices) rows.push_back({device, cursor});
   }
-  co_return rows;
+  return rows;
+}
+
+Task<Result<std::vector<DeviceRow>>> MemoryStateStore::devices(UserId user) {
+  MutexLock lock(mutex_);
+  CO_TRY(enter());
+  co_return device_rows(user);
+}
+
+Task<Result<std::vector<std::vector<DeviceRow>>>> MemoryStateStore::devices_of(std::vector<UserId> users) {
+  MutexLock lock(mutex_);
+  CO_TRY(enter());
+  std::vector<std::vector<DeviceRow>> out;
+  for (const UserId& user : users) out.push_back(device_rows(user));
+  co_return out;
 }
 
 Task<Status> MemoryStateStore::save_cursors(std::vector<CursorWrite> writes) {

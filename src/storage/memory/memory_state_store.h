@@ -24,6 +24,7 @@ class MemoryStateStore final : public StateStore {
   explicit MemoryStateStore(MemoryStateOptions options = {}) : options_(options), random_(options.seed), failures_(options.failures) {}
 
   Task<Result<std::vector<DeviceRow>>> devices(UserId user) override;
+  Task<Result<std::vector<std::vector<DeviceRow>>>> devices_of(std::vector<UserId> users) override;
   Task<Status> save_cursors(std::vector<CursorWrite> writes) override;
   Task<Status> forget_device(UserId user, DeviceId device) override;
   Task<Result<MessageSeq>> raise_read(ReadRaise raise) override;
@@ -41,6 +42,7 @@ class MemoryStateStore final : public StateStore {
   };
 
   Status enter() REQUIRES(mutex_);
+  std::vector<DeviceRow> device_rows(const UserId& user) const REQUIRES(mutex_);
   Result<User*> row(const UserId& user) REQUIRES(mutex_);
   static void note_change(User& user, const ConversationId& conversation, LogPosition at);
 

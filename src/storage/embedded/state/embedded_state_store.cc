@@ -15,6 +15,9 @@ class OffloadedState final : public EmbeddedStateStore {
   Task<Result<std::vector<DeviceRow>>> devices(UserId user) override {
     return offload(pool_, [rows = rows_, user = std::move(user)] { return rows->devices(user); });
   }
+  Task<Result<std::vector<std::vector<DeviceRow>>>> devices_of(std::vector<UserId> users) override {
+    return offload(pool_, [rows = rows_, users = std::move(users)] { return rows->devices_of(users); });
+  }
   Task<Status> save_cursors(std::vector<CursorWrite> writes) override {
     return offload(pool_, [rows = rows_, writes = std::move(writes)] { return rows->save_cursors(writes); });
   }

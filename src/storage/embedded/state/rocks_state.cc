@@ -172,18 +172,25 @@ Status RocksState::write(rocksdb::WriteBatch& batch, bool durable) {
 }
 
 Result<std::vector<DeviceRow>> RocksState::devices(const UserId& user) {
+  TRY_ASSIGN(auto of_one, devices_of({&user, 1}));
+  return std::move(of_one.front());
+}
+
+Result<std::vector<std::vector<DeviceRow>>> RocksState::devices_of(std::span<const UserId> users) {
   const std::shared_lock instance(instance_);
   if (!db_) return closed();
-  const std::string prefix = device_prefix(user.view());
-  std::vector<DeviceRow> devices;
+  std::vector<std::vector<DeviceRow>> devices(users.size());
   const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}));
-  for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
-    auto device = decode_device_key(rows->key().ToStringView());
-    auto cursor = decode_cursor(rows->value().ToStringView());
-    if (!device || !cursor) return Error(ErrorCode::Corrupt, "a device's cursor");
-    devices.push_back({std::move(*device), std::move(*cursor)});
+  for (std::size_t i = 0; i < users.size(); ++i) {
+    const std::string prefix = device_prefix(users[i].view());
+    for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
+      auto device = decode_device_key(rows->key().ToStringView());
+      auto cursor = decode_cursor(rows->value().ToStringView());
+      if (!device || !cursor) return Error(ErrorCode::Corrupt, "a device's cursor");
+      devices[i].push_back({std::move(*device), std::move(*cursor)});
+    }
+    if (!rows->status().ok()) return rocks_error("devices of a user", rows->status());
   }
-  if (!rows->status().ok()) return rocks_error("devices of a user", rows->status());
   return devices;
 }
 

@@ -34,6 +34,7 @@ class RocksState {
   ~RocksState();
 
   Result<std::vector<DeviceRow>> devices(const UserId& user);
+  Result<std::vector<std::vector<DeviceRow>>> devices_of(std::span<const UserId> users);
   Status save_cursors(const std::vector<StateStore::CursorWrite>& writes);
   Status forget_device(const UserId& user, const DeviceId& device);
   Result<MessageSeq> raise_read(const ReadRaise& raise);
