@@ -81,6 +81,7 @@ Task<Result<std::vector<ConversationSummary>>> ConversationList::summaries(UserI
     out[i].conversation = lines[i].conversation;
     out[i].peer = UserId(pair->peer_of(user.view()));
     out[i].last_seq = lines[i].end.head.last_seq;
+    out[i].first_seq = lines[i].end.head.first_readable;
     out[i].last_message = lines[i].end.last;
     // One's own notes too, so that each line has two keys; they are equal then.
     keys.push_back({user, lines[i].conversation});

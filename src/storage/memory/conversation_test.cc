@@ -324,6 +324,7 @@ TEST_F(ConversationListTest, UnreadEqualsTheRecomputedOne) {
       }
       EXPECT_EQ(line->unread, expected);
       EXPECT_EQ(line->read_seq, MessageSeq(held));
+      EXPECT_EQ(line->first_seq, head.first_readable);
       EXPECT_EQ(static_cast<bool>(line->last_message), !page->messages.empty());
       ++lines_seen;
     }
