@@ -1,0 +1,165 @@
+// The half of TimelineReader that answers by user and by position: activity, news, lists, the feed.
+#include <algorithm>
+
+#include "storage/embedded/timeline_reader.h"
+
+namespace dunlin::embedded {
+
+std::optional<bool> TimelineReader::active_since_in_memory(std::string_view user, LogPosition after) {
+  const auto newest = window_.users().newest(user);
+  if (newest && *newest > after) return true;
+  // The floor is read last: what has left the window has raised it before.
+  if (after < window_.floor()) return std::nullopt;
+  return false;
+}
+
+std::optional<ActivityPage> TimelineReader::activity_since_in_memory(std::string_view user, LogPosition after, std::size_t limit) {
+  if (after < window_.floor() || after < history_.trimmed_through()) return std::nullopt;
+  ActivityPage page = window_.activity_since(user, after, limit);
+  if (after < window_.floor()) return std::nullopt;  // as above: it may have lacked what has left meanwhile
+  return page;
+}
+
+Result<ActivityPage> TimelineReader::activity_since(const UserId& user, LogPosition after, std::size_t limit) {
+  Look look(*this);
+  return activity_since(look, user, after, limit);
+}
+
+Result<ActivityPage> TimelineReader::activity_since(Look& look, const UserId& user, LogPosition after, std::size_t limit) {
+  const LogPosition stored = look.history->position();
+  ActivityPage page;
+  if (after < stored) {
+    TRY_ASSIGN(page, look.history->activity_since(user, after, limit));
+    // Segments that entered meanwhile are told from the window.
+    std::erase_if(page.entries, [&](const ActivityEntry& e) { return e.first_position > stored; });
+    if (page.more && !page.entries.empty()) return page;
+  }
+  ActivityPage recent = window_.activity_since(user.view(), std::max(after, stored), limit - page.entries.size());
+  for (auto& entry : recent.entries) page.entries.push_back(std::move(entry));
+  page.more = recent.more;
+  page.scanned_to = recent.scanned_to;
+  return page;
+}
+
+namespace {
+
+// Reads the ranges of the first entries, one after the other, until the limits or the first that `range` and `seq_at` (optional or Result)
+// do not give.
+template <class SeqAt, class Range>
+bool add_ranges(NewsPage& news, const NewsQuery& query, SeqAt seq_at, Range range) {
+  std::size_t messages = query.max_messages;
+  std::size_t bytes = query.max_bytes;
+  news.ranges.reserve(std::min(news.activity.entries.size(), messages));
+  for (const ActivityEntry& entry : news.activity.entries) {
+    if (messages == 0 || bytes == 0) return true;
+    MessageSeq from = entry.first_seq;
+    LogPosition newer_than = query.known;
+    if (entry.first_position <= query.known) {
+      newer_than = LogPosition(0);  // where retention has trimmed, the seq is only a lower bound
+      const auto last_known = seq_at(entry.conversation, query.known);
+      if (!last_known) return false;
+      from = last_known->next();
+    }
+    auto page = range(RangeQuery{entry.conversation, from, entry.last_seq, messages, bytes, false}, newer_than);
+    if (!page) return false;
+    messages -= std::min(messages, page->messages.size());
+    for (const MessagePtr& message : page->messages) bytes -= std::min(bytes, message->footprint());
+    news.ranges.push_back({from, *std::move(page)});
+    if (news.ranges.back().page.more) return true;
+  }
+  return true;
+}
+
+template <class T>
+std::optional<T> if_ok(Result<T> result) {
+  return result.ok() ? std::optional<T>(*std::move(result)) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<NewsPage> TimelineReader::news_since_in_memory(const NewsQuery& query) {
+  auto activity = activity_since_in_memory(query.user.view(), query.after, query.max_entries);
+  if (!activity) return std::nullopt;
+  const Recalls::Reading reading(recalls_);
+  NewsPage out{*std::move(activity), {}};
+  const bool all = add_ranges(
+      out, query, [&](const ConversationId& id, LogPosition known) { return seq_at_in_memory(id, known); },
+      [&](const RangeQuery& part, LogPosition) { return all_range_in_memory(part); });
+  if (!all) return std::nullopt;
+  for (NewsRange& range : out.ranges) reading.hide(range.page, false);
+  return out;
+}
+
+Result<NewsPage> TimelineReader::news_since(const NewsQuery& query) {
+  Look look(*this);
+  NewsPage out;
+  TRY_ASSIGN(out.activity, activity_since(look, query.user, query.after, query.max_entries));
+  // A range that fails is left to the caller's own range(), which gets the error.
+  add_ranges(
+      out, query, [&](const ConversationId& id, LogPosition known) { return if_ok(seq_at(look, id, known)); },
+      [&](const RangeQuery& part, LogPosition newer_than) { return if_ok(all_range(look, part, newer_than)); });
+  for (NewsRange& range : out.ranges) look.reading.hide(range.page, false);
+  return out;
+}
+
+Result<ActivityPage> TimelineReader::activity_newest(const UserId& user, LogPosition from, std::size_t limit) {
+  const Window::Pin pin = window_.pin();
+  const LogPosition stored = history_.position();
+  ActivityPage page = window_.activity_newest(user.view(), stored, from, limit);
+  if (page.more) return page;
+  if (page.entries.size() == limit) {
+    page.more = stored != LogPosition();
+    return page;
+  }
+  if (stored == LogPosition()) return page;
+  TRY_ASSIGN(ActivityPage older, history_.activity_newest(user, std::min(from, stored), limit - page.entries.size()));
+  for (auto& entry : older.entries) page.entries.push_back(std::move(entry));
+  page.more = older.more;
+  page.truncated = older.truncated;
+  return page;
+}
+
+Result<ConversationsPage> TimelineReader::conversations(const UserId& user, const ConversationId& after, std::size_t limit) {
+  const Window::Pin pin = window_.pin();
+  ConversationsPage page;
+  if (history_.position() != LogPosition()) {
+    TRY_ASSIGN(page, history_.conversations(user, after, limit));
+  }
+  std::vector<ConversationId> recent = window_.conversations_of(user.view(), after.view());
+  if (page.more && !page.conversations.empty()) {
+    const ConversationId& last = page.conversations.back();
+    std::erase_if(recent, [&](const ConversationId& id) { return id > last; });  // they come with a later page
+  }
+  std::vector<ConversationId> merged;
+  std::set_union(page.conversations.begin(), page.conversations.end(), recent.begin(), recent.end(), std::back_inserter(merged));
+  if (merged.size() > limit) {
+    merged.resize(limit);
+    page.more = true;
+  }
+  page.conversations = std::move(merged);
+  return page;
+}
+
+Result<FeedPage> TimelineReader::feed(LogPosition after, std::size_t max_messages) {
+  const Recalls::Reading reading(recalls_);
+  while (true) {
+    TRY_ASSIGN(FeedPage page, all_feed(after, max_messages));
+    reading.hide(page);
+    // A page of nothing but what may not be told would look like the end.
+    if (!page.messages.empty() || page.reset || page.next <= after) return page;
+    after = page.next;
+  }
+}
+
+Result<FeedPage> TimelineReader::all_feed(LogPosition after, std::size_t max_messages) {
+  const Window::Pin pin = window_.pin();
+  const LogPosition stored = history_.position();  // once: the pin keeps all above it, and no more, in the window
+  if (after < stored) {
+    if (auto page = kept_.read(after, max_messages)) return *std::move(page);
+    TRY_ASSIGN(FeedPage page, history_.feed(after, max_messages));
+    if (!page.messages.empty() || page.reset || page.next > after) return page;
+  }
+  return window_.feed(std::max(after, stored), max_messages);
+}
+
+}  // namespace dunlin::embedded
