@@ -333,5 +333,46 @@ TEST_F(HistoryDamageTest, VerificationNamesConversationAndSeqs) {
   EXPECT_EQ(report->records + missing, scribe.position);
 }
 
+// Whether the file begins with the rows that say which record stands at each position.
+bool begins_with_order(const fs::path& file) {
+  rocksdb::SstFileReader reader{rocksdb::Options()};
+  if (!reader.Open(file.string()).ok()) return false;
+  const std::unique_ptr<rocksdb::Iterator> rows(reader.NewIterator({}));
+  rows->SeekToFirst();
+  std::vector<OrderEntry> order;
+  return rows->Valid() && decode_order(rows->key().ToStringView(), rows->value().ToStringView(), order);
+}
+
+TEST_F(HistoryDamageTest, TheFeedGivesAllMessagesAlsoWhereItsOrderIsDamaged) {
+  open();
+  write_segments(6);
+  history.reset();
+  std::vector<fs::path> files;
+  for (const fs::path& file : files_of(scribe.path(), ".sst")) {
+    if (begins_with_order(file)) files.push_back(file);
+  }
+  ASSERT_EQ(files.size(), 6U);
+  // One of each kind: the first of the log, one in the middle, the last.
+  for (const fs::path& file : {files[0], files[3], files[5]}) {
+    std::string bytes = contents(file);
+    std::fill_n(bytes.begin(), 64, '\xA5');  // its first block: the order rows
+    overwrite(file, bytes);
+  }
+  open();
+  std::uint64_t expected = 0;
+  LogPosition after;
+  const std::uint64_t rows_before = history->stats().rows_read;
+  while (after < history->position()) {
+    const auto page = history->feed(after, 41);
+    ASSERT_TRUE(page.ok()) << page.error().to_string();
+    ASSERT_FALSE(page->reset);
+    ASSERT_GT(page->next, after) << "a feed that does not move on ends for its follower";
+    for (const auto& message : page->messages) EXPECT_EQ(message->position().value(), ++expected);
+    after = page->next;
+  }
+  EXPECT_EQ(expected, scribe.position);
+  EXPECT_GT(history->stats().rows_read - rows_before, 2 * scribe.position) << "nothing was scanned: the damage was not met";
+}
+
 }  // namespace
 }  // namespace dunlin::embedded
