@@ -66,8 +66,9 @@ def page():
                 lines.append(f"| {number} | `{name}` | {'yes' if temporary else 'no'} | {cause} | {client} | {operator} |")
         lines.append("")
     lines += ["Besides these a WebSocket may close with the codes of RFC 6455: 1000 (the client closed), 1002 (framing error), 1003 (wrong",
-              "message type for the encoding), 1007 (text that is not UTF-8), 1009 (message larger than the limit). After 1002, 1003, 1007 and 1009 the client has a",
-              "bug or a limit to respect; reconnecting is allowed, with back-off.", ""]
+              "message type for the encoding), 1007 (text that is not UTF-8), 1009 (message larger than the limit), 1013",
+              "(the server holds too many bytes of unfinished messages, of all clients together; TCP: `overloaded`). After 1002, 1003, 1007 and 1009 the client has a bug or a",
+              "limit to respect; reconnecting is allowed, with back-off.", ""]
     return "\n".join(lines)
 
 

@@ -35,8 +35,8 @@ Platform platform_of(std::string_view told) {
   return known == kPlatforms.end() ? Platform::Other : static_cast<Platform>(known - kPlatforms.begin());
 }
 
-void ErrorCounters::add(ErrorCode code) {
-  rows_[row_of(code)].add();
+void ErrorCounters::add(ErrorCode code, std::uint64_t n) {
+  rows_[row_of(code)].add(n);
 }
 std::uint64_t ErrorCounters::value(ErrorCode code) const {
   return rows_[row_of(code)].value();

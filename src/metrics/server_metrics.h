@@ -37,7 +37,7 @@ enum class ClientEnd : std::uint8_t {
 // One counter for each row of base/error_codes.inc.
 class ErrorCounters {
  public:
-  void add(ErrorCode code);
+  void add(ErrorCode code, std::uint64_t n = 1);
   std::uint64_t value(ErrorCode code) const;
 
  private:
@@ -52,7 +52,7 @@ class ErrorCounters {
 // Every disconnect has exactly one reason: a row of the error table or a ClientEnd.
 class DisconnectCounters {
  public:
-  void add(ErrorCode code) { errors_.add(code); }
+  void add(ErrorCode code, std::uint64_t n = 1) { errors_.add(code, n); }
   void add(ClientEnd end, std::uint64_t n = 1) { ends_[static_cast<std::size_t>(end)].add(n); }
   std::uint64_t value(ErrorCode code) const { return errors_.value(code); }
   std::uint64_t value(ClientEnd end) const { return ends_[static_cast<std::size_t>(end)].value(); }

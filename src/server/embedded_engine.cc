@@ -50,8 +50,9 @@ class EmbeddedEngine final : public Engine {
     metrics_.store_window_bytes.set(static_cast<std::int64_t>(log.window_bytes));
     metrics_.store_log_backlog_bytes.set(static_cast<std::int64_t>(log.log_bytes));
     metrics_.store_retained_bytes.set(static_cast<std::int64_t>(log.log_bytes + log.kept_bytes + history.bytes));
-    metrics_.store_rows_read_total.add(history.rows_read - rows_read_);
-    rows_read_ = history.rows_read;
+    const std::uint64_t rows_read = store_->rows_read();
+    metrics_.store_rows_read_total.add(rows_read - rows_read_);
+    rows_read_ = rows_read;
     if (history.corrupt_files > corrupt_files_) {
       metrics_.store_corrupt_records_total.add(history.corrupt_files - corrupt_files_);
       corrupt_files_ = history.corrupt_files;

@@ -21,9 +21,20 @@ void NetMetrics::update(const NetTotals& totals) {
     metrics_.limited(row.limit, metrics::LimitOutcome::Rejected).add(totals.refused[i] - last_.refused[i]);
     metrics_.limited(row.limit, metrics::LimitOutcome::WouldReject).add(totals.would_have_refused[i] - last_.would_have_refused[i]);
   }
-  for (const Refusal refusal : {Refusal::HeaderTimeout, Refusal::BadRequest, Refusal::Origin, Refusal::Subprotocol}) {
+  // Those that never became sessions; the others are counted where they end.
+  const auto refused = [&](Refusal refusal) {
     const auto i = static_cast<std::size_t>(refusal);
-    metrics_.disconnects_total.add(metrics::ClientEnd::NotUpgraded, totals.refused[i] - last_.refused[i]);
+    return totals.refused[i] - last_.refused[i];
+  };
+  for (const Refusal refusal : {Refusal::HeaderTimeout, Refusal::BadRequest, Refusal::Origin, Refusal::Subprotocol}) {
+    metrics_.disconnects_total.add(metrics::ClientEnd::NotUpgraded, refused(refusal));
+  }
+  metrics_.disconnects_total.add(metrics::ClientEnd::Lost, refused(Refusal::PeerGone));
+  for (const Refusal refusal : {Refusal::ServerFull, Refusal::NoDescriptors, Refusal::IpConnections}) {
+    metrics_.disconnects_total.add(ErrorCode::TooManyConnections, refused(refusal));
+  }
+  for (const Refusal refusal : {Refusal::IpHandshakes, Refusal::IpAuthFailures}) {
+    metrics_.disconnects_total.add(ErrorCode::RateLimited, refused(refusal));
   }
   last_ = totals;
 }

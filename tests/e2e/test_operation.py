@@ -386,6 +386,27 @@ async def test_disconnects_have_a_known_reason(server):
     assert sum(map(int, reasons.values())) == 2 and "unknown" not in reasons, reasons
 
 
+async def test_connections_that_never_became_sessions_are_counted_once_too(server_factory):
+    server = server_factory({"net": {"max-connections": 20}})
+    address = ("127.0.0.1", int(server.ws.rsplit(":", 1)[1]))
+    held = [await asyncio.open_connection(*address) for _ in range(20)]
+    refused = [await asyncio.open_connection(*address) for _ in range(15)]
+    for reader, _ in refused:
+        assert await asyncio.wait_for(reader.read(), 5) == b""  # closed without a word
+    for _, writer in held + refused:
+        writer.close()
+
+    def reasons():
+        found = re.findall(r'^dunlin_disconnects_total\{reason="(\w+)"\} (\d+)', server.get("/metrics")[1], re.M)
+        return {name: int(count) for name, count in found if count != "0"}
+
+    deadline = time.monotonic() + 10
+    while reasons() != {"client_lost": 20, "too_many_connections": 15}:
+        assert time.monotonic() < deadline, reasons()
+        await asyncio.sleep(0.1)
+    assert server.metric("dunlin_accepted_total") == 35
+
+
 # -- TLS
 
 

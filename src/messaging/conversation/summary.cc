@@ -106,7 +106,8 @@ Task<Result<std::vector<ConversationSummary>>> ConversationList::summaries(UserI
       unread_of.push_back(i);
     }
     const Delivered delivered = delivered_to(store_.epoch(), devices[i], line.conversation, lines[i].end.head);
-    line.peer_delivered_seq = delivered.seq;
+    // What was read has come, also when the device that read it is gone.
+    line.peer_delivered_seq = std::max(delivered.seq, line.peer_read_seq);
     if (delivered.position) {
       places.push_back({line.conversation, *delivered.position});
       place_of.push_back(i);

@@ -88,6 +88,8 @@ class EmbeddedStore : public MessageStore {
   virtual const RecoveryReport& recovery() const = 0;
   virtual LogStats log_stats() const = 0;
   virtual History::Stats history_stats() const = 0;
+  // To answer reads, those of state() included, from memory or disk.
+  virtual std::uint64_t rows_read() const = 0;
   // The rows about users of the same data folder; lives as long as the store.
   virtual StateStore& state() = 0;
 

@@ -17,6 +17,7 @@ std::optional<ActivityPage> TimelineReader::activity_since_in_memory(std::string
   if (after < window_.floor() || after < history_.trimmed_through()) return std::nullopt;
   ActivityPage page = window_.activity_since(user, after, limit);
   if (after < window_.floor()) return std::nullopt;  // as above: it may have lacked what has left meanwhile
+  count_rows(page.entries.size());
   return page;
 }
 
@@ -35,6 +36,7 @@ Result<ActivityPage> TimelineReader::activity_since(Look& look, const UserId& us
     if (page.more && !page.entries.empty()) return page;
   }
   ActivityPage recent = window_.activity_since(user.view(), std::max(after, stored), limit - page.entries.size());
+  count_rows(recent.entries.size());
   for (auto& entry : recent.entries) page.entries.push_back(std::move(entry));
   page.more = recent.more;
   page.scanned_to = recent.scanned_to;
@@ -106,6 +108,7 @@ Result<ActivityPage> TimelineReader::activity_newest(const UserId& user, LogPosi
   const Window::Pin pin = window_.pin();
   const LogPosition stored = history_.position();
   ActivityPage page = window_.activity_newest(user.view(), stored, from, limit);
+  count_rows(page.entries.size());
   if (page.more) return page;
   if (page.entries.size() == limit) {
     page.more = stored != LogPosition();

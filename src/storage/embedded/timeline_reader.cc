@@ -72,6 +72,7 @@ TimelineReader::Snapshot TimelineReader::snapshot(const ConversationId& id, cons
   out.readable_known = c->readable_version == version;
   const SeqRun& run = c->run;
   out.window_first = run.empty() ? c->head.last_seq.next() : run.first();
+  if (query == nullptr) count_rows(1);
   if (query == nullptr || run.empty()) return out;
   const RangeQuery asked = clamp(*query, c->head);
   MessageSeq from = std::max(asked.from, run.first());
@@ -84,6 +85,7 @@ TimelineReader::Snapshot TimelineReader::snapshot(const ConversationId& id, cons
     if (message) bytes += message->footprint();
     if (bytes > asked.max_bytes && out.messages.size() > 1) break;
   }
+  count_rows(out.messages.size());
   return out;
 }
 
@@ -222,6 +224,7 @@ std::optional<MessageSeq> TimelineReader::seq_at_in_memory(const ConversationId&
   MutexLock lock(shard.mutex);
   const Conversation* c = Conversations::find(shard, hash, id.view());
   if (c == nullptr || !c->loaded) return std::nullopt;
+  count_rows(1);
   return Window::seq_at(*c, position);
 }
 

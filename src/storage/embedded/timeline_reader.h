@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <optional>
 
 #include "storage/embedded/history/history.h"
@@ -59,6 +60,9 @@ class TimelineReader {
   Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit);
   Result<FeedPage> feed(LogPosition after, std::size_t max_messages);
 
+  // What memory has given: heads, records, places, activity. History counts its own.
+  std::uint64_t rows_read() const { return rows_read_.load(std::memory_order_relaxed); }
+
  private:
   // What memory knows of a conversation: its head, and the messages of the query that the window holds (in the asked direction, as
   // many as the limits allow; null for a lost one).
@@ -78,6 +82,9 @@ class TimelineReader {
   Snapshot snapshot(const ConversationId& conversation, const RangeQuery* query);
   void remember_readable(const ConversationId& conversation, MessageSeq first_readable, std::uint64_t version);
 
+  void count_rows(std::size_t rows) { rows_read_.fetch_add(rows, std::memory_order_relaxed); }
+
+  std::atomic<std::uint64_t> rows_read_{0};
   Conversations& conversations_;
   Window& window_;
   History& history_;

@@ -39,6 +39,7 @@ class OffloadedState final : public EmbeddedStateStore {
   Status remove_recalls(std::span<const RecallRow> rows, bool durable) override { return rows_->remove_recalls(rows, durable); }
 
   Status sync() override { return rows_->sync(); }
+  std::uint64_t rows_read() const override { return rows_->rows_read(); }
   Status checkpoint(const std::string& folder) override { return rows_->checkpoint(folder); }
   Result<std::uint64_t> verify() override { return rows_->verify(); }
 

@@ -27,6 +27,7 @@ class EmbeddedStateStore : public StateStore, public RecallRows {
   // Corrupt, naming the restore command, when the instance's metadata is damaged; Busy when another process has it open.
   static Result<std::unique_ptr<EmbeddedStateStore>> open(StateOptions options);
 
+  virtual std::uint64_t rows_read() const = 0;  // to answer devices, read positions and changes
   // Everything confirmed so far is on durable storage. The indexer calls it before it lets a log segment go.
   virtual Status sync() = 0;
   // A consistent copy into an empty or missing folder; concurrent with everything.

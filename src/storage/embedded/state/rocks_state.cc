@@ -187,6 +187,7 @@ Result<std::vector<std::vector<DeviceRow>>> RocksState::devices_of(std::span<con
       auto device = decode_device_key(rows->key().ToStringView());
       auto cursor = decode_cursor(rows->value().ToStringView());
       if (!device || !cursor) return Error(ErrorCode::Corrupt, "a device's cursor");
+      count_row();
       devices[i].push_back({std::move(*device), std::move(*cursor)});
     }
     if (!rows->status().ok()) return rocks_error("devices of a user", rows->status());
@@ -217,6 +218,7 @@ Result<std::optional<ReadRow>> RocksState::read_row(const std::string& key) {
   rocksdb::PinnableSlice value;
   const rocksdb::Status status = db_->Get({}, db_->DefaultColumnFamily(), key, &value);
   if (status.IsNotFound()) return std::optional<ReadRow>();
+  count_row();
   if (!status.ok()) return rocks_error("a read position", status);
   auto row = decode_read(value.ToStringView());
   if (!row) return Error(ErrorCode::Corrupt, "a read position");
@@ -285,6 +287,7 @@ Result<ReadChangePage> RocksState::read_changes_since(const UserId& user, LogPos
       page.more = true;
       break;
     }
+    count_row();
     page.changes.push_back(std::move(*change));
   }
   if (!rows->status().ok()) return rocks_error("read changes of a user", rows->status());

@@ -45,6 +45,7 @@ class RocksState {
   Status add_recall(const RecallRow& row);
   Status remove_recalls(std::span<const RecallRow> rows, bool durable);
 
+  std::uint64_t rows_read() const { return rows_read_.load(std::memory_order_relaxed); }
   Status sync();
   Status checkpoint(const std::string& folder);
   Result<std::uint64_t> verify();
@@ -63,9 +64,11 @@ class RocksState {
   Status add_change(const UserId& user, const ReadRaise& raise, std::optional<MessageSeq> seq, rocksdb::WriteBatch& batch);
   Status write(rocksdb::WriteBatch& batch, bool durable = false);
   Mutex& stripe_of(const ConversationId& conversation);
+  void count_row() { rows_read_.fetch_add(1, std::memory_order_relaxed); }
 
   const StateOptions options_;
   const std::shared_ptr<rocksdb::Cache> cache_;
+  std::atomic<std::uint64_t> rows_read_{0};
   std::atomic<bool> stopped_{false};  // the instance takes no writes any more
   std::array<Mutex, kStripes> stripes_;
   // Shared by every use of db_, exclusive to replace it. Null only while and after a reopening failed.
