@@ -80,14 +80,18 @@ Connection* ConnectionSet::find_until_closed(ConnectionHandle handle) {
 
 Connection* ConnectionSet::adopt(int fd, const Listening& listening, const Endpoint& peer) {
   const bool probe = shared_.probes.contains(peer);
-  if (!probe) counters_.accepted.add();
-  const bool full = !probe && shared_.live.load(std::memory_order_relaxed) >= shared_.options.max_connections;
   Admission::Verdict verdict;
-  if (!full && !probe) verdict = shared_.admission->admit(peer.ip, worker_.now());
-  if (full || !verdict.admitted) {
-    counters_.refused[static_cast<std::size_t>(full ? Refusal::ServerFull : *verdict.refusal)].add();
-    ::close(fd);
-    return nullptr;
+  if (!probe) {
+    counters_.accepted.add();
+    // Taken before it is looked at: workers that accept at the same moment would each see the last place free.
+    const bool full = shared_.live.fetch_add(1, std::memory_order_relaxed) >= shared_.options.max_connections;
+    if (!full) verdict = shared_.admission->admit(peer.ip, worker_.now());
+    if (full || !verdict.admitted) {
+      shared_.live.fetch_sub(1, std::memory_order_relaxed);
+      counters_.refused[static_cast<std::size_t>(full ? Refusal::ServerFull : *verdict.refusal)].add();
+      ::close(fd);
+      return nullptr;
+    }
   }
   if (verdict.refusal) counters_.would_have_refused[static_cast<std::size_t>(*verdict.refusal)].add();
   if (free_slots_.empty()) {
@@ -101,7 +105,6 @@ Connection* ConnectionSet::adopt(int fd, const Listening& listening, const Endpo
   }
   Connection& connection = at(free_slots_.back());
   free_slots_.pop_back();
-  shared_.live.fetch_add(1, std::memory_order_relaxed);
   counters_.live.add();
   connection.probe_ = probe;
   connection.begin(*this, fd, listening, peer, verdict.counted);
@@ -109,12 +112,12 @@ Connection* ConnectionSet::adopt(int fd, const Listening& listening, const Endpo
 }
 
 void ConnectionSet::release(Connection& connection) {
+  if (!connection.probe_) shared_.live.fetch_sub(1, std::memory_order_relaxed);
   const std::uint32_t slot = connection.slot_;
   const std::uint32_t generation = connection.generation_ == kMaxGeneration ? 1 : connection.generation_ + 1;
   connection.~Connection();
   new (&connection) Connection(timer_kind_, slot, generation);
   free_slots_.push_back(slot);
-  shared_.live.fetch_sub(1, std::memory_order_relaxed);
   counters_.live.sub();
 }
 

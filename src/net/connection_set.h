@@ -29,7 +29,7 @@ struct Listening {
 struct NetShared {
   NetOptions options;
   std::atomic<std::uint64_t> incomplete_bytes{0};
-  std::atomic<std::uint64_t> live{0};
+  std::atomic<std::uint64_t> live{0};  // of clients: probes of our own take no place
   std::atomic<std::shared_ptr<TlsContext>> tls;
   Admission* admission = nullptr;
   ProbeSources probes;

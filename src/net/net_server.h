@@ -48,7 +48,7 @@ class NetServer {
   Admission& admission() { return admission_; }
   ProbeSources& probes() { return shared_.probes; }                                    // any thread
   std::uint64_t probes_opened(std::uint16_t worker) const;                             // any thread
-  std::size_t connection_count() const;                                                // any thread
+  std::size_t connection_count() const;                                                // any thread; clients', no probes
   bool full() const { return connection_count() >= shared_.options.max_connections; }  // any thread
   NetTotals totals() const;                                                            // any thread; sums over the workers
 

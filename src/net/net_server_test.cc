@@ -21,6 +21,7 @@
 
 #include "codec/tcp_decoder.h"
 #include "net/connection.h"
+#include "net/listener.h"
 
 namespace dunlin {
 namespace {
@@ -37,13 +38,14 @@ struct Echo final : ConnectionHandler {
 struct NetServerTest : testing::Test {
   void SetUp() override {
     for (std::uint16_t i = 0; i < 2; ++i) workers.push_back(std::make_unique<Worker>(i, clock));
-    server = std::make_unique<NetServer>(std::vector<Worker*>{workers[0].get(), workers[1].get()}, NetOptions{});
+    server = std::make_unique<NetServer>(std::vector<Worker*>{workers[0].get(), workers[1].get()}, net_options());
     for (auto& worker : workers) worker->start();
   }
   void TearDown() override {
     for (auto& worker : workers) worker->stop();
     server.reset();
   }
+  virtual NetOptions net_options() const { return {}; }
   Result<Endpoint> listen(ListenerOptions options) { return server->listen(std::move(options), {&echo, &echo}); }
   static ListenerOptions tcp(std::string_view address) {
     ListenerOptions options;
@@ -144,6 +146,58 @@ TEST_F(NetServerTest, SurvivesRunningOutOfDescriptors) {
   const int fd = connect(*address);
   EXPECT_EQ(ask(fd, "still here"), "still here");
   ::close(fd);
+}
+
+struct FullNetServerTest : NetServerTest {
+  static constexpr std::uint64_t kPlaces = 20;
+  NetOptions net_options() const override {
+    NetOptions options;
+    options.max_connections = kPlaces;
+    return options;
+  }
+};
+
+TEST_F(FullNetServerTest, HasAsManyClientsAsItMayWhicheverWorkerAcceptsThem) {
+  const auto address = listen(tcp("127.0.0.1:0"));
+  ASSERT_TRUE(address.ok());
+  std::vector<std::thread> crowd;
+  std::vector<int> clients(80);
+  for (std::size_t from = 0; from < 4; ++from) {
+    crowd.emplace_back([&, from] {
+      for (std::size_t i = from; i < clients.size(); i += 4) clients[i] = connect(*address);
+    });
+  }
+  for (auto& thread : crowd) thread.join();
+  const auto refused = [&] { return server->totals().refused[static_cast<std::size_t>(Refusal::ServerFull)]; };
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (refused() < clients.size() - kPlaces && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+  EXPECT_EQ(refused(), clients.size() - kPlaces);
+  EXPECT_EQ(server->connection_count(), kPlaces);
+  std::uint64_t answered = 0;
+  for (int fd : clients) answered += ask(fd, "in?") == "in?" ? 1 : 0;
+  EXPECT_EQ(answered, kPlaces);
+  for (int fd : clients) ::close(fd);
+}
+
+TEST_F(FullNetServerTest, AProbeOfItsOwnTakesNoClientsPlace) {
+  const auto address = listen(tcp("127.0.0.1:0"));
+  ASSERT_TRUE(address.ok());
+  const int probe = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in any{};
+  any.sin_family = AF_INET;
+  any.sin_addr.s_addr = htonl(0x7f000001);
+  ASSERT_EQ(::bind(probe, reinterpret_cast<sockaddr*>(&any), sizeof any), 0);
+  server->probes().add(local_endpoint(probe).value());
+  any.sin_port = htons(address->port);
+  ASSERT_EQ(::connect(probe, reinterpret_cast<sockaddr*>(&any), sizeof any), 0);
+  std::vector<int> clients;
+  for (std::uint64_t i = 0; i < kPlaces; ++i) clients.push_back(connect(*address));
+  for (int fd : clients) EXPECT_EQ(ask(fd, "in?"), "in?");
+  EXPECT_EQ(server->totals().live, kPlaces + 1);
+  EXPECT_EQ(server->connection_count(), kPlaces);
+  EXPECT_EQ(server->totals().refused[static_cast<std::size_t>(Refusal::ServerFull)], 0U);
+  for (int fd : clients) ::close(fd);
+  ::close(probe);
 }
 
 TEST_F(NetServerTest, PausesAndResumesAccepting) {
