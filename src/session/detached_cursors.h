@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 
 #include "base/thread_annotations.h"
 #include "messaging/ports/state_store.h"
@@ -30,6 +30,15 @@ class DetachedCursors {
     if (entries_.empty()) return std::nullopt;
     const auto found = entries_.find(key(user, device));
     return found == entries_.end() ? std::nullopt : std::optional(found->second.cursor);
+  }
+  std::map<DeviceId, DeviceCursor> of(std::string_view user) const EXCLUDES(mutex_) {
+    std::map<DeviceId, DeviceCursor> out;
+    const std::string first = key(user, {});
+    MutexLock lock(mutex_);
+    for (auto it = entries_.lower_bound(first); it != entries_.end() && it->first.starts_with(first); ++it) {
+      out.emplace(std::string_view(it->first).substr(first.size()), it->second.cursor);
+    }
+    return out;
   }
   // The row is stored: a newer entry of the same device stays.
   void stored(std::string_view user, std::string_view device, std::uint64_t number) EXCLUDES(mutex_) {
@@ -57,7 +66,7 @@ class DetachedCursors {
   }
 
   mutable Mutex mutex_;
-  std::unordered_map<std::string, Entry> entries_ GUARDED_BY(mutex_);
+  std::map<std::string, Entry> entries_ GUARDED_BY(mutex_);
   std::uint64_t last_number_ GUARDED_BY(mutex_) = 0;
 };
 

@@ -22,6 +22,20 @@ TEST(DetachedCursorsTest, KeepsACursorUntilItIsStored) {
   EXPECT_FALSE(cursors.find("alice", "phone"));
 }
 
+TEST(DetachedCursorsTest, GivesThoseOfOneUser) {
+  DetachedCursors cursors;
+  cursors.put("alice", "phone", at(7));
+  cursors.put("alice", "laptop", at(8));
+  cursors.put("alic", "phone", at(1));
+  cursors.put("alicea", "phone", at(2));
+  cursors.put("bob", "phone", at(3));
+  const auto found = cursors.of("alice");
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found.at(DeviceId("phone")).position, LogPosition(7));
+  EXPECT_EQ(found.at(DeviceId("laptop")).position, LogPosition(8));
+  EXPECT_TRUE(cursors.of("carol").empty());
+}
+
 TEST(DetachedCursorsTest, StoringAnOlderOneKeepsTheNewer) {
   DetachedCursors cursors;
   const auto older = cursors.put("alice", "phone", at(7));

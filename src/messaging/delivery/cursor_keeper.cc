@@ -51,6 +51,8 @@ Task<Result<Attachment>> CursorKeeper::attach(AttachRequest request) {
 
 // What the stored rows of the user's devices say.
 Task<Result<Attachment>> CursorKeeper::from_rows(const AttachRequest& request) {
+  std::map<DeviceId, DeviceCursor> unsaved;
+  if (request.unsaved) unsaved = request.unsaved();
   CO_TRY_ASSIGN(std::vector<DeviceRow> rows, co_await state_.devices(request.user));
   const WallTime now = clock_.wall();
   const auto forgotten = [&](const DeviceRow& row) { return now - row.cursor.last_seen >= rules_.forget_after; };
@@ -70,10 +72,9 @@ Task<Result<Attachment>> CursorKeeper::from_rows(const AttachRequest& request) {
   }
   std::erase_if(rows, forgotten);
   if (rows.size() >= rules_.max_devices) co_return Error(ErrorCode::DeviceLimit, "the user has the most devices allowed");
-  if (request.unsaved) {
-    for (DeviceRow& row : rows) {
-      if (auto newer = request.unsaved(row.device)) row.cursor = *std::move(newer);
-    }
+  for (DeviceRow& row : rows) {
+    const auto ended = unsaved.find(row.device);
+    if (ended != unsaved.end()) row.cursor = std::move(ended->second);
   }
   Attachment out = new_device(request, rows);
   // Written before the session begins, so that the next device counts this one.

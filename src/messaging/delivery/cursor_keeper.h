@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,8 +44,9 @@ struct AttachRequest {
   std::optional<SyncToken> token;         // parsed with this user and device
   bool token_given = false;               // there was one, valid or not: a device that thinks it is known
   std::optional<DeviceCursor> inherited;  // from the session of the same device that this one replaces
-  // What a device of the user had acked when its session ended, if that may not be stored yet. Called for a device that has no row.
-  std::function<std::optional<DeviceCursor>(const DeviceId&)> unsaved = {};
+  // What devices of the user had acked when their sessions ended, as far as that may not be stored yet. Called before rows are read: what
+  // it does not give any more stands in them.
+  std::function<std::map<DeviceId, DeviceCursor>()> unsaved = {};
 };
 
 // How many devices a user may have, and when one that was not seen is forgotten.

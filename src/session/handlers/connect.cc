@@ -168,9 +168,7 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, ConnectCall connect) 
                         .token = connect.token,
                         .token_given = connect.token_given,
                         .inherited = std::move(inherited),
-                        .unsaved = [&detached = host.services().detached, user = session->user_id](const DeviceId& device) {
-                          return detached.find(user.view(), device.view());
-                        }};
+                        .unsaved = [&detached = host.services().detached, user = session->user_id] { return detached.of(user.view()); }};
   const auto attachment = co_await host.cursors().attach(std::move(request));
   session = host.find(handle);
   if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;

@@ -94,12 +94,22 @@ TEST_F(CursorKeeperTest, ANewDeviceStartsAtWhatAnotherHadAckedAtItsEndAlsoBefore
   save("phone", 3);
   save("laptop", 5);
   AttachRequest request = device("tablet");
-  request.unsaved = [this](const DeviceId& of) -> std::optional<DeviceCursor> {
-    if (of != DeviceId("phone")) return std::nullopt;
-    return DeviceCursor{store_.epoch(), LogPosition(8), {}, clock_.wall()};
+  request.unsaved = [this] {
+    return std::map<DeviceId, DeviceCursor>{{DeviceId("phone"), {store_.epoch(), LogPosition(8), {}, clock_.wall()}}};
   };
   EXPECT_EQ(attach(std::move(request)).cursor.position, LogPosition(8));
   EXPECT_EQ(attach(device("tablet")).cursor.position, LogPosition(8)) << "its own row says so from now on";
+}
+
+TEST_F(CursorKeeperTest, WhatIsStoredBetweenTheLooksIsInOneOfThem) {
+  send(9);
+  save("phone", 3);
+  AttachRequest request = device("tablet");
+  request.unsaved = [this] {
+    save("phone", 8);  // and the store has confirmed it, so it is unsaved no more
+    return std::map<DeviceId, DeviceCursor>();
+  };
+  EXPECT_EQ(attach(std::move(request)).cursor.position, LogPosition(8));
 }
 
 TEST_F(CursorKeeperTest, ATokenWinsBelowAndAboveTheStoredCursorWithoutARead) {
