@@ -91,14 +91,18 @@ void JsonDecoder::read(const JsonFields& fields, ConnectRequest& connect) {
   fields.read("device", connect.device);
   fields.read("platform", connect.platform);
   fields.read("sync_token", connect.sync_token);
-  capabilities_.clear();
-  fields.each("capabilities", limits_.max_capabilities, [&](const JsonNode& node) {
-    if (node.kind != JsonKind::String) return fields.fail("capabilities", "must be an array of strings");
-    capabilities_.push_back(node.text);
-  });
-  connect.capabilities = capabilities_;
+  read_strings(fields, "capabilities", limits_.max_capabilities);
+  connect.capabilities = strings_;
   read_positions(fields, "open", "connect.open");
   connect.open = positions_;
+}
+
+void JsonDecoder::read_strings(const JsonFields& fields, std::string_view name, std::uint32_t max) {
+  strings_.clear();
+  fields.each(name, max, [&](const JsonNode& node) {
+    if (node.kind != JsonKind::String) return fields.fail(name, "must be an array of strings");
+    strings_.push_back(node.text);
+  });
 }
 
 void JsonDecoder::read_positions(const JsonFields& fields, std::string_view name, std::string_view path) {
@@ -164,6 +168,8 @@ void JsonDecoder::read(const JsonFields& fields, SyncRequest& sync) {
   fields.read("limit", sync.limit);
   fields.read("cursor", sync.cursor);
   fields.read("sync_token", sync.sync_token);
+  read_strings(fields, "conversations", limits_.max_positions);
+  sync.conversations = strings_;
 }
 
 void JsonDecoder::read(const JsonFields& fields, HistoryRequest& history) {

@@ -32,6 +32,7 @@ class JsonDecoder final : public Decoder {
   void read(const JsonFields& fields, TypingRequest& typing);
   void read(const JsonFields& fields, LogoutRequest& logout);
   void read_body(const JsonFields& fields, SendRequest& send);
+  void read_strings(const JsonFields& fields, std::string_view name, std::uint32_t max);
   void read_positions(const JsonFields& fields, std::string_view name, std::string_view path);
   template <class T>
   void read_as(const JsonFields& fields, Command& command);
@@ -39,9 +40,9 @@ class JsonDecoder final : public Decoder {
   DecoderLimits limits_;
   JsonFrame frame_;
   std::uint32_t packets_ = 0;
-  std::vector<Position> positions_;             // of the packet
-  std::vector<std::string_view> capabilities_;  // of the packet
-  std::string bytes_;                           // body_base64, decoded
+  std::vector<Position> positions_;        // of the packet
+  std::vector<std::string_view> strings_;  // of the packet: the array that its command has
+  std::string bytes_;                      // body_base64, decoded
 };
 
 }  // namespace dunlin::wire

@@ -214,16 +214,19 @@ void fields(JsonWriter&, const MalformedRequest&) {
   CHECK(false);
 }
 
+void optional_strings(JsonWriter& w, std::string_view name, std::span<const std::string_view> strings) {
+  if (strings.empty()) return;
+  w.key(name);
+  w.begin_array();
+  for (std::string_view each : strings) w.string(each);
+  w.end_array();
+}
+
 void fields(JsonWriter& w, const ConnectRequest& r) {
   w.field("token", r.token);
   w.field("device", r.device);
   optional_field(w, "platform", r.platform);
-  if (!r.capabilities.empty()) {
-    w.key("capabilities");
-    w.begin_array();
-    for (std::string_view capability : r.capabilities) w.string(capability);
-    w.end_array();
-  }
+  optional_strings(w, "capabilities", r.capabilities);
   optional_field(w, "sync_token", r.sync_token);
   if (!r.open.empty()) write_array(w, "open", r.open);
 }
@@ -256,6 +259,7 @@ void fields(JsonWriter& w, const SyncRequest& r) {
   optional_field(w, "limit", std::uint64_t{r.limit});
   optional_field(w, "cursor", r.cursor);
   optional_field(w, "sync_token", r.sync_token);
+  optional_strings(w, "conversations", r.conversations);
 }
 
 void fields(JsonWriter& w, const HistoryRequest& r) {

@@ -88,7 +88,7 @@ class ProtobufDecoder final : public Decoder {
       case v1::Request::kSend: return read(*from.mutable_send(), command.emplace<SendRequest>());
       case v1::Request::kAck: return read(from.ack(), command.emplace<AckRequest>());
       case v1::Request::kRead: command = ReadRequest{from.read().conversation(), from.read().seq()}; break;
-      case v1::Request::kSync: command = SyncRequest{from.sync().limit(), from.sync().cursor(), from.sync().sync_token()}; break;
+      case v1::Request::kSync: return read(from.sync(), command.emplace<SyncRequest>());
       case v1::Request::kHistory: read(from.history(), command.emplace<HistoryRequest>()); break;
       case v1::Request::kTyping:
         command = TypingRequest{{from.typing().to(), from.typing().conversation()}, !from.typing().has_active() || from.typing().active()};
@@ -107,9 +107,9 @@ class ProtobufDecoder final : public Decoder {
     if (static_cast<std::uint32_t>(from.capabilities_size()) > limits_.max_capabilities)
       return too_many("connect.capabilities", limits_.max_capabilities);
     if (static_cast<std::uint32_t>(from.open_size()) > limits_.max_positions) return too_many("connect.open", limits_.max_positions);
-    capabilities_.assign(from.capabilities().begin(), from.capabilities().end());
+    strings_.assign(from.capabilities().begin(), from.capabilities().end());
     read_positions(from.open());
-    to = {from.token(), from.device(), from.platform(), capabilities_, from.sync_token(), positions_};
+    to = {from.token(), from.device(), from.platform(), strings_, from.sync_token(), positions_};
     return std::nullopt;
   }
 
@@ -123,6 +123,14 @@ class ProtobufDecoder final : public Decoder {
     if (static_cast<std::uint32_t>(from.positions_size()) > limits_.max_positions) return too_many("ack.positions", limits_.max_positions);
     read_positions(from.positions());
     to.positions = positions_;
+    return std::nullopt;
+  }
+
+  std::optional<Error> read(const v1::SyncRequest& from, SyncRequest& to) {
+    if (static_cast<std::uint32_t>(from.conversations_size()) > limits_.max_positions)
+      return too_many("sync.conversations", limits_.max_positions);
+    strings_.assign(from.conversations().begin(), from.conversations().end());
+    to = {from.limit(), from.cursor(), from.sync_token(), strings_};
     return std::nullopt;
   }
 
@@ -163,7 +171,7 @@ class ProtobufDecoder final : public Decoder {
   std::vector<char> block_;
   google::protobuf::Arena arena_;
   std::vector<Position> positions_;
-  std::vector<std::string_view> capabilities_;
+  std::vector<std::string_view> strings_;
 };
 
 }  // namespace

@@ -243,6 +243,7 @@ void put(v1::Request& to, const SyncRequest& r) {
   sync.set_limit(r.limit);
   set(sync.mutable_cursor(), r.cursor);
   set(sync.mutable_sync_token(), r.sync_token);
+  for (std::string_view each : r.conversations) set(sync.add_conversations(), each);
 }
 
 void put(v1::Request& to, const HistoryRequest& r) {

@@ -69,9 +69,10 @@ struct ReadRequest {
 };
 
 struct SyncRequest {
-  std::uint32_t limit = 0;      // 0: the server's default
-  std::string_view cursor;      // of the page before; empty: first page
-  std::string_view sync_token;  // not empty: only what changed since
+  std::uint32_t limit = 0;                          // 0: the server's default
+  std::string_view cursor;                          // of the page before; empty: first page
+  std::string_view sync_token;                      // not empty: only what changed since
+  std::span<const std::string_view> conversations;  // not empty: these and no others, and none of the fields above
 };
 
 // At most one of before_seq and after_seq; neither means the newest messages.

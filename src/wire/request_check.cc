@@ -111,7 +111,15 @@ Problem check(ReadRequest& read, const DecoderLimits&) {
 
 Problem check(SyncRequest& sync, const DecoderLimits& limits) {
   if (auto problem = check_size("sync.cursor", sync.cursor.size(), limits.max_token_bytes)) return problem;
-  return check_size("sync.sync_token", sync.sync_token.size(), limits.max_token_bytes);
+  if (auto problem = check_size("sync.sync_token", sync.sync_token.size(), limits.max_token_bytes)) return problem;
+  if (sync.conversations.empty()) return std::nullopt;
+  if (sync.limit != 0 || !sync.cursor.empty() || !sync.sync_token.empty()) {
+    return bad("sync.conversations", "stands alone, without limit, cursor and sync_token");
+  }
+  for (std::string_view conversation : sync.conversations) {
+    if (auto problem = check_conversation("sync.conversations", conversation)) return problem;
+  }
+  return std::nullopt;
 }
 
 Problem check(HistoryRequest& history, const DecoderLimits&) {

@@ -67,6 +67,11 @@ PACKETS = {
     "seq as text": ('{"id":9,"read":{"conversation":"p3:bob:eve","seq":"1"}}', "bad_request"),
     "seq with a fraction": ('{"id":9,"read":{"conversation":"p3:bob:eve","seq":1.5}}', "bad_request"),
     "ack of a wrong type": ('{"id":9,"ack":{"positions":{}}}', "bad_request"),
+    "sync of another's conversation": ('{"id":9,"sync":{"conversations":["p3:bob:carol"]}}', "forbidden"),
+    "sync of no conversation": ('{"id":9,"sync":{"conversations":["nonsense"]}}', "not_found"),
+    "sync of numbers": ('{"id":9,"sync":{"conversations":[1]}}', "bad_request"),
+    "sync of named ones with a limit": ('{"id":9,"sync":{"conversations":["p5:alice:bob"],"limit":2}}', "bad_request"),
+    "sync of too many": ('{"id":9,"sync":{"conversations":[' + ",".join(['"p5:alice:bob"'] * 101) + "]}}", "too_large"),
     "sync cursor of garbage": ('{"id":9,"sync":{"cursor":"###"}}', "bad_request"),
 }
 

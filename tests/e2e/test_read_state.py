@@ -47,6 +47,30 @@ async def test_five_devices_that_read_in_any_order_converge_to_the_highest(serve
     assert (await listed(alone, "alice"))["read_seq"] == highest
 
 
+async def test_a_sender_who_was_away_learns_by_name_how_far_his_messages_came(server):
+    alice = await login(server, "alice")
+    conversation = (await alice.send("bob", "hello", "x1"))["conversation"]
+    other = (await alice.send("carol", "hello", "x2"))["conversation"]
+    token = (await alice.request("sync", {}))["sync_token"]
+    while (page := await alice.request("sync", {"sync_token": token}))["conversations"]:
+        token = page["sync_token"]
+    alice.cut()
+    bob = await login(server, "bob")
+    await bob.messages(1)
+    await bob.request("ack", {"positions": [{"conversation": conversation, "seq": 1}]})
+    alice = await login(server, "alice", sync_token=token)
+    assert (await alice.request("sync", {"sync_token": token}))["conversations"] == []  # nothing that a log would tell
+    deadline = asyncio.get_running_loop().time() + 10
+    while True:  # cursors are written every 2 s
+        page = await alice.request("sync", {"conversations": [other, conversation, "p5:alice:dora"]})
+        assert [c["with"] for c in page["conversations"]] == ["carol", "bob"]
+        assert not page["more"] and "sync_token" not in page  # it would cover more than was listed
+        if [c["peer_delivered_seq"] for c in page["conversations"]] == [0, 1]:
+            break
+        assert asyncio.get_running_loop().time() < deadline, page
+        await asyncio.sleep(0.2)
+
+
 async def test_unread_is_what_a_model_computes_from_seqs_and_the_read_position(server):
     rng = random.Random(32)
     alice, bob = await login(server, "alice"), await login(server, "bob")

@@ -69,6 +69,14 @@ struct ConversationList::Filling {
 
 Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery query) {
   using Phase = PageCursor::Phase;
+  ConversationListPage page;
+  if (!query.named.empty()) {
+    query.limit = query.named.size();
+    page.snapshot = store_.settled_position();
+    Filling filling{query, page};
+    CO_TRY(co_await named(filling));
+    co_return page;
+  }
   PageCursor cursor;
   if (query.page.empty()) {
     cursor.snapshot = store_.settled_position();
@@ -82,7 +90,6 @@ Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery 
   } else {
     co_return Error(ErrorCode::BadRequest, "cursor is not one that this server gave");
   }
-  ConversationListPage page;
   page.snapshot = cursor.snapshot;
   Filling filling{query, page};
   if (cursor.phase == Phase::Newest) CO_TRY(co_await newest(filling, cursor));
@@ -115,6 +122,26 @@ std::vector<ConversationId> conversations_of(const ActivityPage& page) {
 }
 
 }  // namespace
+
+Task<Status> ConversationList::named(Filling& filling) {
+  const std::vector<ConversationId>& all = filling.query.named;
+  for (std::size_t done = 0; done < all.size() && !filling.page.more;) {
+    if (filling.full()) {
+      filling.page.more = true;
+      break;
+    }
+    const auto from = all.begin() + static_cast<std::ptrdiff_t>(done);
+    std::vector<ConversationId> step(from, from + static_cast<std::ptrdiff_t>(std::min(kStep, all.size() - done)));
+    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(step), filling.bytes_left()));
+    std::vector<Line> lines;
+    for (TimelineEnd& end : ends) {
+      const ConversationId& conversation = all[done++];
+      if (end.head.last_seq > MessageSeq(0)) lines.push_back({conversation, std::move(end), std::string()});
+    }
+    CO_TRY(co_await add(filling, std::move(lines)));
+  }
+  co_return Status();
+}
 
 Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
   std::set<ConversationId> seen;

@@ -38,8 +38,9 @@ struct ConversationListPage {
 struct ConversationListQuery {
   UserId user;
   std::size_t limit = 20;
-  std::string page;                  // page cursor, empty at first; kept by the client as it is
-  std::optional<LogPosition> since;  // incremental: only what changed since. Of this epoch; the caller answers others with a full list
+  std::string page;                   // page cursor, empty at first; kept by the client as it is
+  std::optional<LogPosition> since;   // incremental: only what changed since. Of this epoch; the caller answers others with a full list
+  std::vector<ConversationId> named;  // these of the user's and no others, changed or not; limit, page and since say nothing then
 };
 
 // The conversation list ("sync"). Costs store rows for the lines it returns (and stale activity rows between them), never for the account,
@@ -49,6 +50,7 @@ struct ConversationListQuery {
 //    incremental list.
 //  - Incremental: conversations with new messages, oldest change first, then those where only a read position rose. Each once while
 //    pages are being read, unless it changes meanwhile.
+//  - Named: those of them that have had a message, in the order given, as many as one page holds; `more` tells of a rest without a cursor.
 class ConversationList {
  public:
   ConversationList(MessageStore& store, StateStore& state) : store_(store), state_(state) {}
@@ -59,6 +61,7 @@ class ConversationList {
  private:
   struct PageCursor;
   struct Filling;
+  Task<Status> named(Filling& filling);
   Task<Status> newest(Filling& filling, PageCursor& cursor);
   Task<Status> changed(Filling& filling, PageCursor& cursor);
   Task<Status> read_changed(Filling& filling, PageCursor& cursor);

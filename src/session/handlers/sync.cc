@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "runtime/spawn.h"
+#include "session/authorise.h"
 #include "session/handlers/handlers.h"
 
 namespace dunlin {
@@ -41,13 +42,14 @@ wire::SyncReply cut_reply(const ConversationListPage& page, wire::Encoding encod
 }
 
 Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, ConversationListQuery query, bool reset) {
+  const bool covers_all = query.named.empty();
   const auto page = co_await host.conversation_list().list(std::move(query));
   Session* session = host.find(handle);
   if (session == nullptr) co_return;
   const Call call{host, session->connection, *session, id};
   if (page.ok()) {
     wire::SyncReply reply = cut_reply(*page, session->encoding, host.options().max_reply_bytes);
-    const std::string token = session->attached ? host.mint_sync_token(*session, page->snapshot) : std::string();
+    const std::string token = session->attached && covers_all ? host.mint_sync_token(*session, page->snapshot) : std::string();
     reply.sync_token = token;
     reply.reset = reset;
     call.reply(reply);
@@ -59,8 +61,8 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::R
 
 }  // namespace
 
-// The conversation list: the newest N, or what changed since a sync_token. A token that means nothing here gets the full list, marked
-// reset.
+// The conversation list: the newest N, what changed since a sync_token, or those that are named. A token that means nothing here gets the
+// full list, marked reset.
 void handle(const Call& call, const wire::SyncRequest& request) {
   const SessionOptions& options = call.host.options();
   ConversationListQuery query;
@@ -71,6 +73,14 @@ void handle(const Call& call, const wire::SyncRequest& request) {
   if (!request.sync_token.empty()) {
     query.since = call.host.listed_through(call.session, request.sync_token);
     reset = !query.since.has_value();
+  }
+  if (request.conversations.size() > options.max_sync) {
+    return call.refuse(Error(ErrorCode::TooLarge, "sync.conversations has more than " + std::to_string(options.max_sync) + " elements"));
+  }
+  for (std::string_view each : request.conversations) {
+    auto access = authorise(query.user.view(), {.user = {}, .conversation = each});
+    if (!access.ok()) return call.refuse(access.error());
+    query.named.push_back(access->conversation());
   }
   call.host.query_began(call.session);
   spawn(run(call.host, call.session.handle(), call.id, std::move(query), reset));

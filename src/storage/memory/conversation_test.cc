@@ -43,10 +43,10 @@ class ConversationTest : public testing::Test {
     return page.ok() ? *std::move(page) : ConversationListPage();
   }
   ConversationListPage newest(std::string_view user, std::size_t limit, std::string page = {}) {
-    return list({UserId(user), limit, std::move(page), std::nullopt});
+    return list({UserId(user), limit, std::move(page), std::nullopt, {}});
   }
   ConversationListPage since(std::string_view user, LogPosition position, std::size_t limit = 20, std::string page = {}) {
-    return list({UserId(user), limit, std::move(page), position});
+    return list({UserId(user), limit, std::move(page), position, {}});
   }
   static std::vector<std::string> peers(const ConversationListPage& page) {
     std::vector<std::string> out;
@@ -213,6 +213,44 @@ TEST_F(ConversationListTest, AReplyThatWasCutGoesOnBehindItsLastLine) {
   EXPECT_EQ(peers(rest), (Peers{"peer5", "peer4", "peer3", "peer2", "peer1", "peer0"}));
 }
 
+TEST_F(ConversationListTest, NamedOnesAreGivenAsTheyStandChangedOrNot) {
+  for (int i = 0; i < 50; ++i) send("peer" + std::to_string(i), "alice");
+  send("alice", "alice");
+  ConversationListQuery query;
+  query.user = UserId("alice");
+  for (const char* peer : {"peer40", "nobody yet", "alice", "peer3"}) query.named.push_back(private_conversation("alice", peer));
+  const ConversationListPage page = list(query);
+  EXPECT_EQ(peers(page), (Peers{"peer40", "alice", "peer3"}));
+  EXPECT_FALSE(page.more);
+  EXPECT_EQ(page.conversations[2].unread, 1U);
+  for (int i = 0; i < 50; ++i) query.named.push_back(private_conversation("alice", "peer" + std::to_string(i)));
+  EXPECT_EQ(list(query).conversations.size(), 53U);
+}
+
+TEST_F(ConversationListTest, NamedOnesBeyondThePageAreLeftForTheNextQuestion) {
+  ConversationListQuery query;
+  query.user = UserId("alice");
+  for (int i = 0; i < 40; ++i) {
+    const std::string peer = "peer" + std::to_string(i);
+    AppendRequest request;
+    request.message = Message::create({private_conversation(peer, "alice").view(), peer, "m", {}, std::string(10'000, 'x')});
+    store_.append({&request, 1});
+    query.named.push_back(private_conversation("alice", peer));
+  }
+  std::size_t listed = 0;
+  for (int pages = 0; pages < 10 && !query.named.empty(); ++pages) {
+    const ConversationListPage page = list(query);
+    ASSERT_FALSE(page.conversations.empty());
+    EXPECT_EQ(page.more, page.conversations.size() < query.named.size());
+    for (const ConversationSummary& line : page.conversations) {
+      EXPECT_EQ(line.conversation, query.named.front());
+      query.named.erase(query.named.begin());
+      ++listed;
+    }
+  }
+  EXPECT_EQ(listed, 40U);
+}
+
 TEST_F(ConversationListTest, IncrementalGivesWhatChangedEachOnce) {
   for (int i = 0; i < 50; ++i) send("peer" + std::to_string(i), "alice");
   const LogPosition before = newest("alice", 1).snapshot;
@@ -278,12 +316,12 @@ TEST_F(ConversationListTest, ForeignPageCursorsAreRefused) {
   send("carol", "alice");
   const std::string good = newest("alice", 1).conversations[0].next;
   for (std::size_t cut = 1; cut + 1 < good.size(); ++cut) {
-    const auto got = block_on(lists_.list({UserId("alice"), 5, good.substr(0, cut), std::nullopt}));
+    const auto got = block_on(lists_.list({UserId("alice"), 5, good.substr(0, cut), std::nullopt, {}}));
     EXPECT_FALSE(got.ok()) << good.substr(0, cut);
   }
   std::string other_epoch = good;
   other_epoch[2] = other_epoch[2] == '1' ? '2' : '1';
-  EXPECT_FALSE(block_on(lists_.list({UserId("alice"), 5, other_epoch, std::nullopt})).ok());
+  EXPECT_FALSE(block_on(lists_.list({UserId("alice"), 5, other_epoch, std::nullopt, {}})).ok());
 }
 
 // R3.2: unread is a function of the timeline and the read position, whatever happens in which order.
