@@ -95,7 +95,7 @@ struct SessionConfig {
   std::int64_t heartbeat_interval_ms = 30'000;
   std::int64_t auth_deadline_ms = 10'000;
   std::int64_t retransmit_after_ms = 5'000;
-  std::int64_t receipt_interval_ms = 1'000;
+  std::int64_t receipt_interval_ms = 500;
   std::int64_t slow_consumer_after_ms = 60'000;
   std::int64_t max_devices = 32;
   std::int64_t device_idle_days = 60;
@@ -117,6 +117,8 @@ struct LimitsConfig {
   std::string user_mode = "enforce";
   std::int64_t user_sends_per_s = 1'000;
   std::int64_t user_sends_burst = 2'000;
+  std::string server_mode = "enforce";
+  std::int64_t server_logins = 20'000;
   std::vector<std::string> trusted_proxies;  // CIDRs or addresses
 };
 

@@ -14,7 +14,7 @@ constexpr double kNanoseconds = 1e-9;
 
 constexpr std::array<std::string_view, 2> kTransports = {"websocket", "tcp"};
 constexpr std::array<std::string_view, 2> kEncodings = {"json", "protobuf"};
-constexpr std::array<std::string_view, 4> kLimits = {"ip_connections", "ip_handshakes", "ip_auth_failures", "user_sends"};
+constexpr std::array<std::string_view, 5> kLimits = {"ip_connections", "ip_handshakes", "ip_auth_failures", "user_sends", "server_logins"};
 constexpr std::array<std::string_view, 2> kOutcomes = {"would_reject", "rejected"};
 constexpr std::array<std::string_view, kPlatformCount> kPlatforms = {"none",  "ios",   "android", "web",  "windows",
                                                                      "macos", "linux", "cli",     "other"};
@@ -88,6 +88,8 @@ class ServerMetricsWriter {
     disconnects();
     out_.family("dunlin_errors_total", Type::Counter, "Error replies sent to clients.");
     for (const ErrorInfo& row : error_table()) out_.sample({{"name", row.name}}, of_.errors_total.value(row.code));
+    latency("dunlin_handshake_seconds", of_.handshake_seconds, "Accept to open: TLS, PROXY header and upgrade.");
+    latency("dunlin_auth_seconds", of_.auth_seconds, "One token checked.");
     latency("dunlin_connect_seconds", of_.connect_seconds, "Connect command to its reply.");
     out_.family("dunlin_connects_total", Type::Counter, "Accepted connect commands, by what the client calls itself.");
     for (std::size_t p = 0; p < metrics::kPlatformCount; ++p) out_.sample({{"platform", metrics::kPlatforms[p]}}, of_.connects_[p].value());
@@ -117,6 +119,8 @@ class ServerMetricsWriter {
     counter("dunlin_retransmissions_total", of_.retransmissions_total, "Messages queued again because no ack came.");
     counter("dunlin_gaps_total", of_.gaps_total, "Gaps pushed.");
     counter("dunlin_hints_dropped_total", of_.hints_dropped_total, "Hints dropped at a full mailbox; the store repairs them.");
+    out_.family("dunlin_sync_conversations", Type::Histogram, "Conversations in a reply to sync.");
+    out_.histogram(of_.sync_conversations, 1);
     out_.family("dunlin_encodes_total", Type::Counter, "Messages encoded; one for each message and encoding, however many recipients.");
     for (std::size_t e = 0; e < 2; ++e) out_.sample({{"encoding", metrics::kEncodings[e]}}, of_.encodes_[e].value());
   }
@@ -138,6 +142,7 @@ class ServerMetricsWriter {
     gauge("dunlin_store_follower_lag_messages", of_.store_follower_lag_messages, "Messages that the slowest follower has not passed.");
     gauge("dunlin_store_window_bytes", of_.store_window_bytes, "Memory of the newest messages.");
     gauge("dunlin_store_alarms", of_.store_alarms, "1 while the store refuses sends; /readyz says why.");
+    gauge("dunlin_store_clock_trusted", of_.store_clock_trusted, "0 while the wall clock has jumped, and retention waits.");
   }
 
   void process() {

@@ -18,7 +18,7 @@ namespace metrics {
 // Label values are enumerations or rows of the error table, never anything that a client chose: so the number of series is fixed.
 enum class Transport : std::uint8_t { WebSocket, Tcp };
 enum class Encoding : std::uint8_t { Json, Protobuf };
-enum class Limit : std::uint8_t { IpConnections, IpHandshakes, IpAuthFailures, UserSends };
+enum class Limit : std::uint8_t { IpConnections, IpHandshakes, IpAuthFailures, UserSends, ServerLogins };
 enum class LimitOutcome : std::uint8_t { WouldReject, Rejected };
 enum class Check : std::uint8_t { Accept, Store, Deliver };
 enum class FollowerState : std::uint8_t { Following, Reset };
@@ -69,7 +69,7 @@ class DisconnectCounters {
 // Members may be written from any thread; expose() may be called from any thread and takes about 0.1 ms.
 class ServerMetrics {
  public:
-  ServerMetrics() = default;
+  ServerMetrics() { store_clock_trusted.set(1); }
   ServerMetrics(const ServerMetrics&) = delete;
   ServerMetrics& operator=(const ServerMetrics&) = delete;
 
@@ -82,8 +82,10 @@ class ServerMetrics {
   metrics::LevelGauge lagging_sessions;   // sessions that read on from the store because their write queue was full
   metrics::LevelGauge write_queue_bytes;  // bytes held for all clients together
   metrics::DisconnectCounters disconnects_total;
-  metrics::ErrorCounters errors_total;           // error replies sent to clients, by name
-  metrics::Histogram connect_seconds{kLatency};  // connect command to its reply
+  metrics::ErrorCounters errors_total;             // error replies sent to clients, by name
+  metrics::Histogram handshake_seconds{kLatency};  // accept to open: TLS, PROXY header and upgrade
+  metrics::Histogram auth_seconds{kAuthLatency};   // one token checked, good or bad
+  metrics::Histogram connect_seconds{kLatency};    // connect command to its reply
   metrics::Counter auth_failures_total;
   metrics::Counter& connects(metrics::Platform platform) { return connects_[static_cast<std::size_t>(platform)]; }
   metrics::Counter& limited(metrics::Limit limit, metrics::LimitOutcome outcome) {
@@ -94,11 +96,12 @@ class ServerMetrics {
   metrics::Histogram send_ack_seconds{kLatency};      // send decoded to its ack queued
   metrics::Histogram send_deliver_seconds{kLatency};  // send decoded to the push queued to a recipient's session
   metrics::Counter sends_total;
-  metrics::Counter duplicates_total;       // sends answered with an earlier seq
-  metrics::Counter pushes_total;           // message pushes queued
-  metrics::Counter retransmissions_total;  // message pushes queued again because no ack came
-  metrics::Counter gaps_total;             // gaps pushed
-  metrics::Counter hints_dropped_total;    // hints dropped at a full mailbox (repaired from the store)
+  metrics::Counter duplicates_total;                                   // sends answered with an earlier seq
+  metrics::Counter pushes_total;                                       // message pushes queued
+  metrics::Counter retransmissions_total;                              // message pushes queued again because no ack came
+  metrics::Counter gaps_total;                                         // gaps pushed
+  metrics::Counter hints_dropped_total;                                // hints dropped at a full mailbox (repaired from the store)
+  metrics::Histogram sync_conversations{0, 1, 2, 5, 10, 20, 50, 100};  // lines of a reply to sync
   metrics::Counter& encodes(metrics::Encoding encoding) { return encodes_[static_cast<std::size_t>(encoding)]; }
 
   // Store.
@@ -115,6 +118,7 @@ class ServerMetrics {
   metrics::Gauge store_follower_lag_messages;  // of the slowest that is not reset
   metrics::Gauge store_window_bytes;           // memory of the window
   metrics::Gauge store_alarms;                 // 1 while sends are refused: the log fails, disk reserve, history too far behind
+  metrics::Gauge store_clock_trusted;          // 0 while the wall clock has jumped, and retention waits
 
   // The process.
   metrics::Gauge stop_phase;  // 0 serving, 1 not ready, 2 not accepting, 3 flushing, 4 closing clients
@@ -135,8 +139,11 @@ class ServerMetrics {
       100'000,    250'000,     500'000,     1'000'000,   2'500'000,     5'000'000,     10'000'000,    20'000'000,
       50'000'000, 100'000'000, 250'000'000, 500'000'000, 1'000'000'000, 2'500'000'000, 5'000'000'000, 10'000'000'000};
 
+  static constexpr std::initializer_list<std::uint64_t> kAuthLatency = {5'000,   10'000,    25'000,    50'000,    100'000,   250'000,
+                                                                        500'000, 1'000'000, 2'500'000, 5'000'000, 10'000'000};
+
   std::array<std::array<metrics::LevelGauge, 2>, 2> connections_;
-  std::array<std::array<metrics::Counter, 2>, 4> limited_;
+  std::array<std::array<metrics::Counter, 2>, 5> limited_;
   std::array<metrics::Counter, metrics::kPlatformCount> connects_;
   std::array<metrics::Counter, 2> encodes_;
   std::array<metrics::Gauge, 3> health_;

@@ -79,6 +79,7 @@ void Connection::opened(MutableBytes rest) {
   if (probe_) return probed();
   told_open_ = true;
   set_->counters_.opened.add();
+  if (auto* histogram = net_options().handshake_seconds) histogram->observe(now() - keep->accepted());
   handler().on_open(*this);
   if (!rest.empty()) {
     // Into the read buffer, which has the padding behind it that receivers may read.

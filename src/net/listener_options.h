@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "metrics/instruments.h"
 #include "net/address.h"
 #include "net/connection_handler.h"
 
@@ -48,6 +49,7 @@ struct NetOptions {
   std::size_t incomplete_bytes = std::size_t{256} << 20;  // of incomplete messages, whole process
   std::size_t max_connections = 1'000'000;                // whole process
   AdmissionOptions admission;
+  metrics::Histogram* handshake_seconds = nullptr;  // of clients, accept to open; outlives the NetServer
 };
 
 }  // namespace dunlin

@@ -26,7 +26,7 @@ int retry_after_s(const IpAddress& ip) {
 }  // namespace
 
 // A PROXY header comes before TLS, in clear text; so with both the handshake waits for it.
-Opening::Opening(Connection& connection) : connection_(connection) {
+Opening::Opening(Connection& connection) : connection_(connection), accepted_(connection.now()) {
   const ListenerOptions& options = connection_.listening_->options;
   // From anyone else such a header is no HTTP and no TLS, and is refused as that.
   const bool proxied = options.proxy_protocol && !connection_.probe_ && connection_.set_->shared_.admission->trusts(connection_.peer_.ip);

@@ -17,6 +17,7 @@ class Opening {
   // Ends with the connection open, refused or waiting for more; the object may be gone then.
   void on_ready();
   void on_deadline();
+  MonotonicTime accepted() const { return accepted_; }
 
  private:
   enum class Step : std::uint8_t { Tls, Proxy, Http, FirstByte };
@@ -34,6 +35,7 @@ class Opening {
   void refuse_http(Refusal refusal, int status, std::string_view text, int retry_after_s = 0);
 
   Connection& connection_;
+  const MonotonicTime accepted_;
   std::string kept_;  // input of an incomplete header
   Step step_;
 };

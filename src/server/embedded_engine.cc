@@ -60,6 +60,7 @@ class EmbeddedEngine final : public Engine {
     collect_followers();
     metrics_.store_log_kept_bytes.set(static_cast<std::int64_t>(log.kept_bytes));
     metrics_.store_recalls_waiting.set(static_cast<std::int64_t>(log.recalls_waiting));
+    metrics_.store_clock_trusted.set(history.clock_trusted ? 1 : 0);
     const StoreHealth health = store_->health();
     metrics_.store_alarms.set(health.writable && health.readable ? 0 : 1);
   }

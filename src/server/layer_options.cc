@@ -112,6 +112,9 @@ SessionOptions session_options(const Config& config) {
   options.user_sends = {.mode = limit_mode(config.limits.user_mode),
                         .per_second = static_cast<std::uint32_t>(config.limits.user_sends_per_s),
                         .burst = static_cast<std::uint32_t>(config.limits.user_sends_burst)};
+  const auto workers = static_cast<std::int64_t>(worker_count(config));
+  options.logins = {.mode = limit_mode(config.limits.server_mode),
+                    .at_a_time = static_cast<std::uint32_t>((config.limits.server_logins + workers - 1) / workers)};
   options.history_enabled = config.message.history_enable;
   options.devices = {.max_devices = static_cast<std::size_t>(config.session.max_devices),
                      .forget_after = std::chrono::hours(24 * config.session.device_idle_days)};

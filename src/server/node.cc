@@ -86,6 +86,7 @@ Status Node::make_sessions() {
                                                                    engine_->messages().epoch().text(),
                                                                    {}});
   TRY_ASSIGN(NetOptions net, net_options(config_));
+  net.handshake_seconds = &metrics_.handshake_seconds;
   net_ = std::make_unique<NetServer>(workers, std::move(net));
   const auto options = std::make_shared<const SessionOptions>(session_options(config_));
   for (const auto& worker : workers_) {

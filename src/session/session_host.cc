@@ -182,6 +182,13 @@ void SessionHost::check_deadlines(Session& session) {
   arm_timer(session);
 }
 
+Result<auth::Identity> SessionHost::authenticate(std::string_view token) {
+  const MonotonicTime began = services_.clock.monotonic();
+  auto identity = services_.authenticator.verify(token, wall());
+  services_.metrics.auth_seconds.observe(services_.clock.monotonic() - began);
+  return identity;
+}
+
 void SessionHost::arm_timer(Session& session) {
   MonotonicTime deadline = session.last_life + options_->zombie_after();
   if (session.token_expires != WallTime::max()) {

@@ -112,6 +112,12 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void query_ended(Session& session);
   void pause(Session& session);
   void resume(Session& session);  // if nothing else holds it
+  Result<auth::Identity> authenticate(std::string_view token);
+  // The delay and a random part of it: nobody comes back before it, and not all at once.
+  static Milliseconds jittered(Milliseconds delay);
+  // A login has begun (by), or it has ended, whichever way (-by).
+  void count_login(int by) { logins_ += by; }
+  int logins() const { return logins_; }
   // From connect on: counted, timed, delivered to.
   void became_ready(Session& session, const DeviceCursor& cursor, std::vector<ConversationId> first, std::optional<NewsPage> news);
   void note_changed(Session& session);  // its cursor may have moved
@@ -202,6 +208,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   std::unique_ptr<Every> save_timer_;
   std::unique_ptr<Every> receipt_timer_;
   std::unique_ptr<Every> drain_timer_;
+  int logins_ = 0;  // under way
   std::uint32_t drain_per_tick_ = 0;
   Milliseconds reconnect_delay_{0};
   bool draining_ = false;

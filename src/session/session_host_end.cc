@@ -21,13 +21,12 @@ metrics::ClientEnd client_end(CloseCause cause) {
   }
 }
 
-// The delay and a random part of it: nobody comes back before it, and not all at once.
-Milliseconds jittered(Milliseconds delay) {
+}  // namespace
+
+Milliseconds SessionHost::jittered(Milliseconds delay) {
   thread_local std::minstd_rand random{std::random_device{}()};
   return delay + Milliseconds(std::uniform_int_distribution<Milliseconds::rep>(0, std::max<Milliseconds::rep>(delay.count(), 0))(random));
 }
-
-}  // namespace
 
 void SessionHost::kick(Session& session, ErrorCode code) {
   session.phase = Session::Phase::Leaving;

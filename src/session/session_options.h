@@ -17,6 +17,12 @@ struct UserRateRule {
   std::uint32_t burst = 200;
 };
 
+// Logins under way on one worker at a time; 0: any number.
+struct LoginRule {
+  LimitMode mode = LimitMode::Enforce;
+  std::uint32_t at_a_time = 10'000;
+};
+
 // Every number by which sessions are run. Immutable and shared; a reload hands each worker a new one (SessionHost::set_options), which
 // holds for connections that are open already as well.
 struct SessionOptions {
@@ -41,6 +47,7 @@ struct SessionOptions {
   wire::DecoderLimits decoder;
 
   UserRateRule user_sends;
+  LoginRule logins;
   DeviceRules devices;  // those of the start hold until the end
   bool history_enabled = true;
 

@@ -189,6 +189,45 @@ async def test_five_connections_of_a_user_share_one_rate(server_factory):
     assert 20 <= one <= 40 and 20 <= five <= 40
 
 
+async def test_flood_that_does_not_end_is_closed_with_rate_limited(server_factory):
+    server = server_factory({"limits": {"user": {"sends-per-s": 1, "sends-burst": 1}}})
+    flood, other = await login(server, "flood"), await login(server, "other")
+    for i in range(1200):
+        if flood.closed.is_set():
+            break
+        try:
+            # Transient ones wait for nothing, so that it is the limit that refuses each of them.
+            await flood.write({"id": 1000 + i, "send": {"to": "other", "client_msg_id": f"m{i}", "body": 1, "transient": True}})
+        except websockets.ConnectionClosed:
+            break
+    await asyncio.wait_for(flood.closed.wait(), 10)
+    assert flood.kick["name"] == "rate_limited" and flood.kick["reconnect"] != "no"
+    assert server.metric('dunlin_disconnects_total{reason="rate_limited"}') == 1
+    await other.ping()
+
+
+async def test_logins_at_a_time_are_limited_and_the_rest_is_told_when_to_come_back(server_factory):
+    server = server_factory({"limits": {"server": {"logins": 1}}, "performance": {"worker-threads": 1}, "debug": {"unsafe-faults": {"store-delay-ms": 2000}}})
+    alice = await login(server, "alice")
+    await alice.raw("send", {"to": "bob", "client_msg_id": "x1", "body": 1})
+    await alice.ping()  # the server has it
+    again = await WsClient.open(server)  # the same device: its login waits until what it sent has settled
+    waiting = await again.raw("connect", {"token": server.token("alice"), "device": "d1"})
+    await asyncio.sleep(0.3)
+    pauses = set()
+    for i in range(5):
+        late = await WsClient.open(server)
+        error = (await (await late.raw("connect", {"token": server.token(f"late{i}"), "device": "d1"})))["error"]
+        assert error["name"] == "overloaded" and error["temporary"] and 2000 <= error["retry_after_ms"] <= 4000
+        pauses.add(error["retry_after_ms"])
+        await asyncio.wait_for(late.closed.wait(), 5)
+        assert late.kick["name"] == "overloaded" and late.kick["reconnect"] != "no"
+    assert len(pauses) > 1  # they do not all come back at once
+    assert server.metric('dunlin_limited_total{limit="server_logins",outcome="rejected"}') == 5
+    assert "connect" in await asyncio.wait_for(waiting, 10)
+    await login(server, "late0")
+
+
 async def test_refused_send_keeps_the_order_of_what_follows(server_factory):
     server = server_factory({"limits": {"user": {"sends-per-s": 5, "sends-burst": 5}}})
     alice, bob = await login(server, "alice"), await login(server, "bob")

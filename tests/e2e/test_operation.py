@@ -66,18 +66,28 @@ async def test_second_server_on_the_same_data_names_the_pid(server, binary, tmp_
 
 
 async def test_graceful_stop_in_phases(server_factory):
-    server = server_factory({"shutdown": {"ready-delay-ms": 1500, "reconnect-delay-ms": 500}})
+    server = server_factory({"shutdown": {"ready-delay-ms": 1500, "reconnect-delay-ms": 500, "clients-per-s": 20}})
     alice, bob = await login(server, "alice"), await login(server, "bob")
+    crowd = [await login(server, f"user{i}") for i in range(30)]
     server.process.send_signal(signal.SIGTERM)
     await ready_turns(server, 503, within_s=1.4)
     assert server.get("/livez")[0] == 200
+    assert server.metric("dunlin_stop_phase") == 1
     reply = await alice.send("bob", "during the delay", "x1")  # everything still works
     assert (await bob.push("message"))["seq"] == reply["seq"]
-    drain = await alice.push("drain")
-    assert 500 <= drain["delay_ms"] <= 1000  # the delay and a random part of it
+    drains = [asyncio.create_task(client.push("drain")) for client in [alice, bob, *crowd]]
+    await asyncio.wait(drains, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+    assert server.metric("dunlin_stop_phase") == 4
+    assert 0 < server.metric("dunlin_sessions") < 32  # 20 a second
+    with pytest.raises(OSError):
+        await WsClient.open(server)
+    delays = [drain["delay_ms"] for drain in await asyncio.gather(*drains)]
+    assert all(500 <= delay <= 1000 for delay in delays) and len(set(delays)) > 5  # the delay and a random part of it
     await asyncio.wait_for(asyncio.gather(alice.closed.wait(), bob.closed.wait()), 20)
     assert alice.kick["name"] == "going_away" and alice.kick["reconnect"] == "yes" and alice.close_code == 4000
     assert await asyncio.to_thread(server.wait, 20) == 0
+    phases = re.findall(r"stopping: ([a-z ]+?)(?: [a-z_]+=|$|\")", server.log, re.M)
+    assert phases == ["not ready", "not accepting", "flushing", "closing clients"], phases
     server.start()
     bob = await login(server, "bob")
     assert (await bob.request("history", {"with": "alice"}))["messages"][-1]["client_msg_id"] == "x1"
@@ -346,6 +356,11 @@ async def test_metrics_have_the_promised_names_and_bounded_labels(server):
         assert re.search(rf"^{name}", text, re.M), name
     assert "alice" not in text and "bob" not in text
     assert server.metric("dunlin_send_ack_seconds_count") >= 20
+    for name in ("dunlin_handshake_seconds", "dunlin_auth_seconds", "dunlin_connect_seconds"):
+        assert server.metric(f"{name}_count") == 2, name
+    assert server.metric("dunlin_store_clock_trusted") == 1
+    assert len((await alice.request("sync", {}))["conversations"]) == 1
+    assert server.metric("dunlin_sync_conversations_count") == 1 and server.metric("dunlin_sync_conversations_sum") == 1
     assert server.metric("dunlin_send_deliver_seconds_count") >= 20
     assert 'dunlin_connections{transport="websocket",encoding="json"} 1' in text or 'dunlin_connections{encoding="json",transport="websocket"} 1' in text
     assert server.metric("dunlin_encodes_total") <= 2 * 20 + 4

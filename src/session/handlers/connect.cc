@@ -155,7 +155,7 @@ void reply_connected(const Call& call, const Attachment& attachment, const News&
   call.reply(reply);
 }
 
-Task<void> run(SessionHost& host, ConnectionHandle handle, ConnectCall connect) {
+Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connect) {
   std::optional<DeviceCursor> inherited;
   if (!connect.older.empty()) inherited = co_await make_room(host, connect.older);
   Session* session = host.find(handle);
@@ -188,6 +188,29 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, ConnectCall connect) 
   host.became_ready(*session, attachment->cursor, std::move(connect.open), std::move(news.page));
 }
 
+Task<void> run(SessionHost& host, ConnectionHandle handle, ConnectCall connect) {
+  host.count_login(1);
+  co_await log_in(host, handle, std::move(connect));
+  host.count_login(-1);
+}
+
+// Refused before anything is spent on it. All who are refused at once are not to come back at once.
+bool may_log_in(const Call& call) {
+  constexpr Milliseconds kPause{2'000};
+  SessionHost& host = call.host;
+  const LoginRule& rule = host.options().logins;
+  if (rule.mode == LimitMode::Off || rule.at_a_time == 0 || host.logins() < static_cast<int>(rule.at_a_time)) return true;
+  ServerMetrics& metrics = host.services().metrics;
+  if (rule.mode == LimitMode::Observe) {
+    metrics.limited(metrics::Limit::ServerLogins, metrics::LimitOutcome::WouldReject).add();
+    return true;
+  }
+  metrics.limited(metrics::Limit::ServerLogins, metrics::LimitOutcome::Rejected).add();
+  call.refuse(Error(ErrorCode::Overloaded, "too many logins are under way"), SessionHost::jittered(kPause));
+  host.kick(call.session, ErrorCode::Overloaded);
+  return false;
+}
+
 // A token that is not good ends the connection, and counts against its address; but not one that was good until it expired, or clients
 // behind one address that come back late would shut each other out.
 void refuse_login(const Call& call, const Error& error) {
@@ -204,7 +227,8 @@ void refuse_login(const Call& call, const Error& error) {
 void handle(const Call& call, const wire::ConnectRequest& request) {
   SessionHost& host = call.host;
   Session& session = call.session;
-  const auto identity = host.services().authenticator.verify(request.token, host.wall());
+  if (!may_log_in(call)) return;
+  const auto identity = host.authenticate(request.token);
   if (!identity.ok()) return refuse_login(call, identity.error());
   if (!is_valid_id(request.device)) return call.refuse(Error(ErrorCode::BadRequest, "device is not a valid id"));
   if (host.services().registry.full(identity->user.view())) {

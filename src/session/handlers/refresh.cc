@@ -5,7 +5,7 @@ namespace dunlin {
 // A new token for the same user, so that the session outlives the first one. A bad one changes nothing: the session ends when its
 // token expires, or when several were bad.
 void handle(const Call& call, const wire::RefreshRequest& request) {
-  const auto identity = call.host.services().authenticator.verify(request.token, call.host.wall());
+  const auto identity = call.host.authenticate(request.token);
   if (!identity.ok()) {
     call.host.services().metrics.auth_failures_total.add();
     if (identity.error().code() != ErrorCode::TokenExpired) call.connection.report_auth_failure();

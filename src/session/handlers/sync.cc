@@ -52,6 +52,7 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::R
     const std::string token = session->attached && covers_all ? host.mint_sync_token(*session, page->snapshot) : std::string();
     reply.sync_token = token;
     reply.reset = reset;
+    host.services().metrics.sync_conversations.observe(reply.conversations.size());
     call.reply(reply);
   } else {
     call.refuse(page.error());

@@ -152,6 +152,7 @@ class History {
     std::uint64_t volumes = 0;
     std::uint64_t corrupt_files = 0;
     std::uint64_t rows_read = 0;  // dunlin_store_rows_read_total
+    bool clock_trusted = true;    // else retention and dedup expiry wait until the wall clock is right again
   };
   virtual Stats stats() const = 0;
 };

@@ -192,6 +192,7 @@ History::Stats RocksHistory::stats() const {
   for (const auto& generation : all->generations) stats.bytes += generation.dedup->file_bytes();
   stats.volumes = all->volumes.size();
   stats.corrupt_files = damage_.files();
+  stats.clock_trusted = !clock_alarm_.load(std::memory_order_relaxed);
   stats.rows_read = rows_read_.load(std::memory_order_relaxed);
   return stats;
 }

@@ -119,7 +119,7 @@ class RocksHistory final : public History {
   // Clock guard, indexer thread.
   MonotonicTime opened_monotonic_{};
   WallTime opened_wall_{};
-  bool clock_alarm_ = false;
+  std::atomic<bool> clock_alarm_{false};  // stats() reads it
 
   mutable Mutex catalog_mutex_;
   CatalogPtr catalog_ GUARDED_BY(catalog_mutex_);
