@@ -13,6 +13,14 @@ namespace dunlin::bench {
 // thread as server and one as client.
 Result<double> raw_echo_per_s(std::chrono::milliseconds duration);
 
+// The system calls of a login and nothing else: accept, then an upgrade, a connect and an ack of the scenario's sizes, each read and
+// answered with one write, then close. 128 at a time, one thread as server and one as load.
+struct RawLogins {
+  double per_s = 0;
+  double per_cpu_s = 0;  // of the server's thread
+};
+Result<RawLogins> raw_logins(std::chrono::milliseconds duration);
+
 // Frames of 64 bytes written a second by one thread, one write() a frame, over 5,000 sockets in turn while another thread reads them.
 Result<double> raw_write_per_s(std::chrono::milliseconds duration);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bench/limits/limits.h"
 #include "bench/load/bulk_sender.h"
 #include "bench/scenarios/scenarios.h"
 
@@ -120,6 +121,9 @@ std::uint32_t peer_of(std::uint32_t user, std::uint32_t slot) {
 
 Status run_login(const BenchOptions& options, Report& report) {
   const auto users = std::max<std::uint32_t>(64, static_cast<std::uint32_t>(12'000 * options.scale));
+  const auto raw_time = std::chrono::milliseconds(static_cast<int>(3000 * options.scale));
+  progress("login", "system calls of a login before");
+  TRY_ASSIGN(const RawLogins raw_before, raw_logins(raw_time));
   TRY_ASSIGN(ServerProcess server, ServerProcess::start(options));
   LoadLoop sender_loop(server.target(), server.path());
   LoadLoop login_loop(server.target(), server.path());
@@ -156,12 +160,21 @@ Status run_login(const BenchOptions& options, Report& report) {
     progress("login", fmt::format("round {}: {} logins/s", round + 1, readable(rates.back())));
   }
   report.check(peers.problem().empty(), peers.problem());
-  report.add("logins_per_s", median(rates), "logins/s: TCP, upgrade, connect, 20 missed messages, ack");
-  if (server.is_measurable()) {
-    report.add("logins_per_cpu_s", users * kRounds / cpu, "logins a second of server CPU", Report::Budget::AtLeast, 20'000);
-  }
+  const bool measurable = server.is_measurable();
   sender_loop.clear();
   if (const Status stopped = server.stop(); !stopped.ok()) report.check(false, stopped.error().context());
+
+  progress("login", "system calls of a login after");
+  TRY_ASSIGN(const RawLogins raw_after, raw_logins(raw_time));
+  const double raw = (raw_before.per_cpu_s + raw_after.per_cpu_s) / 2;
+  report.add("logins_per_s", median(rates), "logins/s: TCP, upgrade, connect, 20 missed messages, ack");
+  report.add("raw_logins_per_s", (raw_before.per_s + raw_after.per_s) / 2, "system calls of a login alone, logins/s, before and after");
+  report.add("raw_logins_per_cpu_s", raw, "the same a second of the server thread's CPU");
+  if (measurable) {
+    const double per_cpu_s = users * kRounds / cpu;
+    report.add("logins_per_cpu_s", per_cpu_s, "logins a second of server CPU", Report::Budget::AtLeast, 20'000);
+    report.add("ratio", per_cpu_s / raw, "ratio to the system calls of a login alone, by CPU");
+  }
   return {};
 }
 

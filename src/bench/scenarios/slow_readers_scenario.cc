@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bench/limits/limits.h"
 #include "bench/load/bulk_sender.h"
 #include "bench/load/pair_load.h"
 #include "bench/scenarios/scenarios.h"
@@ -32,6 +33,7 @@ class StoppedFleet final : public Fleet {
 
 struct Run {
   double p99_ms = 0;
+  double per_s = 0;  // delivered to the pairs
   std::uint64_t peak_bytes = 0;
 };
 
@@ -43,6 +45,8 @@ Run measure(PairLoad& load, BulkSender& feeders, const ServerProcess& server, st
   auto sample_at = std::chrono::steady_clock::now();
   load.run_closed(duration / 4);  // those who have just connected are told of their backlog: that is another matter
   load.reset_latency();
+  const std::uint64_t delivered = load.totals().delivered;
+  const auto start = std::chrono::steady_clock::now();
   load.run_closed(duration, [&] {
     const auto now = std::chrono::steady_clock::now();
     if (now < sample_at) return;
@@ -52,6 +56,8 @@ Run measure(PairLoad& load, BulkSender& feeders, const ServerProcess& server, st
     for (std::uint32_t i = 0; i < slow / 10; ++i, ++next) feeders.queue(next % kFeeders, fmt::format("z{}", next % slow), 1, body);
     feeders.pump();
   });
+  run.per_s = static_cast<double>(load.totals().delivered - delivered) /
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   run.p99_ms = load.delivered_latency().quantile_ms(0.99);
   return run;
 }
@@ -74,6 +80,9 @@ Status run_slow_readers(const BenchOptions& options, Report& report) {
   const auto slow = std::max<std::uint32_t>(20, static_cast<std::uint32_t>(kSlowClients * options.scale));
   const auto duration = milliseconds(std::max(500, static_cast<int>(8000 * options.scale)));
   const ServerSettings settings;
+  progress("slow-readers", "raw append log before");
+  const auto raw_time = milliseconds(static_cast<int>(2000 * options.scale));
+  TRY_ASSIGN(const double raw_before, log_appends_per_s(raw_time));
   TRY_ASSIGN(ServerProcess server, ServerProcess::start(options, settings));
   if (!server.is_measurable()) return Error(ErrorCode::Config, "slow-readers measures memory: name the server's process with --server-pid");
   LoadLoop loop(server.target(), server.path());
@@ -90,6 +99,7 @@ Status run_slow_readers(const BenchOptions& options, Report& report) {
   warm_up(load, server, duration / 4);
 
   std::vector<double> changes;
+  std::vector<double> rates;
   double growth = 0;
   for (int round = 0; round < kRounds; ++round) {
     const Run without = measure(load, feeders, server, slow, duration);
@@ -99,6 +109,7 @@ Status run_slow_readers(const BenchOptions& options, Report& report) {
     report.check(stopped.problem().empty(), stopped.problem());
     slow_loop.clear();
     load.run_closed(milliseconds(500));
+    rates.push_back(with.per_s);
     changes.push_back(with.p99_ms / without.p99_ms - 1);
     growth = std::max(growth, static_cast<double>(with.peak_bytes) - static_cast<double>(without.peak_bytes));
     progress("slow-readers", fmt::format("round {}: p99 {:.1f} ms without, {:.1f} ms with; {} MB, {} MB", round + 1, without.p99_ms,
@@ -117,6 +128,12 @@ Status run_slow_readers(const BenchOptions& options, Report& report) {
   report.add("p99_change", median(changes), "change of the others' p99 (0.1 = +10 %)", Report::Budget::AtMost, 0.1);
   loop.clear();
   if (const Status ended = server.stop(); !ended.ok()) report.check(false, ended.error().context());
+  progress("slow-readers", "raw append log after");
+  TRY_ASSIGN(const double raw_after, log_appends_per_s(raw_time));
+  const double raw = (raw_before + raw_after) / 2;
+  report.add("delivered_per_s", median(rates), "the others' messages delivered beside them, /s");
+  report.add("log_appends_per_s", raw, "raw append log, records/s, before and after");
+  report.add("ratio", median(rates) / raw, "ratio to the raw append log");
   return {};
 }
 
