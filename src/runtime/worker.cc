@@ -188,6 +188,7 @@ void Worker::poll() {
 // Gives whether there was anything to do.
 bool Worker::turn(bool may_block) {
   now_ = clock_.monotonic();
+  wall_.reset();
   last_turn_.store(now_.time_since_epoch().count(), std::memory_order_relaxed);
   bool busy = poll_sockets();
   busy |= drain_inlets();
@@ -202,6 +203,11 @@ bool Worker::turn(bool may_block) {
     return true;
   }
   return loop_->io.poll() > 0;
+}
+
+WallTime Worker::wall() {
+  if (!wall_) wall_ = clock_.wall();
+  return *wall_;
 }
 
 bool Worker::poll_sockets() {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/clock.h"
@@ -92,6 +93,7 @@ class Worker {
   boost::asio::io_context& io();
   TimerWheel& timers() { return timers_; }
   MonotonicTime now() const { return now_; }  // read once a turn
+  WallTime wall();                            // the same, when it is first asked for
   Status watch(int fd, std::uint32_t events, Pollable& target);
   void rewatch(int fd, std::uint32_t events, Pollable& target);
   void unwatch(int fd);
@@ -134,6 +136,7 @@ class Worker {
   // worker only
   TimerWheel timers_;
   MonotonicTime now_;
+  std::optional<WallTime> wall_;  // of this turn
   std::vector<TurnHook*> hooks_;
   std::vector<Inlet*> inlets_;
   SpawnedFrame* frames_ = nullptr;

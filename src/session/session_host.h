@@ -102,7 +102,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   ConversationList& conversation_list() { return conversation_list_; }
   TimelineAccess& timelines() { return timelines_; }
   MonotonicTime now() const { return worker_.now(); }
-  WallTime wall() const { return services_.clock.wall(); }
+  WallTime wall() const { return worker_.wall(); }
 
   // Sends the append with the others of this turn; the outcome answers `request`.
   void append(Session& session, AppendRequest request, std::optional<wire::RequestId> id);
