@@ -7,8 +7,12 @@ namespace {
 
 constexpr auto kEnd = std::string_view::npos;
 
+bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 std::size_t skip_space(std::string_view text, std::size_t at) {
-  while (at < text.size() && (text[at] == ' ' || text[at] == '\t' || text[at] == '\n' || text[at] == '\r')) ++at;
+  while (at < text.size() && is_space(text[at])) ++at;
   return at;
 }
 
@@ -41,8 +45,9 @@ std::size_t skip_value(std::string_view text, std::size_t at) {
   if (at >= text.size()) return kEnd;
   if (text[at] == '"') return skip_string(text, at);
   if (text[at] == '{' || text[at] == '[') return skip_nested(text, at);
-  const std::size_t end = text.find_first_of(",}] \t\r\n", at);
-  return end == at ? kEnd : (end == kEnd ? text.size() : end);
+  const std::size_t begin = at;
+  while (at < text.size() && text[at] != ',' && text[at] != '}' && text[at] != ']' && !is_space(text[at])) ++at;
+  return at == begin ? kEnd : at;
 }
 
 }  // namespace

@@ -18,6 +18,8 @@ namespace dunlin::bench {
 namespace {
 
 constexpr std::size_t kReadBytes = 256 * 1024;
+// Answers held back to the end of a turn over hundreds of links would come in waves, in which the server and the load wait for each other.
+constexpr int kReadsPerFlush = 16;
 constexpr std::string_view kKey = "dGhlIHNhbXBsZSBub25jZQ==";
 constexpr WsLimits kLimits{.role = WsRole::Client, .max_message_bytes = 1U << 20};
 
@@ -85,6 +87,7 @@ void LoadLoop::turn(int timeout_ms) {
     Link& link = *static_cast<Link*>(event.data.ptr);
     if ((event.events & EPOLLOUT) != 0 && !link.is_closed()) writable(link);
     if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !link.is_closed()) readable(link);
+    if (i % kReadsPerFlush == kReadsPerFlush - 1) flush_dirty();
   }
   flush_dirty();
 }

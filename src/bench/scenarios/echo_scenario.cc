@@ -1,5 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <charconv>
+
 #include "bench/limits/limits.h"
 #include "bench/load/fleet.h"
 #include "bench/scenarios/scenarios.h"
@@ -35,9 +39,14 @@ class PingLoad final : public Fleet {
  private:
   void fill(std::uint32_t index) {
     while (sent_[index] - answered_[index] < kInFlight && client(index).connected) {
-      packet_.clear();
-      fmt::format_to(std::back_inserter(packet_), R"({{"id":{},"ping":{{}}}})", ++sent_[index]);
-      client(index).link->send(packet_);
+      // By hand, since the load shares the machine with the server: fmt was a tenth of it.
+      constexpr std::string_view kBegin = R"({"id":)";
+      constexpr std::string_view kEnd = R"(,"ping":{}})";
+      std::array<char, kBegin.size() + 20 + kEnd.size()> packet;
+      char* at = std::copy(kBegin.begin(), kBegin.end(), packet.data());
+      at = std::to_chars(at, at + 20, ++sent_[index]).ptr;
+      at = std::copy(kEnd.begin(), kEnd.end(), at);
+      client(index).link->send({packet.data(), static_cast<std::size_t>(at - packet.data())});
     }
   }
 
@@ -56,7 +65,6 @@ class PingLoad final : public Fleet {
   std::vector<std::uint64_t> sent_;
   std::uint64_t answers_ = 0;
   bool running_ = false;
-  std::string packet_;
 };
 
 }  // namespace
