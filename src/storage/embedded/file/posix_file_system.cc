@@ -110,11 +110,15 @@ class PosixFileSystem final : public FileSystem {
       if (errno == ENOENT) return names;
       return errno_error("listing " + folder, errno);
     }
+    errno = 0;
     while (const dirent* entry = ::readdir(dir)) {
       const std::string_view name = entry->d_name;
       if (name != "." && name != "..") names.emplace_back(name);
+      errno = 0;
     }
+    const int failed = errno;
     ::closedir(dir);
+    if (failed != 0) return errno_error("listing " + folder, failed);
     std::sort(names.begin(), names.end());
     return names;
   }
