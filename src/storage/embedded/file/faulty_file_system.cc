@@ -23,6 +23,7 @@ class FaultyFile final : public File {
   Status read(std::uint64_t offset, std::size_t bytes, std::string& out) override {
     MutexLock lock(fs_.mutex_);
     TRY(admit(Call::Read, nullptr));
+    if (inode_->spoilt && *inode_->spoilt >= offset && *inode_->spoilt - offset < bytes) return Error(ErrorCode::Io, "a bad sector");
     if (offset < inode_->content.size()) out.append(inode_->content, offset, bytes);
     return {};
   }
@@ -107,6 +108,13 @@ void FaultyFileSystem::fail(Call call, std::uint64_t skip, ErrorCode code, std::
 void FaultyFileSystem::heal() {
   MutexLock lock(mutex_);
   faults_.fill({});
+  for (auto& [name, inode] : names_) inode->spoilt.reset();
+}
+
+void FaultyFileSystem::spoil(const std::string& path, std::uint64_t offset) {
+  MutexLock lock(mutex_);
+  const auto found = names_.find(path);
+  if (found != names_.end()) found->second->spoilt = offset;
 }
 
 void FaultyFileSystem::cut_power_after(std::uint64_t changes) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -35,6 +36,9 @@ class FaultyFileSystem final : public FileSystem {
   // The process dies (kill -9), the machine stays up: everything written is there.
   void kill() EXCLUDES(mutex_);
 
+  // Reads that take in that byte of the file fail, until it is healed.
+  void spoil(const std::string& path, std::uint64_t offset) EXCLUDES(mutex_);
+
   void set_space(DiskSpace space) EXCLUDES(mutex_);
   std::string content(const std::string& path) EXCLUDES(mutex_);
   void set_content(const std::string& path, std::string content) EXCLUDES(mutex_);  // durable at once
@@ -61,6 +65,7 @@ class FaultyFileSystem final : public FileSystem {
     std::string content;          // what reads show
     std::string base;             // durable, before all of `changes`
     std::vector<Change> changes;  // in order
+    std::optional<std::uint64_t> spoilt;
   };
   using InodePtr = std::shared_ptr<Inode>;
   struct NameChange {

@@ -7,11 +7,18 @@ namespace dunlin::embedded {
 namespace {
 
 constexpr std::uint64_t kLargestSegment = 1ULL << 31;
+constexpr std::uint64_t kSector = 4096;
 // How far a generation that nothing names may lie above the newest known: attempts that failed use some up.
 constexpr std::uint64_t kGenerationsAhead = 16;
 
 bool is_segment_name(std::string_view name) {
   return name.size() > 4 && name.starts_with("p") && name.ends_with(".seg");
+}
+
+Result<std::uint64_t> size_of(File& file, const std::string& path) {
+  TRY_ASSIGN(const std::uint64_t size, file.size());
+  if (size > kLargestSegment) return Error(ErrorCode::Corrupt, path + " is larger than any segment");
+  return size;
 }
 
 class ChainSearch {
@@ -39,6 +46,30 @@ class ChainSearch {
 
   Result<std::string> read(std::size_t file) const { return read_segment_file(fs_, folder_ + "/" + out_.files[file].name); }
 
+  // The file with zeros for what cannot be read (a bad sector), which may be a free one. Its beginning must be there: without it nobody can
+  // say that the file is not the newest segment.
+  Result<std::string> read_around(const std::string& path, std::optional<Error>& unread) const {
+    TRY_ASSIGN(const auto file, fs_.open(path, OpenMode::Read));
+    TRY_ASSIGN(const std::uint64_t size, size_of(*file, path));
+    std::string bytes;
+    auto whole = file->read(0, size, bytes);
+    if (whole.ok()) return bytes;
+    bytes.clear();
+    std::string piece;
+    for (std::uint64_t at = 0; at < size; at += kSector) {
+      const std::uint64_t count = std::min(kSector, size - at);
+      piece.clear();
+      if (auto done = file->read(at, count, piece); !done.ok()) {
+        if (at == 0) return std::move(done).error();
+        unread = std::move(done).error();
+        piece.clear();
+      }
+      piece.resize(count, '\0');
+      bytes += piece;
+    }
+    return bytes;
+  }
+
   Status index_files() {
     TRY_ASSIGN(const auto names, fs_.list(folder_));
     for (const auto& name : names) {
@@ -46,7 +77,8 @@ class ChainSearch {
       SegmentFile file;
       file.name = name;
       out_.files.push_back(std::move(file));
-      TRY_ASSIGN(const std::string bytes, read(out_.files.size() - 1));
+      std::optional<Error> unread;
+      TRY_ASSIGN(const std::string bytes, read_around(folder_ + "/" + name, unread));
       SegmentIndex index = index_segment(bytes, secret_);
       SegmentFile& added = out_.files.back();
       added.bytes = bytes.size();
@@ -62,6 +94,8 @@ class ChainSearch {
       found.begun = found.headless && head.begun;
       found.claimed = head.generation;
       found.batches = std::move(index.batches);
+      if (unread && found.headless) return *std::move(unread);
+      added.unread = std::move(unread);
       found_.push_back(std::move(found));
     }
     return {};
@@ -188,7 +222,7 @@ class ChainSearch {
   void judge_the_rest() {
     for (std::size_t i = 0; i < out_.files.size(); ++i) {
       SegmentFile& file = out_.files[i];
-      file.void_news = file.last > history_ || file.set_aside || found_[i].headless;
+      file.void_news = file.last > history_ || file.set_aside || found_[i].headless || file.unread;
     }
   }
 
@@ -204,19 +238,9 @@ class ChainSearch {
 
 Result<std::string> read_segment_file(FileSystem& files, const std::string& path) {
   TRY_ASSIGN(const auto file, files.open(path, OpenMode::Read));
-  TRY_ASSIGN(const std::uint64_t size, file->size());
-  if (size > kLargestSegment) return Error(ErrorCode::Corrupt, path + " is larger than any segment");
+  TRY_ASSIGN(const std::uint64_t size, size_of(*file, path));
   std::string bytes;
-  if (file->read(0, size, bytes).ok()) return bytes;
-  constexpr std::uint64_t kStep = 4096;
-  bytes.clear();
-  std::string piece;
-  for (std::uint64_t at = 0; at < size; at += kStep) {
-    piece.clear();
-    if (!file->read(at, std::min(kStep, size - at), piece).ok()) piece.clear();
-    piece.resize(std::min(kStep, size - at), '\0');
-    bytes += piece;
-  }
+  TRY(file->read(0, size, bytes));
   return bytes;
 }
 

@@ -19,7 +19,7 @@ struct SegmentIndex {
 };
 SegmentIndex index_segment(std::string_view file, std::uint32_t secret);
 
-// The whole file; what cannot be read (a bad sector) is taken for zeros, and judged as damage like any other.
+// The whole file, or an error.
 Result<std::string> read_segment_file(FileSystem& files, const std::string& path);
 
 // A file of the log folder.
@@ -29,9 +29,10 @@ struct SegmentFile {
   std::uint64_t generation = 0;  // 0: nothing of the log stands in it
   LogPosition first;             // of what can be read of this generation
   LogPosition last;
-  bool in_log = false;     // holds records that history does not have; else the file is free
-  bool set_aside = false;  // its content could not be judged: to be copied aside before the file is used again
-  bool void_news = false;  // holds what must never be taken for news: to be written anew before the file is used again
+  std::optional<Error> unread;  // why a part of it could not be read; never its beginning
+  bool in_log = false;          // holds records that history does not have; else the file is free
+  bool set_aside = false;       // its content could not be judged: to be copied aside before the file is used again
+  bool void_news = false;       // holds what must never be taken for news: to be written anew before the file is used again
 };
 
 // One segment of the log: the file and the part of it that counts.
@@ -51,6 +52,8 @@ struct Link {
 //    that another batch names, one that the damaged head claims, or one of the next few.
 //  - Where the way back is lost, or leads to a segment that is not there, it goes on with the newest older segment that holds positions
 //    between history's and those found so far. Of that one only these positions count.
+//  - A failed read is no damage: what was acked may stand there, and be readable the next time. Where a file's beginning cannot be read,
+//    which says what segment it is, that is an error; elsewhere it is noted, since free files may have bad sectors.
 struct LogChain {
   std::vector<SegmentFile> files;
   std::vector<Link> links;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -71,25 +72,25 @@ class LogHarness final : public CommitListener {
         reader(conversations, window, history, intake, kept, recalls) {
     auto table = Followers::open(files_, "data", Epoch{1});
     if (!table.ok()) {
-      failure = table.error().to_string();
+      give_up(table.error());
       return;
     }
     followers = *std::move(table);
     Recovery recovery(files_, conversations, window, intake, history_, pool);
     auto found = recovery.run("data", kSecret, followers->passed());
     if (!found.ok()) {
-      failure = found.error().to_string();
+      give_up(found.error());
       return;
     }
     recovered = *std::move(found);
     for (const KeptSegment& segment : recovered.kept) kept.add(segment);
     if (auto made = pool.make_first(); !made.ok()) {
-      failure = made.error().to_string();
+      give_up(made.error());
       return;
     }
     const LogScan& scan = recovered.scan;
     if (auto loaded = recalls.load(scan.last); !loaded.ok()) {
-      failure = loaded.error().to_string();
+      give_up(loaded.error());
       return;
     }
     writer = std::make_unique<LogWriter>(pool, LogWriter::Start{kSecret, scan.last_generation, scan.end, scan.last});
@@ -182,6 +183,11 @@ class LogHarness final : public CommitListener {
   }
 
  private:
+  void give_up(const Error& error) {
+    failure = error.to_string();
+    failed_with = error.code();
+  }
+
   FaultyFileSystem& files_;
   FakeHistory& history_;
   OffloadPool offload_{OffloadPool::Options{"test", 1, 4096}};
@@ -190,6 +196,7 @@ class LogHarness final : public CommitListener {
  public:
   bool alive = false;
   std::string failure;
+  std::optional<ErrorCode> failed_with;
   ManualClock clock;
   SegmentPool pool;
   Conversations conversations;

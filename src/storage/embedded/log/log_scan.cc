@@ -15,6 +15,7 @@ class Scan {
     out_.files = std::move(chain.files);
     out_.last_generation = chain.last_generation;
     out_.last = history_;
+    TRY(refuse_unread(chain.links));
     for (const auto& link : chain.links) find_mark(link);
     out_.synced = mark_;
     if (chain.doubtful) sink_.on_doubt();
@@ -30,6 +31,16 @@ class Scan {
   }
 
  private:
+  // What could not be read of a segment is of no matter when history has all up to the next one.
+  Status refuse_unread(const std::vector<Link>& links) const {
+    for (std::size_t i = 0; i < links.size(); ++i) {
+      const SegmentFile& file = out_.files[links[i].file];
+      const bool past = links[i].end && i + 1 < links.size() && out_.files[links[i + 1].file].first <= history_.next();
+      if (file.unread && !past) return *file.unread;
+    }
+    return {};
+  }
+
   void find_mark(const Link& link) {
     for (const auto& batch : link.batches) mark_ = std::max({mark_, batch.synced, batch.previous});
   }
@@ -40,6 +51,10 @@ class Scan {
       out_.end = {link.generation, link.end.value_or(link.batches.back().end())};
       out_.clean_end = link.batches.back().kind == BatchHead::Kind::End;
       if (!file.void_news) out_.past.push_back({link.file, link.batches.front().first, link.batches.back().last()});
+      return {};
+    }
+    if (file.unread) {
+      out_.end = {link.generation, *link.end};
       return {};
     }
     TRY_ASSIGN(bytes_, read_segment_file(fs_, folder_ + "/" + file.name));

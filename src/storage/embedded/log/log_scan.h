@@ -68,6 +68,7 @@ struct LogScan {
 //     head, found by its checksum), and the scan goes on behind it.
 //  3. Above M the first such place is where the log ends: a torn tail. Of a batch without a good head there, the records that are whole
 //     and follow without a hole are kept; good batches behind the end are cut too, since their order is lost.
+//  4. What cannot be read is not judged: an error, unless history has it (log_chain.h).
 Result<LogScan> scan_log(FileSystem& files, const std::string& folder, std::uint32_t secret, LogPosition history, LogScanSink& sink);
 
 }  // namespace dunlin::embedded
