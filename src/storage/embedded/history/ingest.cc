@@ -90,7 +90,8 @@ Result<Catalog> RocksHistory::with_room_for(const SealedSegment& segment, const 
     return older_than(v.span, segment, span) || v.timeline->damaged() || v.activity->damaged() || v.timeline->file_bytes() >= bytes;
   };
   if (next.volumes.empty() || full(next.volumes.back())) {
-    const std::uint32_t number = next.volumes.empty() ? 1 : next.volumes.back().number + 1;
+    std::uint32_t number = next.volumes.empty() ? 1 : next.volumes.back().number + 1;
+    while (lost_.contains(timeline_name(number)) || lost_.contains(activity_name(number))) ++number;
     TRY_ASSIGN(ColumnPtr timeline, create_column(timeline_name(number)));
     TRY_ASSIGN(ColumnPtr activity, create_column(activity_name(number)));
     next.volumes.push_back({number, {}, std::move(timeline), std::move(activity)});
@@ -101,7 +102,8 @@ Result<Catalog> RocksHistory::with_room_for(const SealedSegment& segment, const 
     return older_than(g.span, segment, std::chrono::hours(6)) || g.dedup->damaged() || g.dedup->file_bytes() >= options_.volume_bytes;
   };
   if (next.generations.empty() || turned(next.generations.back())) {
-    const std::uint32_t number = next.generations.empty() ? 1 : next.generations.back().number + 1;
+    std::uint32_t number = next.generations.empty() ? 1 : next.generations.back().number + 1;
+    while (lost_.contains(dedup_name(number))) ++number;
     TRY_ASSIGN(ColumnPtr dedup, create_column(dedup_name(number)));
     next.generations.push_back({number, {}, std::move(dedup)});
   }
@@ -119,6 +121,8 @@ Result<ColumnPtr> RocksHistory::create_column(const std::string& name) {
   }
   rocksdb::ColumnFamilyHandle* handle = nullptr;
   const rocksdb::Status status = db_->CreateColumnFamily(history_column_options(family_of(name), cache_), name, &handle);
+  // It exists: an earlier attempt failed after its entry in the manifest.
+  if (status.IsInvalidArgument()) lost_.insert(name);
   if (!status.ok()) return rocks_error("creating " + name, status);
   auto column = std::make_shared<Column>(db_.get(), handle, name, family_of(name));
   spare_.push_back(column);

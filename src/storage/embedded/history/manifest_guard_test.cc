@@ -1,7 +1,6 @@
 #include "storage/embedded/history/manifest_guard.h"
 
 #include <gtest/gtest.h>
-#include <rocksdb/file_system.h>
 
 #include <atomic>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "storage/embedded/history/faulty_rocks_files.h"
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/history/history_scribe.h"
 
@@ -17,59 +17,20 @@ namespace dunlin::embedded {
 namespace {
 
 namespace fs = std::filesystem;
-using rocksdb::IODebugContext;
-using rocksdb::IOOptions;
-using rocksdb::IOStatus;
-
-// Fails calls on the manifest after they have had their effect, which is what a failed sync may mean.
-class FaultyManifest final : public rocksdb::FileSystemWrapper {
- public:
-  FaultyManifest() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
-  const char* Name() const override { return "FaultyManifest"; }
-
-  int skip = 0;      // calls that succeed first
-  int failures = 0;  // then as many fail
-  int calls = 0;
-
-  IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options, std::unique_ptr<rocksdb::FSWritableFile>* file,
-                           IODebugContext* debug) override {
-    IOStatus status = FileSystemWrapper::NewWritableFile(path, options, file, debug);
-    if (status.ok() && path.find("MANIFEST-") != std::string::npos) *file = std::make_unique<File>(*this, std::move(*file));
-    return status;
-  }
-
- private:
-  class File final : public rocksdb::FSWritableFileOwnerWrapper {
-   public:
-    File(FaultyManifest& faults, std::unique_ptr<rocksdb::FSWritableFile> file)
-        : FSWritableFileOwnerWrapper(std::move(file)), faults_(faults) {}
-    using FSWritableFileOwnerWrapper::Append;
-    IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
-      return faults_.or_fail(FSWritableFileOwnerWrapper::Append(data, options, debug));
-    }
-    IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
-      return faults_.or_fail(FSWritableFileOwnerWrapper::Sync(options, debug));
-    }
-
-   private:
-    FaultyManifest& faults_;
-  };
-
-  IOStatus or_fail(IOStatus status) {
-    ++calls;
-    if (failures == 0 || skip-- > 0) return status;
-    skip = 0;
-    --failures;
-    return IOStatus::IOError("injected");
-  }
-};
 
 class ManifestGuardTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    scribe.options.files = faults;
+    faults->only([](std::string_view path) { return path.find("MANIFEST-") != path.npos; });
+    scribe.options.files = faults->file_system();
     history = scribe.open();
     ASSERT_TRUE(history) << scribe.last_error.to_string();
+  }
+  // Calls on the manifest fail after they have had their effect, which is what a failed sync may mean.
+  void fail(int skip, int times = 1) {
+    using enum FaultyRocksFiles::Call;
+    faults->fail({Append, Sync}, static_cast<std::uint64_t>(skip), ErrorCode::Io, FaultyRocksFiles::Effect::Done,
+                 static_cast<std::uint64_t>(times));
   }
   void write() {
     for (int i = 0; i < 20; ++i) scribe.write("ada", i % 2 ? "bob" : "cyn", "x");
@@ -111,7 +72,7 @@ class ManifestGuardTest : public ::testing::Test {
     return count;
   }
 
-  std::shared_ptr<FaultyManifest> faults = std::make_shared<FaultyManifest>();
+  std::shared_ptr<FaultyRocksFiles> faults = std::make_shared<FaultyRocksFiles>();
   HistoryScribe scribe;
   SealedSegment segment;
   std::unique_ptr<History> history;
@@ -120,11 +81,10 @@ class ManifestGuardTest : public ::testing::Test {
 TEST_F(ManifestGuardTest, WhicheverManifestCallFailsWithItsEffectTheStoreOpensAfterAKill) {
   int failed = 0;
   for (int skip = 0; skip < 12; ++skip) {
-    faults->skip = skip;
-    faults->failures = 1;
+    fail(skip);
     const Status status = ingest_new();
-    const bool hit = faults->failures == 0;
-    faults->failures = 0;
+    const bool hit = faults->reached();
+    faults->heal();
     EXPECT_EQ(status.ok(), !hit) << skip;
     expect_opens_as_it_is();
     if (HasFatalFailure()) return;
@@ -142,8 +102,7 @@ TEST_F(ManifestGuardTest, WhatWasPutOffIsDeletedWhenThereIsANewManifest) {
   const std::size_t before = table_files();
   ASSERT_TRUE(ingest_new().ok());
   const std::size_t of_one = table_files() - before;
-  faults->skip = 3;  // the numbers are reserved, its own entry fails
-  faults->failures = 1;
+  fail(3);  // the numbers are reserved, its own entry fails
   ASSERT_FALSE(ingest_new().ok());
   EXPECT_GT(table_files(), before + of_one) << "the files of the failed ingest stay while the manifest may name them";
   ASSERT_TRUE(history->ingest(segment).ok());
@@ -157,14 +116,13 @@ TEST_F(ManifestGuardTest, ItGoesOnAfterManyFailuresInARow) {
     for (int skip = 0; skip < 6; ++skip) {
       write();
       segment = scribe.seal();
-      faults->skip = skip;
-      faults->failures = failures;
+      fail(skip, failures);
       int tries = 0;
       while (history->position() < segment.last && tries++ < 40) {
         const Status status = history->ingest(segment);
         EXPECT_TRUE(status.ok() || status.error().code() != ErrorCode::Corrupt) << status.error().to_string();
       }
-      faults->failures = 0;
+      faults->heal();
       ASSERT_LT(tries, 40) << failures << " failures after " << skip;
     }
   }
@@ -192,8 +150,7 @@ TEST_F(ManifestGuardTest, ErasingEndsWhenThereIsANewManifestAndTheFilesAreGone) 
   history.reset();
   scribe.options.fault_point = [&](std::string_view at) {
     if (at != "erase_compact" || skip_in_compaction < 0) return;
-    faults->skip = skip_in_compaction;
-    faults->failures = 1;
+    fail(skip_in_compaction);
   };
   history = scribe.open();
   ASSERT_TRUE(history);
@@ -205,14 +162,13 @@ TEST_F(ManifestGuardTest, ErasingEndsWhenThereIsANewManifestAndTheFilesAreGone) 
     ASSERT_TRUE(ingest_new().ok());
     ASSERT_TRUE(has_text(text));
     if (round == 0) {  // the doubt is there before
-      faults->skip = 3;
-      faults->failures = 1;
+      fail(3);
       ASSERT_FALSE(ingest_new().ok());
     }
     skip_in_compaction = round - 1;
     ASSERT_TRUE(history->begin_erase(records).ok());
     Status status = end();
-    faults->failures = 0;
+    faults->heal();
     skip_in_compaction = -1;
     if (!status.ok()) {
       ASSERT_TRUE(history->begin_erase(records).ok());

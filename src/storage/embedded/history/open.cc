@@ -24,10 +24,16 @@ Error metadata_damaged(const std::string& path, std::string_view what) {
                                        "); bring back a backup with `dunlin restore BACKUP --into DATA`");
 }
 
+Error not_readable(const std::string& path, const rocksdb::Status& status) {
+  if (is_io_failure(status)) return rocks_error("opening " + path, status);
+  return metadata_damaged(path, status.ToString());
+}
+
 // Without CURRENT RocksDB would make a new, empty instance and delete all files of the old one.
 Result<bool> holds_an_instance(const std::string& path) {
   std::error_code error;
   if (fs::exists(fs::path(path) / "CURRENT", error)) return true;
+  if (error) return Error(ErrorCode::Io, "reading " + path + ": " + error.message());
   for (fs::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
     if (entry->path().extension() == ".sst") return metadata_damaged(path, "CURRENT is missing");
   }
@@ -85,7 +91,7 @@ Status RocksHistory::open_db(Access access) {
   std::vector<std::string> names;
   if (exists) {
     const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(db_options, options_.path, &names);
-    if (!listed.ok()) return metadata_damaged(options_.path, listed.ToString());
+    if (!listed.ok()) return not_readable(options_.path, listed);
   }
   for (const char* needed : {"default", "heads", "list"}) {
     if (std::find(names.begin(), names.end(), needed) != names.end()) continue;
@@ -103,8 +109,7 @@ Status RocksHistory::open_db(Access access) {
   if (!opened.ok()) {
     const bool locked = opened.IsIOError() && opened.ToString().find("lock") != std::string::npos;
     if (locked) return Error(ErrorCode::Busy, "opening " + options_.path + ": " + opened.ToString());
-    if (opened.IsIOError() && !is_damage(opened)) return rocks_error("opening " + options_.path, opened);
-    return metadata_damaged(options_.path, opened.ToString());
+    return not_readable(options_.path, opened);
   }
   db_.reset(db);
   std::vector<ColumnPtr> columns;
@@ -149,7 +154,7 @@ Status RocksHistory::load_catalog(std::vector<ColumnPtr> columns) {
       if (key == generation_key(number)) catalog.generations.push_back({number, *span, take(dedup_name(number))});
     }
   }
-  if (!rows->status().ok()) return metadata_damaged(options_.path, rows->status().ToString());
+  if (!rows->status().ok()) return not_readable(options_.path, rows->status());
   // A drop that a crash cut: the watermark was durable first, so these are trimmed.
   for (auto& volume : catalog.volumes) {
     if (volume.span.last > catalog.watermark) {

@@ -136,6 +136,11 @@ bool is_damage(const rocksdb::Status& status) {
   return status.IsCorruption() || status.IsPathNotFound();
 }
 
+bool is_io_failure(const rocksdb::Status& status) {
+  // At an open RocksDB makes an invalid argument of a CURRENT that it cannot open.
+  return (status.IsIOError() || status.IsInvalidArgument()) && !is_damage(status);
+}
+
 Error rocks_error(std::string_view what, const rocksdb::Status& status) {
   ErrorCode code = ErrorCode::Io;
   if (is_damage(status)) code = ErrorCode::Corrupt;

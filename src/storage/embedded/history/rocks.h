@@ -42,6 +42,8 @@ rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::sh
 // NoSpace, Corrupt (damaged or missing files) or Io.
 Error rocks_error(std::string_view what, const rocksdb::Status& status);
 bool is_damage(const rocksdb::Status& status);
+// A call of the system failed, which says nothing about what the files hold.
+bool is_io_failure(const rocksdb::Status& status);
 
 // A consistent copy (hard links) into `folder`, which must be missing or empty. `what` names the instance in errors.
 Status make_checkpoint(rocksdb::DB& db, const std::string& folder, std::string_view what);

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -112,6 +113,7 @@ class RocksHistory final : public History {
   ManifestGuard manifest_;
   std::unique_ptr<rocksdb::DB, DbCloser> db_;
   std::vector<ColumnPtr> spare_;  // created for a volume whose ingest failed, or left by a drop that was cut; indexer thread
+  std::set<std::string> lost_;    // families that exist although creating them failed: there is no handle to them before the next start
   // Indexer thread.
   std::unique_ptr<Eraser> eraser_;          // from begin_erase() until its status has been given
   std::vector<RecalledRecord> not_erased_;  // by the last one

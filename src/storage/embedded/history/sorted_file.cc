@@ -1,5 +1,6 @@
 #include "storage/embedded/history/sorted_file.h"
 
+#include <rocksdb/db.h>
 #include <rocksdb/options.h>
 #include <rocksdb/sst_file_writer.h>
 
@@ -17,6 +18,7 @@ struct SortedFile::Writer {
 SortedFile::SortedFile(ColumnPtr column, std::string path, const std::shared_ptr<rocksdb::Cache>& cache)
     : column_(std::move(column)), path_(std::move(path)), writer_(std::make_unique<Writer>()) {
   writer_->options = rocksdb::Options(history_db_options(nullptr), history_column_options(column_->family(), cache));
+  writer_->options.env = column_->db().GetEnv();
 }
 
 SortedFile::~SortedFile() = default;
