@@ -8,12 +8,17 @@
 #include "runtime/offload.h"
 #include "storage/embedded/state/recall_rows.h"
 
+namespace rocksdb {
+class FileSystem;
+}  // namespace rocksdb
+
 namespace dunlin::embedded {
 
 struct StateOptions {
   std::string path;                // folder of its own inside the data folder
   OffloadPool* offload = nullptr;  // outlives the store, and is stopped before it goes
   std::size_t block_cache_bytes = 16 << 20;
+  std::shared_ptr<rocksdb::FileSystem> files = nullptr;  // for tests; null: the machine's
 };
 
 // Cursors, read positions and recalls in a RocksDB instance with a write-ahead log: small rows, written when a device detaches or every

@@ -2,6 +2,8 @@
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
@@ -73,6 +75,7 @@ Status sync_old_logs(const std::string& path) {
     if (fd >= 0) ::close(fd);
     if (!synced) return errno_error("syncing " + entry->path().string(), reason);
   }
+  if (error) return Error(ErrorCode::Io, "reading " + path + ": " + error.message());
   return {};
 }
 
@@ -106,7 +109,10 @@ class RocksState::Listener final : public rocksdb::EventListener {
   std::atomic<bool>& stopped_;
 };
 
-RocksState::RocksState(StateOptions options) : options_(std::move(options)), cache_(rocksdb::NewLRUCache(options_.block_cache_bytes)) {}
+RocksState::RocksState(StateOptions options)
+    : options_(std::move(options)),
+      cache_(rocksdb::NewLRUCache(options_.block_cache_bytes)),
+      env_(rocksdb::NewCompositeEnv(options_.files ? options_.files : rocksdb::FileSystem::Default())) {}
 RocksState::~RocksState() = default;
 
 void RocksState::DbCloser::operator()(rocksdb::DB* db) const {
@@ -118,12 +124,13 @@ Result<std::unique_ptr<RocksState>> RocksState::open(const StateOptions& options
   std::error_code error;
   fs::create_directories(options.path, error);
   if (error) return Error(ErrorCode::Io, "creating " + options.path + ": " + error.message());
-  if (!fs::exists(fs::path(options.path) / "CURRENT")) {
+  if (!fs::exists(fs::path(options.path) / "CURRENT", error) && !error) {
     // RocksDB would take the folder for a new one and delete what it holds.
     for (fs::directory_iterator entry(options.path, error), end; !error && entry != end; entry.increment(error)) {
       if (entry->path().extension() == ".sst") return state_damaged(options.path, "CURRENT is missing");
     }
   }
+  if (error) return Error(ErrorCode::Io, "reading " + options.path + ": " + error.message());
   std::unique_ptr<RocksState> state(new RocksState(options));
   TRY(state->open_instance());
   return state;
@@ -133,7 +140,9 @@ Status RocksState::open_instance() {
   rocksdb::DB* db = nullptr;
   const std::string& path = options_.path;
   TRY(sync_old_logs(path));
-  const rocksdb::Status opened = rocksdb::DB::Open(state_options(cache_, std::make_shared<Listener>(stopped_)), path, &db);
+  rocksdb::Options options = state_options(cache_, std::make_shared<Listener>(stopped_));
+  options.env = env_.get();
+  const rocksdb::Status opened = rocksdb::DB::Open(options, path, &db);
   if (opened.ok()) {
     db_.reset(db);
     return {};
@@ -141,7 +150,7 @@ Status RocksState::open_instance() {
   if (opened.IsIOError() && opened.ToString().find("lock") != std::string::npos) {
     return Error(ErrorCode::Busy, "opening " + path + ": " + opened.ToString());
   }
-  if (opened.IsIOError() && !is_damage(opened)) return rocks_error("opening " + path, opened);
+  if (is_io_failure(opened)) return rocks_error("opening " + path, opened);
   return state_damaged(path, opened.ToString());
 }
 

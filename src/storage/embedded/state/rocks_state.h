@@ -68,6 +68,7 @@ class RocksState {
 
   const StateOptions options_;
   const std::shared_ptr<rocksdb::Cache> cache_;
+  const std::unique_ptr<rocksdb::Env> env_;
   std::atomic<std::uint64_t> rows_read_{0};
   std::atomic<bool> stopped_{false};  // the instance takes no writes any more
   std::array<Mutex, kStripes> stripes_;
