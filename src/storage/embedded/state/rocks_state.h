@@ -24,7 +24,7 @@ namespace dunlin::embedded {
 // The blocking side of EmbeddedStateStore: runs on the offload pool's threads, any number at a time.
 //
 // Raising a read position reads the row and writes it back; all rows of one conversation are changed under one of kStripes locks,
-// chosen by the conversation, so that two raises never cross. A stripe is taken before instance_.
+// chosen by the conversation, so that two raises never cross. A stripe is taken before turn_, that before instance_.
 //
 // A write-ahead log that met an error (a full disk) takes no more writes. Reads go on with the instance as it is; the next write first
 // looks whether the folder can be written again, and then opens the instance anew: every confirmed row stands in the log.
@@ -60,6 +60,7 @@ class RocksState {
   explicit RocksState(StateOptions options);
   Status open_instance();  // with instance_ held exclusively, or before anyone else can see this
   Status reopen_if_stopped();
+  std::shared_lock<std::shared_mutex> in_use();
   Result<std::optional<ReadRow>> read_row(const std::string& key);
   Status add_change(const UserId& user, const ReadRaise& raise, std::optional<MessageSeq> seq, rocksdb::WriteBatch& batch);
   Status write(rocksdb::WriteBatch& batch, bool durable = false);
@@ -73,6 +74,8 @@ class RocksState {
   std::atomic<bool> stopped_{false};  // the instance takes no writes any more
   std::array<Mutex, kStripes> stripes_;
   // Shared by every use of db_, exclusive to replace it. Null only while and after a reopening failed.
+  // Whoever wants instance_ passes turn_ first, and holds it to replace db_: else calls that overlap would keep it for ever.
+  Mutex turn_;
   std::shared_mutex instance_;
   std::unique_ptr<rocksdb::DB, DbCloser> db_;
 };
