@@ -50,11 +50,11 @@ void Connection::begin(ConnectionSet& set, int fd, const Listening& listening, c
   peer_ = peer;
   counted_ = counted;
   state_ = State::Opening;
-  interest_ = EPOLLIN;
+  watched_ = EPOLLIN;
   if (listening.options.tls) {
     if (auto context = set.shared_.tls.load()) tls_ = TlsStream::accept(std::move(context), fd);
   }
-  if (!worker().watch(fd, interest_, *this).ok() || (listening.options.tls && !tls_)) return refuse(Refusal::BadRequest, {});
+  if (!worker().watch(fd, watched_, *this).ok() || (listening.options.tls && !tls_)) return refuse(Refusal::BadRequest, {});
   opening_ = std::make_unique<Opening>(*this);
   worker().timers().arm(*this, now() + listening.options.header_deadline);
 }
@@ -110,7 +110,8 @@ void Connection::on_ready(std::uint32_t events) {
   if (state_ == State::Dead) return;
   const bool broken = events & (EPOLLHUP | EPOLLERR);
   if (wants_input() && (broken || read_again || (events & EPOLLIN))) return read_ready();
-  if (broken) peer_ended(StreamEnd::Broken);
+  if (broken) return peer_ended(StreamEnd::Broken);
+  if (events & EPOLLIN) watch_for(interest());
 }
 
 void Connection::arm_timer(MonotonicTime deadline) {
@@ -146,12 +147,22 @@ bool Connection::wants_input() const {
   return state_ != State::Open || (!paused_ && !overrun_ && !held_);
 }
 
+std::uint32_t Connection::interest() const {
+  return (wants_input() ? EPOLLIN : 0U) | (want_write_ || read_waits_ ? EPOLLOUT : 0U);
+}
+
+// Input that is unwanted for a moment, as while a connect is answered, mostly does not come before it is wanted again. So EPOLLIN alone is
+// not taken out for it: the first event does that.
 void Connection::update_interest() {
   if (state_ == State::Dead) return;
-  const std::uint32_t wanted = (wants_input() ? EPOLLIN : 0U) | (want_write_ || read_waits_ ? EPOLLOUT : 0U);
-  if (wanted == interest_) return;
-  interest_ = wanted;
-  worker().rewatch(fd_, interest_, *this);
+  const bool only_input_is_unwanted = (interest() | EPOLLIN) == watched_;
+  if (!only_input_is_unwanted) watch_for(interest());
+}
+
+void Connection::watch_for(std::uint32_t events) {
+  if (events == watched_) return;
+  watched_ = events;
+  worker().rewatch(fd_, events, *this);
 }
 
 void Connection::note_dirty() {
@@ -238,10 +249,9 @@ void Connection::die() {
   if (state_ == State::Open) end_open({CloseCause::PeerGone, 0});
   const auto keep = std::move(opening_);  // may be our caller
   worker().timers().cancel(*this);
-  worker().unwatch(fd_);
   state_ = State::Dead;
   if (tls_) tls_.reset();
-  ::close(fd_);
+  ::close(fd_);  // which takes it out of the epoll set, as it is the only descriptor of its socket
   fd_ = -1;
   if (output_) {
     set_->counters_.write_queue_bytes.sub(output_->bytes());

@@ -124,7 +124,9 @@ class Connection final : public Pollable, private TimerNode {
   void fire_timer();
   void note_dirty();
   void end_turn();
+  std::uint32_t interest() const;
   void update_interest();
+  void watch_for(std::uint32_t events);
   bool wants_input() const;
   Worker& worker() const;
   const NetOptions& net_options() const;
@@ -172,8 +174,8 @@ class Connection final : public Pollable, private TimerNode {
   int fd_ = -1;
   std::uint32_t slot_ = 0;
   std::uint32_t generation_ = 0;
-  std::uint32_t pinned_ = 0;  // bytes of incomplete input, as last accounted
-  std::uint32_t interest_ = 0;
+  std::uint32_t pinned_ = 0;   // bytes of incomplete input, as last accounted
+  std::uint32_t watched_ = 0;  // epoll events
   CloseInfo close_info_{CloseCause::Local, 0};
   State state_ = State::Free;
   Framing framing_ = Framing::WebSocket;

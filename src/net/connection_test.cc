@@ -1,10 +1,13 @@
 #include "net/connection.h"
 
 #include <gtest/gtest.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <vector>
@@ -97,6 +100,19 @@ struct ConnectionTest : testing::Test {
   bool ended(int fd) {
     char byte;
     return ::recv(fd, &byte, 1, 0) == 0;
+  }
+  // Descriptors of this process whose arriving input an epoll set waits for, as the kernel tells it.
+  static int watched_for_input() {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fdinfo")) {
+      std::ifstream info(entry.path());
+      for (std::string line; std::getline(info, line);) {
+        const std::size_t events = line.find("events:");
+        if (line.starts_with("tfd:") && events != std::string::npos && (std::stoul(line.substr(events + 7), nullptr, 16) & EPOLLIN))
+          ++count;
+      }
+    }
+    return count;
   }
   void pass(Milliseconds time) {
     clock.advance(time);
@@ -213,6 +229,25 @@ TEST_F(ConnectionTest, APausedConnectionKeepsItsInputUntilItIsResumed) {
   worker.poll();
   EXPECT_EQ(recorder.log.back(), "message 3");
   EXPECT_EQ(shared.incomplete_bytes.load(), 0U);
+}
+
+TEST_F(ConnectionTest, APausedConnectionLeavesTheEpollSetAsItIsUntilInputComes) {
+  recorder.messages = [](Connection& connection, const ReceivedMessage&) { connection.pause_reading(); };
+  const int fd = upgraded();
+  const int idle = watched_for_input();
+  say(fd, frame(WsOpcode::Text, "1"));
+  EXPECT_EQ(watched_for_input(), idle) << "two system calls that most pauses do not need";
+  say(fd, frame(WsOpcode::Text, "2"));
+  EXPECT_EQ(watched_for_input(), idle - 1) << "a level-triggered event would come again and again";
+  set->find(recorder.last)->resume_reading();
+  EXPECT_EQ(watched_for_input(), idle);
+  worker.poll();
+  EXPECT_EQ(recorder.log.back(), "message 2");
+  ::close(fd);
+  clients.clear();
+  set->find(recorder.last)->resume_reading();
+  worker.poll();
+  EXPECT_EQ(watched_for_input(), idle - 1) << "a closed descriptor has left";
 }
 
 TEST_F(ConnectionTest, ClosesWithCodeAndReasonAndWaitsForThePeer) {

@@ -65,6 +65,7 @@ Result<int> open_listening_socket(const Endpoint& address, int backlog, bool sha
   if (fd < 0) return errno_error("socket", errno);
   set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (shared) set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);  // accepted sockets inherit it
   // [::] serves IPv4 clients too, unless the machine says otherwise; 0.0.0.0 beside it would be a port in use.
   if (::bind(fd, reinterpret_cast<sockaddr*>(&storage), size) != 0 || ::listen(fd, backlog) != 0) {
     const int why = errno;
@@ -120,7 +121,6 @@ void Listener::on_ready(std::uint32_t) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return out_of_descriptors();
       continue;  // this client is gone already; the next may not be
     }
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_.adopt(fd, listening_, to_endpoint(peer));
   }
 }

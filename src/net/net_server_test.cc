@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -109,6 +110,18 @@ TEST_F(NetServerTest, ServesIpv6) {
   const int fd = connect(*address);
   EXPECT_EQ(ask(fd, "six"), "six");
   ::close(fd);
+}
+
+TEST_F(NetServerTest, AcceptedSocketsInheritThatSmallWritesLeaveAtOnce) {
+  const auto listening = open_listening_socket(Endpoint::parse("127.0.0.1:0").value(), 1, false);
+  ASSERT_TRUE(listening.ok());
+  const int client = connect(local_endpoint(*listening).value());
+  const int accepted = ::accept4(*listening, nullptr, nullptr, SOCK_CLOEXEC);
+  int no_delay = 0;
+  socklen_t size = sizeof no_delay;
+  EXPECT_EQ(::getsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
+  EXPECT_NE(no_delay, 0);
+  for (const int fd : {client, accepted, *listening}) ::close(fd);
 }
 
 TEST_F(NetServerTest, APortInUseIsAnErrorThatNamesIt) {
