@@ -71,7 +71,7 @@ Status back_up(const BackupArguments& arguments) {
   ProgressLine line;
   Status done = control_request(data, "backup", target, kSilence, [&](std::uint64_t part, std::uint64_t total) { line.show(part, total); });
   if (done.ok() || done.error().code() != ErrorCode::NotFound) return done;
-  return embedded::backup_offline(data, target);
+  return embedded::backup_offline(data, target, [&](std::uint64_t part, std::uint64_t total) { line.show(part, total); });
 }
 
 struct RestoreArguments {
@@ -81,7 +81,8 @@ struct RestoreArguments {
 
 Status bring_back(const RestoreArguments& arguments) {
   TRY(check_outside(arguments.into, arguments.backup));
-  return embedded::restore(arguments.backup, arguments.into);
+  ProgressLine line;
+  return embedded::restore(arguments.backup, arguments.into, [&](std::uint64_t done, std::uint64_t total) { line.show(done, total); });
 }
 
 struct VerifyArguments {
@@ -90,16 +91,25 @@ struct VerifyArguments {
 };
 
 int verify(const VerifyArguments& arguments) {
-  const Result<embedded::VerifyReport> report = embedded::verify_data(arguments.folder);
+  auto line = std::make_optional<ProgressLine>();
+  const auto show = [&](std::uint64_t done, std::uint64_t total) { line->show(done, total); };
+  const Result<embedded::VerifyReport> report = embedded::verify_data(arguments.folder, show);
+  line.reset();
   if (!report.ok()) return fail("verify", report.error());
   if (arguments.json) {
     fmt::print("{}\n", embedded::to_json(*report));
   } else {
     for (const auto& corrupt : report->corrupt) {
+      if (corrupt.conversation.empty() && corrupt.number == 0) {
+        fmt::print("corrupt: {}\n", corrupt.to_seq == 0 ? std::string("rows of no one conversation, named above")
+                                                        : fmt::format("{} records without a trace of their conversation", corrupt.to_seq));
+        continue;
+      }
       const std::string name = corrupt.conversation.empty() ? fmt::format("number {}", corrupt.number) : corrupt.conversation;
       fmt::print("corrupt: conversation {} seq {} to {}\n", name, corrupt.from_seq, corrupt.to_seq);
     }
-    fmt::print("{} records, {} corrupt ranges, {} bytes of torn tail\n", report->records, report->corrupt.size(), report->cut_bytes);
+    fmt::print("{} records, {} rows of state, {} corrupt ranges, {} bytes of torn tail\n", report->records, report->state_rows,
+               report->corrupt.size(), report->cut_bytes);
   }
   return report->corrupt.empty() ? kExitOk : kExitFailure;
 }

@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <map>
 
+#include "base/log.h"
 #include "storage/embedded/data_lock.h"
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/log/log_scan.h"
 #include "storage/embedded/meta_file.h"
+#include "storage/embedded/state/embedded_state_store.h"
 
 namespace dunlin::embedded {
 namespace {
@@ -78,12 +80,26 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-Status copy_folder(const std::string& from, const std::string& to) {
+// Bytes of the regular files below it; 0 if there is none.
+std::uint64_t bytes_below(const std::string& folder) {
+  std::uint64_t bytes = 0;
+  std::error_code failed;
+  for (fs::recursive_directory_iterator entry(folder, failed), end; !failed && entry != end; entry.increment(failed)) {
+    std::error_code gone;
+    const std::uint64_t size = entry->is_regular_file(gone) ? entry->file_size(gone) : 0;
+    if (!gone) bytes += size;
+  }
+  return bytes;
+}
+
+Status copy_folder(const std::string& from, const std::string& to, const ToolProgress& progress) {
   std::error_code failed;
   FileSystem& files = posix_file_system();
   TRY(files.make_folder(to));
   TRY_ASSIGN(const auto existing, files.list(to));
   if (!existing.empty()) return Error(ErrorCode::Config, "folder " + to + " is not empty");
+  const std::uint64_t total = bytes_below(from);
+  std::uint64_t done = 0;
   for (fs::recursive_directory_iterator entry(from, failed), end; !failed && entry != end; entry.increment(failed)) {
     const fs::path relative = fs::relative(entry->path(), from, failed);
     if (failed) break;
@@ -97,13 +113,18 @@ Status copy_folder(const std::string& from, const std::string& to) {
       if (failed) break;
       TRY_ASSIGN(const auto copy, files.open(target, OpenMode::Write));
       TRY(copy->sync_data());
+      TRY_ASSIGN(const std::uint64_t size, copy->size());
+      done += size;
+      if (progress) progress(done, std::max(done, total));
     }
   }
   if (failed) return Error(ErrorCode::Io, "copying " + from + " to " + to + ": " + failed.message());
   for (fs::recursive_directory_iterator entry(to, failed), end; !failed && entry != end; entry.increment(failed)) {
     if (entry->is_directory()) TRY(files.sync_folder(entry->path().string()));
   }
-  return files.sync_folder(to);
+  TRY(files.sync_folder(to));
+  if (progress) progress(total, total);
+  return {};
 }
 
 Result<Meta> meta_of(const std::string& folder) {
@@ -114,17 +135,23 @@ Result<Meta> meta_of(const std::string& folder) {
 
 }  // namespace
 
-Result<VerifyReport> verify_data(const std::string& folder) {
+Result<VerifyReport> verify_data(const std::string& folder, const ToolProgress& progress) {
   TRY_ASSIGN(const auto lock, DataLock::share(folder));
   TRY_ASSIGN(const Meta meta, meta_of(folder));
   VerifyReport report;
   Damaged damaged;
   LogPosition stored;
+  const std::uint64_t history_bytes = bytes_below(folder + "/history");
+  const std::uint64_t total = history_bytes + bytes_below(folder + "/log") + bytes_below(folder + "/state");
+  // Read conversation by conversation, so that bytes are an estimate.
+  const auto history_progress = [&](std::uint64_t conversations, std::uint64_t of) {
+    const double part = static_cast<double>(conversations) / static_cast<double>(of);
+    if (progress) progress(static_cast<std::uint64_t>(static_cast<double>(history_bytes) * part), total);
+  };
   TRY_ASSIGN(const auto history, posix_file_system().list(folder + "/history"));
   if (!history.empty()) {
-    TRY_ASSIGN(const HistoryReport counted, verify_history(folder + "/history", [&](const CorruptInterval& c) {
-                 damaged.add(c.conversation.str(), 0, c.from.value(), c.to.value());
-               }));
+    const auto on_corrupt = [&](const CorruptInterval& c) { damaged.add(c.conversation.str(), 0, c.from.value(), c.to.value()); };
+    TRY_ASSIGN(const HistoryReport counted, verify_history(folder + "/history", on_corrupt, history_progress));
     report.records = counted.records;
     stored = counted.position;
   }
@@ -136,6 +163,17 @@ Result<VerifyReport> verify_data(const std::string& folder) {
   report.corrupt = damaged.merged();
   if (meta.clean && scan.last < meta.end) report.corrupt.push_back({"", 0, 0, meta.end.value() - scan.last.value()});
   if (scan.unknown != 0) report.corrupt.push_back({"", 0, 0, scan.unknown});
+  TRY_ASSIGN(const auto state, posix_file_system().list(folder + "/state"));
+  if (!state.empty()) {
+    const auto rows = verify_state(folder + "/state");
+    if (!rows.ok() && rows.error().code() != ErrorCode::Corrupt) return rows.error();
+    if (!rows.ok()) {
+      log_error("state", "rows cannot be read", {{"error", rows.error().to_string()}});
+      report.corrupt.push_back({});
+    }
+    report.state_rows = rows.ok() ? *rows : 0;
+  }
+  if (progress) progress(total, total);
   report.cut_bytes = scan.tail ? scan.tail->bytes.size() : 0;
   return report;
 }
@@ -155,18 +193,18 @@ std::string to_json(const VerifyReport& report) {
   return out;
 }
 
-Status backup_offline(const std::string& folder, const std::string& target) {
+Status backup_offline(const std::string& folder, const std::string& target, const ToolProgress& progress) {
   TRY(meta_of(folder));
   TRY_ASSIGN(const auto lock, DataLock::acquire(folder));
   TRY_ASSIGN(const Meta meta, meta_of(folder));
-  TRY(copy_folder(folder, target));
+  TRY(copy_folder(folder, target, progress));
   return write_meta(posix_file_system(), target, meta);
 }
 
-Status restore(const std::string& backup, const std::string& into) {
+Status restore(const std::string& backup, const std::string& into, const ToolProgress& progress) {
   TRY_ASSIGN(const auto lock, DataLock::share(backup));
   TRY_ASSIGN(Meta meta, meta_of(backup));
-  TRY(copy_folder(backup, into));
+  TRY(copy_folder(backup, into, progress));
   meta.epoch = Meta::create().epoch;
   meta.clean = meta.weak_acks = false;
   return write_meta(posix_file_system(), into, meta);

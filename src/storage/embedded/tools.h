@@ -19,20 +19,26 @@ struct VerifyReport {
   std::uint64_t records = 0;     // readable ones, history and log together
   std::vector<Corrupt> corrupt;  // merged into intervals
   std::uint64_t cut_bytes = 0;   // torn tail that a start would cut
+  std::uint64_t state_rows = 0;  // cursors, read positions and recalls
 };
 
-// Checks every record of a data folder or backup, changing nothing. Busy while a server has it open.
-Result<VerifyReport> verify_data(const std::string& folder);
+// How many bytes are done of how many; called on the caller's thread.
+using ToolProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
-// One line of JSON as docs and scripts know it: {"records":N,"corrupt":[{"conversation":…,"from_seq":…,"to_seq":…}],"cut_bytes":N}
+// Checks every record of a data folder or backup, changing nothing. Busy while a server has it open. Damage that concerns no one
+// conversation is an entry with number 0, whose seqs tell how many records it cost, as far as that is known.
+Result<VerifyReport> verify_data(const std::string& folder, const ToolProgress& progress = nullptr);
+
+// One line of JSON as docs and scripts know it:
+// {"records":N,"corrupt":[{"conversation":…,"from_seq":…,"to_seq":…}],"cut_bytes":N}
 std::string to_json(const VerifyReport& report);
 
 // Copies a data folder that no server has open (Busy otherwise: ask the server, EmbeddedStore::backup_to). `target` must be empty or
 // missing.
-Status backup_offline(const std::string& folder, const std::string& target);
+Status backup_offline(const std::string& folder, const std::string& target, const ToolProgress& progress = nullptr);
 
 // Makes `into` (empty or missing) a data folder with the content of `backup` and a new epoch, so that every client resets. Busy if `backup`
 // is a folder that a server has open: a copy of that would be torn.
-Status restore(const std::string& backup, const std::string& into);
+Status restore(const std::string& backup, const std::string& into, const ToolProgress& progress = nullptr);
 
 }  // namespace dunlin::embedded

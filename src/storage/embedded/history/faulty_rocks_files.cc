@@ -204,6 +204,12 @@ std::shared_ptr<rocksdb::FileSystem> FaultyRocksFiles::file_system() const {
   return files_;
 }
 
+std::vector<FaultyRocksFiles::Call> FaultyRocksFiles::all_calls() {
+  std::vector<Call> calls(kReading.size() + kChanging.size());
+  std::copy(kChanging.begin(), kChanging.end(), std::copy(kReading.begin(), kReading.end(), calls.begin()));
+  return calls;
+}
+
 void FaultyRocksFiles::fail(std::vector<Call> calls, std::uint64_t skip, ErrorCode code, Effect effect, std::uint64_t times) {
   files_->fail(std::move(calls), skip, code, effect, times);
 }

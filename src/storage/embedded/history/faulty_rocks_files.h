@@ -34,6 +34,7 @@ class FaultyRocksFiles {
   static constexpr std::array kReading{Call::NewReader, Call::NewStream, Call::Read, Call::List};
   static constexpr std::array kChanging{Call::NewFile, Call::Reopen, Call::Append, Call::Sync,       Call::Close,
                                         Call::Rename,  Call::Link,   Call::Delete, Call::MakeFolder, Call::SyncFolder};
+  static std::vector<Call> all_calls();
   // Whether a call that fails has had its effect, as a failed sync may have.
   enum class Effect : std::uint8_t { None, Done };
 

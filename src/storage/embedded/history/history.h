@@ -167,6 +167,8 @@ struct HistoryReport {
   std::uint64_t records = 0;
   LogPosition position;  // as History::position(): the log's records at or below it are counted here
 };
-Result<HistoryReport> verify_history(const std::string& path, const std::function<void(const CorruptInterval&)>& corrupt);
+// `progress` is told after each conversation how many of how many there were.
+Result<HistoryReport> verify_history(const std::string& path, const std::function<void(const CorruptInterval&)>& corrupt,
+                                     const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = nullptr);
 
 }  // namespace dunlin::embedded

@@ -239,12 +239,7 @@ TEST_F(HistoryFaultsTest, ACompactionThatFailsStopsNoIngestAndCostsNothing) {
   expect_all_readable(*history);
 }
 
-std::vector<Call> all_calls() {
-  std::vector<Call> calls(FaultyRocksFiles::kReading.begin(), FaultyRocksFiles::kReading.end());
-  calls.insert(calls.end(), FaultyRocksFiles::kChanging.begin(), FaultyRocksFiles::kChanging.end());
-  return calls;
-}
-INSTANTIATE_TEST_SUITE_P(EachCall, HistoryFaults, testing::ValuesIn(all_calls()));
+INSTANTIATE_TEST_SUITE_P(EachCall, HistoryFaults, testing::ValuesIn(FaultyRocksFiles::all_calls()));
 
 }  // namespace
 }  // namespace dunlin::embedded

@@ -14,7 +14,10 @@ constexpr std::size_t kPageMessages = 1000;
 // Every row of every timeline, conversation by conversation, against the heads.
 class Verification {
  public:
-  Verification(RocksHistory& history, const std::function<void(const CorruptInterval&)>& corrupt) : history_(history), corrupt_(corrupt) {}
+  using Corrupt = std::function<void(const CorruptInterval&)>;
+  using Progress = std::function<void(std::uint64_t, std::uint64_t)>;
+  Verification(RocksHistory& history, const Corrupt& corrupt, const Progress& progress)
+      : history_(history), corrupt_(corrupt), progress_(progress) {}
 
   Result<HistoryReport> run() {
     const CatalogPtr catalog = history_.catalog();
@@ -33,6 +36,7 @@ class Verification {
       } else {
         corrupt_({id, MessageSeq(0), MessageSeq(0)});
       }
+      if (progress_) progress_(numbers, std::max(numbers, catalog->newest.last_number));
     }
     if (!heads->status().ok()) {
       log_error("history", "heads cannot be read to their end", {{"error", heads->status().ToString()}});
@@ -99,17 +103,19 @@ class Verification {
   }
 
   RocksHistory& history_;
-  const std::function<void(const CorruptInterval&)>& corrupt_;
+  const Corrupt& corrupt_;
+  const Progress& progress_;
   std::uint64_t records_ = 0;
 };
 
 }  // namespace
 
-Result<HistoryReport> verify_history(const std::string& path, const std::function<void(const CorruptInterval&)>& corrupt) {
+Result<HistoryReport> verify_history(const std::string& path, const std::function<void(const CorruptInterval&)>& corrupt,
+                                     const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
   HistoryOptions options;
   options.path = path;
   TRY_ASSIGN(const auto history, RocksHistory::open(std::move(options), RocksHistory::Access::ReadOnly));
-  return Verification(*history, corrupt).run();
+  return Verification(*history, corrupt, progress).run();
 }
 
 }  // namespace dunlin::embedded

@@ -41,7 +41,6 @@ class OffloadedState final : public EmbeddedStateStore {
   Status sync() override { return rows_->sync(); }
   std::uint64_t rows_read() const override { return rows_->rows_read(); }
   Status checkpoint(const std::string& folder) override { return rows_->checkpoint(folder); }
-  Result<std::uint64_t> verify() override { return rows_->verify(); }
 
  private:
   const std::shared_ptr<RocksState> rows_;

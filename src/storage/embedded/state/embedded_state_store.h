@@ -37,8 +37,9 @@ class EmbeddedStateStore : public StateStore, public RecallRows {
   virtual Status sync() = 0;
   // A consistent copy into an empty or missing folder; concurrent with everything.
   virtual Status checkpoint(const std::string& folder) = 0;
-  // Reads every row; the number of rows, or Corrupt.
-  virtual Result<std::uint64_t> verify() = 0;
 };
+
+// Reads every row of a folder and changes nothing; the number of rows, or Corrupt. For `dunlin verify`.
+Result<std::uint64_t> verify_state(const std::string& path);
 
 }  // namespace dunlin::embedded

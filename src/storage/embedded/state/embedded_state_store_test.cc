@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 
 #include "messaging/ports/state_store_suite.h"
@@ -111,8 +112,37 @@ TEST(EmbeddedStateStoreTest, CopiesItselfWhileOpen) {
   auto copied = EmbeddedStateStore::open({copy, &pool});
   ASSERT_TRUE(copied.ok());
   EXPECT_EQ(block_on((*copied)->devices(UserId("ada")))->size(), 1u);
-  EXPECT_EQ(*(*copied)->verify(), 1u);
   pool.stop();
+  copied->reset();
+  EXPECT_EQ(*verify_state(copy), 1u);
+}
+
+TEST(EmbeddedStateStoreTest, VerificationFindsDamageInTablesAndLogsButNoTornTail) {
+  StateFolder state;
+  for (std::uint64_t i = 1; i <= 50; ++i) {
+    ASSERT_TRUE(block_on(state.store().save_cursors({cursor("ada", "phone-" + std::to_string(i), i)})).ok());
+  }
+  state.stop();
+  const std::string path = state.path().string();
+  ASSERT_EQ(*verify_state(path), 50u);
+  fs::path log;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.path().extension() == ".log" && fs::file_size(entry) > 0) log = entry.path();
+  }
+  ASSERT_FALSE(log.empty());
+  fs::resize_file(log, fs::file_size(log) - 3);
+  EXPECT_EQ(*verify_state(path), 49u) << "a torn tail is what a crash leaves";
+  std::ostringstream bytes;
+  bytes << std::ifstream(log, std::ios::binary).rdbuf();
+  std::string damage = bytes.str();
+  damage.at(damage.find("phone-25") + 2) ^= 1;
+  std::ofstream(log, std::ios::binary) << damage;
+  const auto damaged = verify_state(path);
+  ASSERT_FALSE(damaged.ok());
+  EXPECT_EQ(damaged.error().code(), ErrorCode::Corrupt) << damaged.error().to_string();
+  fs::remove(fs::path(path) / "CURRENT");
+  ASSERT_FALSE(verify_state(path).ok());
+  EXPECT_EQ(verify_state(path).error().code(), ErrorCode::Corrupt);
 }
 
 TEST(EmbeddedStateStoreTest, IsOpenOnlyOnce) {
@@ -139,7 +169,7 @@ TEST(EmbeddedStateStoreTest, KeepsOneIndexRowForAConversationHoweverOftenItIsRea
     ReadRaise raise{UserId("ada"), private_conversation("ada", "bob"), MessageSeq(i), LogPosition(i * 3), {UserId("bob")}};
     ASSERT_EQ(*block_on(state.store().raise_read(raise)), MessageSeq(i));
   }
-  EXPECT_EQ(*state.embedded().verify(), 4u);  // a read row and an index row for each of the two
+  EXPECT_EQ(*verify_state(state.path().string()), 4u);  // a read row and an index row for each of the two
 }
 
 TEST(EmbeddedStateStoreTest, EndsNoPageBetweenChangesOfOnePosition) {

@@ -358,25 +358,4 @@ Status RocksState::checkpoint(const std::string& folder) {
   return make_checkpoint(*db_, folder, "state");
 }
 
-Result<std::uint64_t> RocksState::verify() {
-  const auto instance = in_use();
-  if (!db_) return closed();
-  std::uint64_t count = 0;
-  rocksdb::ReadOptions options;
-  options.fill_cache = false;
-  const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options));
-  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
-    ++count;
-    const std::string_view key = rows->key().ToStringView();
-    const char kind = key.size() > 4 ? key[4] : '\0';
-    const bool sound = kind == 'd'   ? decode_cursor(rows->value().ToStringView()).has_value()
-                       : kind == 'r' ? decode_read(rows->value().ToStringView()).has_value()
-                       : kind == 'e' ? decode_recall(key, rows->value().ToStringView()).has_value()
-                                     : kind == 'x';
-    if (!sound) return Error(ErrorCode::Corrupt, "a row of the state store");
-  }
-  if (!rows->status().ok()) return rocks_error("reading state", rows->status());
-  return count;
-}
-
 }  // namespace dunlin::embedded

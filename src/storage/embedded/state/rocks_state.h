@@ -48,7 +48,6 @@ class RocksState {
   std::uint64_t rows_read() const { return rows_read_.load(std::memory_order_relaxed); }
   Status sync();
   Status checkpoint(const std::string& folder);
-  Result<std::uint64_t> verify();
 
  private:
   static constexpr std::size_t kStripes = 64;
