@@ -131,6 +131,7 @@ class ServerMetricsWriter {
     latency("dunlin_store_commit_seconds", of_.store_commit_seconds, "Batch closed to durable.");
     latency("dunlin_store_sync_seconds", of_.store_sync_seconds, "One fdatasync of the log.");
     counter("dunlin_store_rows_read_total", of_.store_rows_read_total, "Rows read to answer clients, from memory or disk.");
+    counter("dunlin_store_disk_rows_read_total", of_.store_disk_rows_read_total, "Rows read to answer clients that were not in memory.");
     counter("dunlin_store_corrupt_records_total", of_.store_corrupt_records_total,
             "Records of the log and files of history found corrupt.");
     gauge("dunlin_store_retained_bytes", of_.store_retained_bytes, "Log, history and state on disk.");

@@ -109,6 +109,7 @@ class ServerMetrics {
   metrics::Histogram store_commit_seconds{kLatency};  // batch closed to durable
   metrics::Histogram store_sync_seconds{kLatency};    // one fdatasync
   metrics::Counter store_rows_read_total;             // rows read to answer clients, from memory or disk
+  metrics::Counter store_disk_rows_read_total;        // those of them that the window did not have
   metrics::Counter store_corrupt_records_total;
   metrics::Gauge store_retained_bytes;     // log, history and state on disk
   metrics::Gauge store_log_backlog_bytes;  // log not yet in history

@@ -53,6 +53,9 @@ class EmbeddedEngine final : public Engine {
     const std::uint64_t rows_read = store_->rows_read();
     metrics_.store_rows_read_total.add(rows_read - rows_read_);
     rows_read_ = rows_read;
+    const std::uint64_t disk_rows_read = store_->disk_rows_read();
+    metrics_.store_disk_rows_read_total.add(disk_rows_read - disk_rows_read_);
+    disk_rows_read_ = disk_rows_read;
     if (history.corrupt_files > corrupt_files_) {
       metrics_.store_corrupt_records_total.add(history.corrupt_files - corrupt_files_);
       corrupt_files_ = history.corrupt_files;
@@ -93,7 +96,8 @@ class EmbeddedEngine final : public Engine {
   const std::string path_;
   Faults& faults_;
   ServerMetrics& metrics_;
-  std::uint64_t rows_read_ = 0;  // as far as the metrics know
+  std::uint64_t rows_read_ = 0;       // as far as the metrics know
+  std::uint64_t disk_rows_read_ = 0;  // the same
   std::uint64_t corrupt_files_ = 0;
   std::uint64_t probes_ = 0;  // of the prober's thread
 };

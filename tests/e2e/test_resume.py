@@ -42,6 +42,38 @@ async def test_nothing_new_is_complete_without_a_store_read(server):
     await bob.nothing("message")
 
 
+async def test_what_was_missed_is_read_from_memory_though_history_has_it_too(server_factory):
+    server = server_factory({"store": {"log": {"segment-bytes": 262144}}, "limits": {"user": {"mode": "off"}}})
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    conversation = (await alice.send("bob", "m", "x1"))["conversation"]
+    await bob.push("message")
+    token = await acked_token(bob, conversation, 1)
+    await bob.close()
+    for i in range(20):
+        await alice.send("bob", f"missed{i}", f"y{i}")
+    for i in range(20):  # three segments more, so that the first is sealed and enters history
+        await alice.send("others", "z" * 40000, f"z{i}")
+    deadline = asyncio.get_running_loop().time() + 20
+    while server.metric("dunlin_store_log_backlog_bytes") >= 262144:
+        assert asyncio.get_running_loop().time() < deadline, "history never took the segments"
+        await asyncio.sleep(0.05)
+
+    all_rows, disk_rows = server.metric("dunlin_store_rows_read_total"), server.metric("dunlin_store_disk_rows_read_total")
+    bob = await login(server, "bob", auto_ack=False, sync_token=token)
+    assert bob.hello["resume"] == "complete"
+    assert bob.hello["changed"] == [{"conversation": conversation, "from_seq": 2, "head_seq": 21}]
+    assert [m["seq"] for m in await bob.messages(20)] == list(range(2, 22))
+    await bob.ping()
+    assert server.metric("dunlin_store_rows_read_total") >= all_rows + 20
+    assert server.metric("dunlin_store_disk_rows_read_total") == disk_rows
+    await bob.close()
+
+    server.restart()  # with nothing in memory but the last segment: now the same resume has to read
+    bob = await login(server, "bob", auto_ack=False, sync_token=token)
+    assert [m["seq"] for m in await bob.messages(20)] == list(range(2, 22))
+    assert server.metric("dunlin_store_disk_rows_read_total") >= 20
+
+
 async def test_what_came_while_away_is_delivered_in_order(server):
     alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
     conversation = (await alice.send("bob", "m", "x1"))["conversation"]

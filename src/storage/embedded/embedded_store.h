@@ -90,6 +90,8 @@ class EmbeddedStore : public MessageStore {
   virtual History::Stats history_stats() const = 0;
   // To answer reads, those of state() included, from memory or disk.
   virtual std::uint64_t rows_read() const = 0;
+  // Those of them that came from history or state, not from the window.
+  virtual std::uint64_t disk_rows_read() const = 0;
   // The rows about users of the same data folder; lives as long as the store.
   virtual StateStore& state() = 0;
 

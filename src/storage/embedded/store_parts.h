@@ -61,7 +61,8 @@ class StoreParts final : public EmbeddedStore {
   const RecoveryReport& recovery() const override { return report_; }
   LogStats log_stats() const override;
   History::Stats history_stats() const override { return history_->stats(); }
-  std::uint64_t rows_read() const override { return history_->stats().rows_read + reader_->rows_read() + state_->rows_read(); }
+  std::uint64_t rows_read() const override { return disk_rows_read() + reader_->rows_read(); }
+  std::uint64_t disk_rows_read() const override { return history_->stats().rows_read + state_->rows_read(); }
   StateStore& state() override { return *state_; }
   Status flush_to_history(std::chrono::milliseconds deadline) override;
   Status backup_to(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress) override;
