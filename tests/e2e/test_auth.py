@@ -39,6 +39,25 @@ def pairs():
 
 
 @pytest.fixture
+def two_of_each(server_factory, pairs, tmp_path):
+    """A server with two keys of each algorithm, and (id, algorithm, what signs) of all eight."""
+    signers = [("HS256-1", "HS256", "first-secret-first-secret-first-secret"), ("HS256-2", "HS256", "second-secret-second-secret-second")]
+    keys = [{"id": name, "alg": alg, "secret": secret} for name, alg, secret in signers]
+    others = {
+        "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+        "ES256": ec.generate_private_key(ec.SECP256R1()),
+        "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+    }
+    for number, private in enumerate((pairs, others), 1):
+        for alg, key in private.items():
+            name = f"{alg}-{number}"
+            (tmp_path / f"{name}.pem").write_bytes(pem(key))
+            keys.append({"id": name, "alg": alg, "public-key-file": str(tmp_path / f"{name}.pem")})
+            signers.append((name, alg, key))
+    return server_factory({"auth": {"keys": keys}}), signers
+
+
+@pytest.fixture
 def keyed(server_factory, pairs, tmp_path):
     """A server with two HMAC keys and one key of each other algorithm."""
     keys = [{"id": "main", "alg": "HS256", "secret": "first secret, with: odd # characters \"'\\ äß"}, {"id": "next", "alg": "HS256", "secret": "second-secret-second-secret-second"}]
@@ -78,6 +97,16 @@ async def test_every_algorithm_and_several_keys_are_accepted(keyed, pairs):
         *(jwt.encode(claims(), key, alg) for alg, key in pairs.items()),
     ):
         assert await outcome(keyed, token) == "alice"
+
+
+async def test_two_keys_of_each_algorithm_are_active_at_once(two_of_each):
+    server, signers = two_of_each
+    assert len(signers) == 8
+    for name, alg, key in signers:
+        assert await outcome(server, jwt.encode(claims(), key, alg, headers={"kid": name})) == "alice", name
+        assert await outcome(server, jwt.encode(claims(), key, alg)) == "alice", f"{name}, not named"
+        twin = name[:-1] + ("2" if name.endswith("1") else "1")
+        assert await outcome(server, jwt.encode(claims(), key, alg, headers={"kid": twin})) == ("unauthorized", 4500), f"{name} as {twin}"
 
 
 async def test_tricks_are_refused_and_never_anonymous(keyed, pairs):

@@ -5,7 +5,10 @@ import os
 import secrets
 import time
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from im_client import Refused, TcpClient, WsClient
 from test_operation import make_certificate, served_name
@@ -84,3 +87,48 @@ async def test_changed_secret_file_swaps_the_key_and_a_bad_one_keeps_it(server):
         await (await WsClient.open(server)).connect(old, "d3")
     assert refused.value.name == "unauthorized"
     assert await connected.ping() is not None
+
+
+MAKERS = {
+    "RS256": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+def replace_pem(file, key):
+    new = file.with_name(file.name + ".new")
+    new.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    os.replace(new, file)
+
+
+@pytest.mark.parametrize("by_signal", [True, False])
+async def test_replaced_pem_file_swaps_that_key_and_no_other(server_factory, tmp_path, by_signal):
+    keys, files = {alg: make() for alg, make in MAKERS.items()}, {alg: tmp_path / f"{alg}.pem" for alg in MAKERS}
+    for alg, file in files.items():
+        replace_pem(file, keys[alg])
+    server = server_factory({"auth": {"keys": [{"id": alg, "alg": alg, "public-key-file": str(file)} for alg, file in files.items()]}})
+
+    async def let_in(alg, key, device):
+        token = jwt.encode({"sub": "alice", "exp": int(time.time()) + 600}, key, alg, headers={"kid": alg})
+        client = await WsClient.open(server)
+        try:
+            await client.connect(token, device)
+            return client
+        except Refused as refused:
+            assert refused.name == "unauthorized"
+            return None
+
+    connected = await let_in("RS256", keys["RS256"], "stays")
+    for round_, alg in enumerate(MAKERS, 1):
+        old, keys[alg] = keys[alg], MAKERS[alg]()
+        replace_pem(files[alg], keys[alg])
+        if by_signal:
+            server.reload()
+            await until(lambda: server.log.count("configuration reloaded") == round_, "the signal was not obeyed")
+        else:
+            await until(lambda: server.metric("dunlin_config_reloads_total") == round_, "the new key was never taken up")
+        assert await let_in(alg, old, "old") is None, f"{alg}: the old key still opens"
+        for other, key in keys.items():
+            assert await let_in(other, key, other), f"{other} is refused after a change of {alg}"
+        assert await connected.ping() is not None
