@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <thread>
 
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
@@ -35,6 +37,19 @@ class Answers final : public CommitListener {
   std::mutex mutex_;
   std::condition_variable came_;
   std::vector<AppendOutcome> all_;
+};
+
+// The system's clocks, of which the wall clock is set as by an operator, and both are moved on by hand. Any thread.
+class JumpingClock final : public Clock {
+ public:
+  MonotonicTime monotonic() const override { return SystemClock().monotonic() + Milliseconds(passed_ms_.load()); }
+  WallTime wall() const override { return SystemClock().wall() + Milliseconds(passed_ms_.load()) + Milliseconds(wrong_ms_.load()); }
+  void advance(Milliseconds by) { passed_ms_ += by.count(); }
+  void be_wrong_by(Milliseconds by) { wrong_ms_ = by.count(); }
+
+ private:
+  std::atomic<std::int64_t> passed_ms_{0};
+  std::atomic<std::int64_t> wrong_ms_{0};
 };
 
 class EmbeddedStoreTest : public testing::Test {
@@ -240,6 +255,98 @@ TEST_F(EmbeddedStoreTest, VerifyCountsRecordsAndNamesDamage) {
   report = verify_data(folder_ + "/data");
   ASSERT_TRUE(report.ok()) << report.error().to_string();
   EXPECT_EQ(to_json(*report), R"({"records":9,"corrupt":[{"conversation":"p3:ann:cid","from_seq":2,"to_seq":2}],"cut_bytes":0})");
+}
+
+class EmbeddedStoreClockTest : public EmbeddedStoreTest {
+ protected:
+  EmbeddedStoreClockTest() { start(); }
+  void start() {
+    EmbeddedOptions jumping = options("data");
+    jumping.clock = &clock_;
+    jumping.retention = std::chrono::hours(2);
+    jumping.retain_every = std::chrono::milliseconds(0);
+    open(jumping);
+  }
+  // Five messages, each of which takes the next seq, into history; then each message ever sent is found by its id at the place it has had.
+  void send_and_repeat() {
+    for (int i = 0; i < 5; ++i) {
+      const AppendOutcome outcome = send("ben", "m" + std::to_string(sent_ + 1));
+      EXPECT_FALSE(outcome.refused || outcome.duplicate);
+      EXPECT_EQ(outcome.seq, MessageSeq(++sent_));
+    }
+    ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+    expect_all();
+  }
+  void expect_all() {
+    const RangePage page = all();
+    EXPECT_TRUE(page.gaps.empty()) << "something was dropped";
+    ASSERT_EQ(page.messages.size(), sent_);
+    for (std::uint64_t i = 1; i <= sent_; ++i) {
+      EXPECT_EQ(page.messages[i - 1]->seq(), MessageSeq(i));
+      const AppendOutcome again = send("ben", "m" + std::to_string(i));
+      EXPECT_TRUE(again.duplicate);
+      EXPECT_EQ(again.seq, MessageSeq(i));
+    }
+  }
+  RangePage all() {
+    auto page = block_on(store_->range({private_conversation("ann", "ben"), MessageSeq(1), MessageSeq(UINT64_MAX), 1000, 1 << 20, false}));
+    EXPECT_TRUE(page.ok());
+    return page.ok() ? *std::move(page) : RangePage();
+  }
+  // Waits until retention has looked at the clock, and come to this.
+  void retention_finds_the_clock(bool trusted) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (store_->history_stats().clock_trusted != trusted && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    ASSERT_EQ(store_->history_stats().clock_trusted, trusted);
+  }
+
+  JumpingClock clock_;
+  std::uint64_t sent_ = 0;
+};
+
+TEST_F(EmbeddedStoreClockTest, OrderDedupAndRetentionStandWhileTheWallClockStepsBackAndForth) {
+  send_and_repeat();
+  clock_.be_wrong_by(-std::chrono::hours(1) - std::chrono::minutes(1));
+  send_and_repeat();
+  retention_finds_the_clock(false);
+  expect_all();
+  clock_.be_wrong_by(Milliseconds(0));
+  retention_finds_the_clock(true);
+  clock_.be_wrong_by(std::chrono::hours(24));
+  send_and_repeat();
+  retention_finds_the_clock(false);
+  expect_all();  // though by this clock the first ten are a day old, and two hours are kept
+  clock_.be_wrong_by(Milliseconds(0));
+  send_and_repeat();
+  start();  // a restart takes the clock as it is, but the records of tomorrow say that one of the two is wrong
+  retention_finds_the_clock(false);
+  send_and_repeat();
+  const RangePage page = all();
+  ASSERT_EQ(page.messages.size(), 25U);
+  const auto label = [&](std::size_t i) { return page.messages[i]->place().time_ms; };
+  EXPECT_LT(label(5), label(4)) << "the store never saw the step back";
+  EXPECT_GT(label(10), label(24)) << "the store never saw the step forth";
+}
+
+TEST_F(EmbeddedStoreClockTest, RetentionGoesOnWhenTheTimeOfTheNewestRecordHasCome) {
+  clock_.be_wrong_by(std::chrono::hours(24));
+  send_and_repeat();
+  clock_.be_wrong_by(Milliseconds(0));
+  send_and_repeat();
+  retention_finds_the_clock(false);
+  clock_.advance(std::chrono::hours(23) + std::chrono::minutes(30));
+  retention_finds_the_clock(true);
+  expect_all();
+  clock_.advance(std::chrono::hours(4));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (store_->trimmed_through() < LogPosition(sent_) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  EXPECT_TRUE(all().messages.empty());
+  EXPECT_EQ(send("ben", "m1").seq, MessageSeq(1)) << "its id is kept for a day after its time";
+  EXPECT_EQ(send("ben", "later").seq, MessageSeq(sent_ + 1));
 }
 
 class HookedHistory final : public FakeHistory {
