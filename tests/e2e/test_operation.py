@@ -65,6 +65,43 @@ async def test_second_server_on_the_same_data_names_the_pid(server, binary, tmp_
     assert done.returncode == 1 and str(server.process.pid) in done.stderr
 
 
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("offset, kind", [(16, "read-only compatible"), (24, "incompatible")])
+async def test_data_of_a_version_with_an_unknown_feature_is_refused_by_naming_it(server, binary, offset, kind):
+    """The three words of feature bits and the checksum stand where docs/storage.md says."""
+    await (await login(server, "alice")).send("bob", "before", "x1")
+    assert await asyncio.to_thread(server.stop) == 0
+    meta = server.data / "meta"
+    known = meta.read_bytes()
+
+    def with_bit(at, bit):
+        changed = bytearray(known)
+        changed[at + bit // 8] |= 1 << bit % 8
+        return bytes(changed[:124]) + crc32c(changed[:124]).to_bytes(4, "little")
+
+    assert crc32c(known[:124]) == int.from_bytes(known[124:], "little") and len(known) == 128
+    meta.write_bytes(with_bit(offset, 37))
+    done = subprocess.run([binary, "serve", "--config", server.folder / "dunlin.yaml"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2 and done.stdout == ""
+    assert "newer version" in done.stderr and f"meta file has {kind} feature bit 37," in done.stderr
+    assert meta.read_bytes() == with_bit(offset, 37)
+    meta.write_bytes(with_bit(8, 37))  # a compatible one costs nothing, and is left where it is
+    await asyncio.to_thread(server.start)
+    bob = await login(server, "bob")
+    assert (await bob.push("message"))["body"] == {"text": "before"}
+    await bob.close()
+    assert await asyncio.to_thread(server.stop) == 0
+    assert meta.read_bytes()[8:32] == with_bit(8, 37)[8:32]
+
+
 async def test_graceful_stop_in_phases(server_factory):
     server = server_factory({"shutdown": {"ready-delay-ms": 1500, "reconnect-delay-ms": 500, "clients-per-s": 20}})
     alice, bob = await login(server, "alice"), await login(server, "bob")

@@ -13,6 +13,7 @@
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
 #include "storage/embedded/log/fake_history.h"
+#include "storage/embedded/meta_file.h"
 #include "storage/embedded/tools.h"
 
 namespace dunlin::embedded {
@@ -198,6 +199,31 @@ TEST_F(EmbeddedStoreTest, AMissingMetaFileIsNotTakenForANewFolder) {
   const auto opened = EmbeddedStore::open(options("data"));
   ASSERT_FALSE(opened.ok());
   EXPECT_NE(opened.error().context().find("restore"), std::string::npos);
+}
+
+TEST_F(EmbeddedStoreTest, AFeatureThatThisVersionDoesNotKnowIsNamed) {
+  open(options("data"));
+  send("ben", "m1");
+  store_.reset();
+  const std::string folder = folder_ + "/data";
+  const Meta known = read_meta(posix_file_system(), folder).value().value();
+  const auto refusal = [&](auto set) {
+    Meta meta = known;
+    set(meta);
+    EXPECT_TRUE(write_meta(posix_file_system(), folder, meta).ok());
+    const auto opened = EmbeddedStore::open(options("data"));
+    return opened.ok() ? std::string() : opened.error().context();
+  };
+  EXPECT_NE(refusal([](Meta& meta) { meta.incompatible = 1U << 5; }).find("incompatible feature bit 5,"), std::string::npos);
+  EXPECT_NE(refusal([](Meta& meta) { meta.read_only_compatible = 1ULL << 63; }).find("read-only compatible feature bit 63"),
+            std::string::npos);
+  const std::string two = refusal([](Meta& meta) { meta.incompatible = 5; });
+  EXPECT_NE(two.find("bit 0"), std::string::npos);
+  EXPECT_NE(two.find("bit 2"), std::string::npos);
+  EXPECT_EQ(refusal([](Meta& meta) { meta.compatible = UINT64_MAX; }), "") << "whoever does not know it may ignore it";
+  EXPECT_EQ(read_meta(posix_file_system(), folder).value()->compatible, UINT64_MAX) << "and has to leave it where it is";
+  open(options("data"));
+  EXPECT_EQ(stored("ben"), 1U);
 }
 
 TEST_F(EmbeddedStoreTest, BackupOfARunningStoreIsRestoredUnderANewEpoch) {

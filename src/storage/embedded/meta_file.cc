@@ -1,5 +1,8 @@
 #include "storage/embedded/meta_file.h"
 
+#include <fmt/format.h>
+
+#include <bit>
 #include <cstring>
 
 #include "base/crc32c.h"
@@ -22,6 +25,13 @@ T get(std::string_view in, std::size_t at) {
   T value;
   std::memcpy(&value, in.data() + at, sizeof value);
   return value;
+}
+
+// "incompatible feature bit 3, …"
+void name_bits(std::string& out, std::string_view kind, std::uint64_t bits) {
+  for (; bits != 0; bits &= bits - 1) {
+    out += fmt::format("{}{} feature bit {}", out.empty() ? "" : ", ", kind, std::countr_zero(bits));
+  }
 }
 
 }  // namespace
@@ -66,8 +76,15 @@ Result<Meta> decode_meta(std::string_view bytes) {
   meta.clean = bytes[60] != 0;
   meta.weak_acks = bytes[61] != 0;
   meta.end = LogPosition(get<std::uint64_t>(bytes, 64));
-  if ((meta.incompatible & ~kKnownIncompatible) != 0 || (meta.read_only_compatible & ~kKnownReadOnly) != 0) {
-    return Error(ErrorCode::Config, "the data folder was written by a newer version of dunlin, which this one cannot write to");
+  std::string unknown;
+  name_bits(unknown, "incompatible", meta.incompatible & ~kKnownIncompatible);
+  name_bits(unknown, "read-only compatible", meta.read_only_compatible & ~kKnownReadOnly);
+  if (!unknown.empty()) {
+    return Error(
+        ErrorCode::Config,
+        fmt::format("the data folder was written by a newer version of dunlin: its meta file has {}, which this version does not know; "
+                    "start that version, or `dunlin restore` a backup of before into another folder",
+                    unknown));
   }
   return meta;
 }
