@@ -16,6 +16,7 @@ import time
 import ssl
 
 import pytest
+import websockets
 import yaml
 
 from im_client import Refused, TcpClient, WsClient
@@ -212,6 +213,59 @@ async def test_reload_leaves_keys_that_need_a_restart_alone(server_factory):
     bob = await login(server, "bob")
     assert bob.hello["heartbeat_interval_ms"] == 30000
     assert (await alice.ping()) is not None
+
+
+async def test_reload_changes_limits_and_log_level_and_drops_nobody(server_factory):
+    server = server_factory({"log": {"level": "error"}, "session": {"auth-deadline-ms": 600000}})
+    alice, bob = await login(server, "alice"), await login(server, "bob", cls=TcpClient)
+    waiting = await TcpClient.open(server)  # not logged in yet
+    reloads = 0
+
+    async def reload(**changes):
+        nonlocal reloads
+        for section, values in changes.items():
+            server.config[section] = {**server.config.get(section, {}), **values}
+        server.reload()
+        reloads += 1
+        deadline = time.monotonic() + 10
+        while server.metric("dunlin_config_reloads_total") < reloads:
+            assert time.monotonic() < deadline, server.log
+            await asyncio.sleep(0.02)
+        assert await alice.ping() is not None and await bob.ping() is not None and not waiting.closed.is_set()
+
+    async def refused_of_ten(tag):
+        replies = await asyncio.gather(*[await alice.raw("send", {"to": "bob", "client_msg_id": f"{tag}{i}", "body": i, "transient": True}) for i in range(10)])
+        return sum(reply.get("error", {}).get("name") == "rate_limited" for reply in replies)
+
+    assert await refused_of_ten("a") == 0
+    assert server.log == ""
+    await reload(
+        limits={"user": {"sends-per-s": 1, "sends-burst": 1}, "ip": {"connections": 1}, "trusted-proxies": ["127.0.0.1"]},
+        log={"level": "info"}, performance={"offload-threads": 7}, session={"max-devices": 9},
+    )
+    named = [line for line in server.log.splitlines() if "only at a restart" in line]
+    assert len(named) == 2 and "performance.offload-threads" in server.log and "session.max-devices" in server.log, server.log
+    assert "configuration reloaded" in server.log
+    assert await refused_of_ten("b") > 0, "a session that was open before has its old limit"
+    proxied = {"extra_headers": {"X-Forwarded-For": "203.0.113.7"}}
+    held = await WsClient.open(server, **proxied)
+    with pytest.raises(websockets.InvalidStatusCode):
+        await WsClient.open(server, **proxied)
+
+    server.get("/info")
+    assert "path=/info" not in server.log
+    await reload(limits={"user": {"mode": "off"}, "ip": {"mode": "off"}}, log={"level": "debug"})
+    assert await refused_of_ten("c") == 0
+    other = await WsClient.open(server, **proxied)
+    server.get("/info")
+    assert "path=/info" in server.log, server.log
+    await reload(log={"level": "error"})
+    server.forget_log()
+    server.get("/info")
+    assert server.log == ""
+    for number, client in enumerate((waiting, held, other)):
+        await client.connect(server.token(f"late{number}"))
+    assert server.metric("dunlin_sessions") == 5
 
 
 # -- health
@@ -486,8 +540,6 @@ def served_name(host, port):
 async def test_tls_on_both_ports_and_reload_without_dropping(server_factory, tmp_path):
     make_certificate(tmp_path, "first")
     server = server_factory({"tls": {"certificate-file": str(tmp_path / "tls.crt"), "key-file": str(tmp_path / "tls.key")}})
-    import websockets
-
     context = ssl._create_unverified_context()
     ws = WsClient()
     ws.socket = await websockets.connect(server.ws_url.replace("ws://", "wss://"), ssl=context, subprotocols=["dunlin.v1.json"])
