@@ -191,7 +191,7 @@ const auto kSettings = std::to_array<Setting>({
     {"limits.ip.connections",
      FIELD(limits.ip_connections),
      {.max = 10'000'000, .reload = true},
-     "Open connections from one address. 0: no limit."},
+     "Open connections from one address; of IPv6 a /64 network counts as one, here and below. 0: no limit."},
     {"limits.ip.handshakes-per-s",
      FIELD(limits.ip_handshakes_per_s),
      {.max = 10'000'000, .unit = "1/s", .reload = true},
