@@ -168,6 +168,32 @@ async def test_oversized_websocket_message_is_closed_with_1009(server):
     await still_serves(server, "ws-big")
 
 
+def fragments(payload, count):
+    """A text message in this many frames, as equal as can be, each with a mask of zeros."""
+    frames = bytearray()
+    for i in range(count):
+        piece = payload[i * len(payload) // count : (i + 1) * len(payload) // count]
+        frames += bytes([(0x80 if i == count - 1 else 0) | (1 if i == 0 else 0), 0x80 | len(piece), 0, 0, 0, 0]) + piece
+    return bytes(frames)
+
+
+async def test_message_of_too_many_fragments_is_closed_with_1009(server):
+    """It has 60,000 bytes, less than the limit for those, so that it is their number that is refused. As many as allowed are taken."""
+    body = json.dumps({"id": 77, "send": {"to": "bob", "client_msg_id": "f", "body": "x" * 59900}}).encode()
+    whole = await login(server, "alice", WsClient)
+    answer = whole.waiting[77] = asyncio.get_running_loop().create_future()
+    whole.socket.transport.write(fragments(body, 1024))
+    assert (await asyncio.wait_for(answer, 10))["send"]["seq"] == 1
+    for count in (1025, 70_000):
+        client = await login(server, "alice", WsClient)
+        client.socket.transport.write(fragments(body.replace(b'"f"', b'"%d"' % count), count))
+        await asyncio.wait_for(client.closed.wait(), 20)
+        assert client.close_code == 1009, count
+        await still_serves(server, f"fragments-{count}")
+    page = await (await login(server, "bob")).request("history", {"with": "alice"})
+    assert [m["seq"] for m in page["messages"]] == [1]
+
+
 def rss_kib(pid):
     with open(f"/proc/{pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
