@@ -3,6 +3,9 @@
 import asyncio
 import json
 import random
+import resource
+import select
+import socket
 import time
 
 import pytest
@@ -114,6 +117,122 @@ async def test_memory_of_connections_comes_back(server_factory):
     levels = [await round_of(2000) for _ in range(5)]
     if not SANITIZER:
         assert levels[-1] <= levels[1] * 1.05 + (1 << 20), levels
+
+
+def allow_descriptors(wanted):
+    """Raises how many this process and its children may have open, as far as that goes: to how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, wanted))
+            hard = wanted
+        except (ValueError, PermissionError):
+            pass
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
+
+
+class SilentSockets:
+    """Connections, a quarter each: nothing to the WebSocket port, half a request, a whole one and then nothing, nothing to TCP."""
+
+    HALF = b"GET /im HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    WHOLE = HALF + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    IP_BIND_ADDRESS_NO_PORT = 24  # the port is chosen at connect(), from all those that are free for this pair of addresses
+
+    def __init__(self, server):
+        host, port = server.ws.rsplit(":", 1)
+        web = (host, int(port))
+        self.kinds = [(web, b""), (web, self.HALF), (web, self.WHOLE), (server.tcp_address, b"")]
+        self.readable = select.epoll()
+        self.open = {}
+
+    async def connect(self, count):
+        for number in range(count):
+            address, words = self.kinds[number % len(self.kinds)]
+            one = socket.socket()
+            self.open[one.fileno()] = one
+            one.setsockopt(socket.SOL_IP, self.IP_BIND_ADDRESS_NO_PORT, 1)
+            one.bind((f"127.0.1.{1 + number // 4000}", 0))
+            one.connect(address)
+            one.setblocking(False)
+            one.send(words)
+            self.readable.register(one, select.EPOLLIN)
+            if number % 100 == 99:
+                await asyncio.sleep(0)
+
+    async def all_are_ended(self):
+        """Waits until each has read its end; what else comes is an answer to a request or says why."""
+        deadline = time.monotonic() + 60
+        while self.open:
+            assert time.monotonic() < deadline, f"{len(self.open)} are still open"
+            for descriptor, _ in self.readable.poll(0, 500):
+                try:
+                    ended = not self.open[descriptor].recv(4096)
+                except ConnectionResetError:
+                    ended = True
+                if ended:
+                    self.open.pop(descriptor).close()
+            await asyncio.sleep(0.001)
+
+    def close(self):
+        for one in self.open.values():
+            one.close()
+        self.readable.close()
+
+
+@pytest.mark.deadline(180)
+async def test_tens_of_thousands_of_silent_sockets_are_ended_by_their_deadlines(server_factory):
+    """Twice as many as 50,000 or what this machine allows, while a client is served; the second time costs no memory that the first did not."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        allowed = allow_descriptors(52_000)
+        server = server_factory({"net": {"header-deadline-ms": 2500}, "session": {"auth-deadline-ms": 2500}})
+        count = min(50_000, allowed - 1000) // 1000 * 1000
+        if SANITIZER:
+            count = min(count, 5000)
+        print(f"{count} silent sockets; this process may have {allowed} descriptors")
+        assert count >= 5000
+        good, other = await login(server, "good"), await login(server, "other", cls=TcpClient)
+        served, over = 0, asyncio.Event()
+
+        async def be_served():
+            nonlocal served
+            while not over.is_set():
+                served += 1
+                assert (await good.send("other", "still here", f"m{served}"))["seq"] == served
+                assert (await other.push("message"))["seq"] == served
+                await asyncio.sleep(0.02)
+
+        serving = asyncio.create_task(be_served())
+        levels = []
+        for number in range(2):
+            silent, served_before = SilentSockets(server), served
+            try:
+                await silent.connect(count)
+                most, peak = server.metric("process_open_fds"), rss_bytes(server.process.pid)
+                await (await login(server, f"newcomer{number}")).close()
+                await silent.all_are_ended()
+            finally:
+                silent.close()
+            deadline = time.monotonic() + 30
+            while server.metric("dunlin_connections") > 2:
+                assert time.monotonic() < deadline, "connections were not given back"
+                await asyncio.sleep(0.02)
+            assert served > served_before and not serving.done()
+            levels.append(rss_bytes(server.process.pid))
+            print(f"{most:.0f} descriptors in use, then {peak >> 20} MiB resident, {levels[-1] >> 20} MiB after, {served - served_before} messages meanwhile")
+        over.set()
+        await serving
+        upgraded, opening = (server.metric(f'dunlin_disconnects_total{{reason="{name}"}}') for name in ("auth_timeout", "client_not_upgraded"))
+        assert upgraded >= count // 2 and opening >= count and upgraded + opening == 2 * count
+        if not SANITIZER:
+            assert levels[1] <= levels[0] * 1.05 + (1 << 20), levels
+    finally:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        except (ValueError, PermissionError):
+            pass
 
 
 @pytest.mark.deadline(120)
