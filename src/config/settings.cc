@@ -133,7 +133,7 @@ const auto kSettings = std::to_array<Setting>({
     {"net.header-deadline-ms",
      FIELD(net.header_deadline_ms),
      {.min = 10, .max = kDayMs, .unit = "ms"},
-     "Time for a whole upgrade request, TLS handshake included, however slowly its bytes come."},
+     "Time for a whole upgrade request, TLS handshake included, however slowly its bytes come. On TCP: until the first byte."},
     {"net.max-connections",
      FIELD(net.max_connections),
      {.max = 10'000'000},
