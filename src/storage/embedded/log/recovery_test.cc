@@ -59,6 +59,21 @@ TEST_F(RecoveryTest, AFlippedBodyIsAGapOfItsOwnConversationAndTheRestServes) {
   EXPECT_EQ(store.send(store.open_session(), "ann", "peer1", "next").seq, MessageSeq(5)) << "the lost seq is not given again";
 }
 
+TEST_F(RecoveryTest, ADeviceThatHasAllButALostLastRecordComesBack) {
+  fill(12);
+  const std::string path = segment();
+  flip(path, files_.content(path).find("body-9"));  // the last of peer0, but not of the log
+  LogHarness store(files_, history_);
+  ASSERT_EQ(store.recovered.scan.lost, 1U);
+  const LogPosition acked = store.all_of(with(2)).messages[2]->position();  // message 8
+  EXPECT_TRUE(store.window.activity_since("peer0", acked, 10).entries.empty());
+  const ActivityPage page = store.window.activity_since("ann", acked, 1);
+  ASSERT_EQ(page.entries.size(), 1U);
+  EXPECT_EQ(page.entries[0].conversation, with(1));
+  EXPECT_TRUE(page.more);
+  EXPECT_GT(page.scanned_to, acked);
+}
+
 TEST_F(RecoveryTest, ALostLastRecordKeepsItsSeq) {
   fill(12);
   const std::string path = segment();

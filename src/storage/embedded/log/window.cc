@@ -236,7 +236,9 @@ ActivityPage Window::activity_since(std::string_view user, LogPosition after, st
       if (his.ordered) break;
       continue;
     }
-    starts.emplace_back(position_at(c->run, first_above(c->run, after)), c);
+    const MessageSeq first = first_above(c->run, after);
+    if (first > c->run.last()) continue;  // what is newer of it is lost
+    starts.emplace_back(position_at(c->run, first), c);
   }
   std::sort(starts.begin(), starts.end());
   LogPosition through(UINT64_MAX);
