@@ -124,6 +124,18 @@ TEST_F(EmbeddedStoreTest, KeepsEverythingAcrossACleanRestart) {
   EXPECT_EQ(send("ben", "next").seq, MessageSeq(31));
 }
 
+// For ThreadSanitizer: metrics and the indexer ask for sizes at any time.
+TEST_F(EmbeddedStoreTest, TellsItsSizesWhileItsTablesGrow) {
+  open(options("data"));
+  std::atomic<bool> done{false};
+  std::thread reader([&] {
+    while (!done) EXPECT_LT(store_->log_stats().log_bytes, std::uint64_t{1} << 32);
+  });
+  for (int i = 0; i < 2000; ++i) EXPECT_FALSE(send("ben", "m" + std::to_string(i), Durability::Os).refused);
+  done = true;
+  reader.join();
+}
+
 TEST_F(EmbeddedStoreTest, AFolderInUseIsRefusedByNamingItsProcess) {
   open(options("data"));
   const auto second = EmbeddedStore::open(options("data"));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -37,6 +38,7 @@ class DedupIndex {
     while ((used_ + more) * 2 > size) size *= 2;
     std::vector<Slot> old(size);
     old.swap(slots_);
+    bytes_.store(size * sizeof(Slot), std::memory_order_relaxed);
     for (const Slot& slot : old) {
       if (slot.place.part != kFree) slots_[free_slot(slot.low)] = slot;
     }
@@ -70,7 +72,7 @@ class DedupIndex {
   }
 
   std::size_t size() const { return used_; }
-  std::size_t bytes() const { return slots_.capacity() * sizeof(Slot); }
+  std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }  // any thread
 
  private:
   static constexpr std::uint32_t kFree = UINT32_MAX - 1;
@@ -89,6 +91,7 @@ class DedupIndex {
 
   std::vector<Slot> slots_;
   std::size_t used_ = 0;
+  std::atomic<std::size_t> bytes_{0};
 };
 
 }  // namespace dunlin::embedded
