@@ -81,6 +81,7 @@ Status Node::make_sessions() {
                                                                    *dispatcher_,
                                                                    user_rate_,
                                                                    detached_,
+                                                                   read_raises_,
                                                                    *sync_tokens_,
                                                                    metrics_,
                                                                    engine_->messages().epoch().text(),

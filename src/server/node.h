@@ -89,6 +89,7 @@ class Node {
   SessionRegistry registry_;
   UserRate user_rate_;
   DetachedCursors detached_;
+  ReadRaises read_raises_;
   std::unique_ptr<Engine> engine_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::unique_ptr<DeliveryMailbox>> mailboxes_;

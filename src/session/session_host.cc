@@ -49,8 +49,8 @@ SessionHost::SessionHost(Worker& worker, ConnectionSet& connections, SessionServ
       delivery_context_{services.store, services.registry, services.clock, services.metrics, options_->delivery},
       cursors_(services.store, services.state, services.clock, options_->devices),
       receipts_(services.dispatcher),
-      conversation_list_(services.store, services.state),
-      timelines_(services.store, services.state),
+      conversation_list_(services.store, services.state, services.read_raises),
+      timelines_(services.store, services.state, services.read_raises),
       save_timer_(std::make_unique<Every>(worker, options_->cursor_flush_interval, [this] { save_cursors(); })),
       receipt_timer_(std::make_unique<Every>(worker, options_->receipt_interval, [this] { receipts_.flush(); })) {
   mailbox_.set_receiver(this);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/ids.h"
+#include "messaging/conversation/read_raises.h"
 #include "messaging/delivery/dispatcher.h"
 #include "messaging/delivery/session_registry.h"
 #include "messaging/delivery/sync_token.h"
@@ -30,6 +31,7 @@ struct SessionServices {
   Dispatcher& dispatcher;
   UserRate& user_rate;
   DetachedCursors& detached;
+  ReadRaises& read_raises;
   const SyncTokenMinter& sync_tokens;
   ServerMetrics& metrics;
   std::string epoch;                // as text

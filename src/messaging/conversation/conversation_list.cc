@@ -79,6 +79,7 @@ Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery 
   }
   PageCursor cursor;
   if (query.page.empty()) {
+    page.snapshot = raises_.covered(store_);
     cursor.snapshot = store_.settled_position();
     // Below the trim nobody can tell what changed: everything is listed.
     const bool incremental = query.since && *query.since >= store_.trimmed_through();
@@ -87,10 +88,10 @@ Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery 
     cursor.position = incremental ? *query.since : LogPosition(UINT64_MAX);
   } else if (const auto parsed = PageCursor::parse(query.page, store_.epoch())) {
     cursor = *parsed;
+    page.snapshot = cursor.snapshot;
   } else {
     co_return Error(ErrorCode::BadRequest, "cursor is not one that this server gave");
   }
-  page.snapshot = cursor.snapshot;
   Filling filling{query, page};
   if (cursor.phase == Phase::Newest) CO_TRY(co_await newest(filling, cursor));
   if (cursor.phase == Phase::Changed) CO_TRY(co_await changed(filling, cursor));

@@ -8,6 +8,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "messaging/conversation/read_raises.h"
 #include "messaging/ports/message_store.h"
 #include "messaging/ports/state_store.h"
 #include "runtime/task.h"
@@ -32,7 +33,7 @@ struct ConversationListPage {
   std::vector<ConversationSummary> conversations;
   bool more = false;
   std::string next;      // page cursor; meaningful when more
-  LogPosition snapshot;  // an incremental list from here finds all that changed since the first page was begun
+  LogPosition snapshot;  // of the first page: an incremental list from here finds all that changed since it was begun
 };
 
 struct ConversationListQuery {
@@ -53,7 +54,7 @@ struct ConversationListQuery {
 //  - Named: those of them that have had a message, in the order given, as many as one page holds; `more` tells of a rest without a cursor.
 class ConversationList {
  public:
-  ConversationList(MessageStore& store, StateStore& state) : store_(store), state_(state) {}
+  ConversationList(MessageStore& store, StateStore& state, const ReadRaises& raises) : store_(store), state_(state), raises_(raises) {}
 
   // BadRequest when the page cursor is not one of ours.
   Task<Result<ConversationListPage>> list(ConversationListQuery query);
@@ -76,6 +77,7 @@ class ConversationList {
 
   MessageStore& store_;
   StateStore& state_;
+  const ReadRaises& raises_;
 };
 
 }  // namespace dunlin

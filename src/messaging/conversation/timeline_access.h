@@ -6,6 +6,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "messaging/conversation/read_raises.h"
 #include "messaging/ports/message_store.h"
 #include "messaging/ports/state_store.h"
 #include "runtime/task.h"
@@ -37,7 +38,7 @@ struct ReadEffect {
 // Forbidden and one that names nobody NotFound, both from its text alone. A user's own conversation without messages is empty.
 class TimelineAccess {
  public:
-  TimelineAccess(MessageStore& store, StateStore& state) : store_(store), state_(state) {}
+  TimelineAccess(MessageStore& store, StateStore& state, ReadRaises& raises) : store_(store), state_(state), raises_(raises) {}
 
   // The one authorisation rule of private conversations.
   static Status authorise(std::string_view user, std::string_view conversation);
@@ -49,6 +50,7 @@ class TimelineAccess {
  private:
   MessageStore& store_;
   StateStore& state_;
+  ReadRaises& raises_;
 };
 
 }  // namespace dunlin

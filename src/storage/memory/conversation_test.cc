@@ -11,6 +11,7 @@
 #include "messaging/conversation/conversation_list.h"
 #include "messaging/conversation/timeline_access.h"
 #include "messaging/model/conversation.h"
+#include "runtime/completion.h"
 #include "runtime/spawn.h"
 #include "storage/memory/memory_message_store.h"
 #include "storage/memory/memory_state_store.h"
@@ -58,8 +59,9 @@ class ConversationTest : public testing::Test {
   ManualClock clock_;
   MemoryMessageStore store_{options(clock_)};
   MemoryStateStore state_;
-  ConversationList lists_{store_, state_};
-  TimelineAccess access_{store_, state_};
+  ReadRaises raises_;
+  ConversationList lists_{store_, state_, raises_};
+  TimelineAccess access_{store_, state_, raises_};
   int sends_ = 0;
 };
 
@@ -287,6 +289,54 @@ TEST_F(ConversationListTest, IncrementalPagesJoinAcrossBothParts) {
   }
   EXPECT_EQ(lines, 87U);
   EXPECT_EQ(all.size(), 87U);
+}
+
+// A state store whose raises wait until they are let go on.
+class SlowRaises final : public StateStore {
+ public:
+  explicit SlowRaises(StateStore& rows) : rows_(rows) {}
+  Task<Result<MessageSeq>> raise_read(ReadRaise raise) override {
+    auto [completer, completion] = make_completion<std::monostate>();
+    waiting.push_back(std::move(completer));
+    static_cast<void>(co_await std::move(completion));
+    co_return co_await rows_.raise_read(std::move(raise));
+  }
+  Task<Result<std::vector<DeviceRow>>> devices(UserId user) override { return rows_.devices(std::move(user)); }
+  Task<Result<std::vector<std::vector<DeviceRow>>>> devices_of(std::vector<UserId> users) override {
+    return rows_.devices_of(std::move(users));
+  }
+  Task<Status> save_cursors(std::vector<CursorWrite> writes) override { return rows_.save_cursors(std::move(writes)); }
+  Task<Status> forget_device(UserId user, DeviceId device) override { return rows_.forget_device(std::move(user), std::move(device)); }
+  Task<Result<std::vector<MessageSeq>>> read_positions(std::vector<ReadKey> keys) override { return rows_.read_positions(std::move(keys)); }
+  Task<Result<ReadChangePage>> read_changes_since(UserId user, LogPosition since, std::size_t limit) override {
+    return rows_.read_changes_since(std::move(user), since, limit);
+  }
+  std::vector<Completer<std::monostate>> waiting;
+
+ private:
+  StateStore& rows_;
+};
+
+TEST_F(ConversationListTest, WhatIsReadWhileAListIsMadeIsInItOrInTheNext) {
+  send("bob", "alice", 2);
+  send("carol", "alice", 2);
+  SlowRaises slow(state_);
+  TimelineAccess access(store_, slow, raises_);
+  const auto read_slowly = [](TimelineAccess& timelines, std::string peer) -> Task<void> {
+    const auto effect = co_await timelines.read(UserId("alice"), private_conversation("alice", peer), MessageSeq(2));
+    EXPECT_TRUE(effect.ok());
+  };
+  spawn(read_slowly(access, "bob"));
+  send("dave", "alice");
+  spawn(read_slowly(access, "carol"));
+  send("erin", "alice");
+  const LogPosition first = newest("alice", 10).snapshot;
+  slow.waiting[1].complete(std::monostate{});
+  const ConversationListPage second = since("alice", first);
+  EXPECT_EQ(peers(second), (Peers{"dave", "erin", "carol"})) << "what was sent meanwhile may come twice";
+  slow.waiting[0].complete(std::monostate{});
+  EXPECT_EQ(peers(since("alice", second.snapshot)), (Peers{"dave", "erin", "bob", "carol"}));
+  EXPECT_EQ(newest("alice", 10).snapshot, store_.settled_position());
 }
 
 TEST_F(ConversationListTest, CostsRowsForWhatItReturnsNotForTheAccount) {

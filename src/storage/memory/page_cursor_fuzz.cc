@@ -34,7 +34,8 @@ struct Account {
   SystemClock clock;
   MemoryMessageStore store{options(clock)};
   MemoryStateStore state;
-  ConversationList list{store, state};
+  ReadRaises raises;
+  ConversationList list{store, state, raises};
 };
 
 }  // namespace
