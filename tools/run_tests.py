@@ -22,8 +22,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 UNIT_TIMEOUT_S = 600
 E2E_TIMEOUT_S = 3000
 CRASH_RUN_TIMEOUT_S = 20  # two to three on a quiet machine of two cores
-# Debian's RocksDB is not instrumented, so what runs inside it cannot be judged by ThreadSanitizer.
-TSAN_FILTER = "-History*:*/History*:*Rocks*:StateStore*:EmbeddedState*:Embedded*:*Embedded*:*/Embedded*"
+# Debian's RocksDB is not instrumented: ThreadSanitizer sees its memcpy but not the atomics that order it. What it does itself is passed over where it
+# is used by several threads; our own accesses are judged as everywhere.
+TSAN_OVER_ROCKSDB = f":ignore_noninstrumented_modules=1:die_after_fork=0:suppressions={ROOT}/tools/tsan-rocksdb.supp"
+TSAN_ROCKSDB_TESTS = {"storage_embedded_test"}
+TSAN_E2E = ["tests/e2e/test_smoke.py", "tests/e2e/test_messaging.py", "tests/e2e/test_resume.py", "tests/e2e/test_read_state.py", "tests/e2e/test_load.py"]
 
 
 class Tally:
@@ -50,8 +53,8 @@ def run_unit(program, arguments, env):
     with tempfile.TemporaryDirectory(prefix="dunlin-unit-") as folder:
         report = pathlib.Path(folder) / "report.json"
         command = [str(program), f"--gtest_output=json:{report}", "--gtest_brief=1"]
-        if arguments.sanitizer == "tsan":
-            command.append(f"--gtest_filter={TSAN_FILTER}")
+        if arguments.sanitizer == "tsan" and program.name in TSAN_ROCKSDB_TESTS:
+            env = {**env, "TSAN_OPTIONS": env["TSAN_OPTIONS"] + TSAN_OVER_ROCKSDB}
         started = time.monotonic()
         try:
             done = subprocess.run(command, env={**env, "TMPDIR": folder}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -142,6 +145,9 @@ def main():
         if arguments.sanitizer == "tsan":
             env["DUNLIN_TEST_ENGINE"] = "memory"
             pytest_run(tally, env, ["tests/e2e/test_smoke.py"], {}, 1)
+            env["DUNLIN_TEST_ENGINE"] = "embedded"
+            env["TSAN_OPTIONS"] += TSAN_OVER_ROCKSDB
+            pytest_run(tally, env, TSAN_E2E, {}, workers)
         else:
             pytest_run(tally, env, ["tests/e2e"], {}, workers)
             if (ROOT / "tests/crash").exists():

@@ -23,7 +23,7 @@ START_DEADLINE_S = 20
 STOP_DEADLINE_S = 20
 
 
-# Under ThreadSanitizer the memory store stands in, since RocksDB is not instrumented.
+# The suites that run on both stores: ./x test tsan judges the memory store strictly and the embedded one but for what RocksDB does itself.
 STORES = {"embedded": {}, "memory": {"engine": "memory", "durability": "memory", "unsafe-memory-acks": True}}
 
 # The sanitizers slow start and stop down, and the machine may be busy.
