@@ -4,15 +4,14 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 #include <thread>
 
 #include "base/log.h"
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
+#include "storage/embedded/answers.h"
 #include "storage/embedded/embedded_store.h"
 #include "storage/embedded/tools.h"
 
@@ -22,25 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kNeedle = "the-recalled-content";
-
-class Answers final : public CommitListener {
- public:
-  void on_outcomes(std::span<AppendOutcome> outcomes, LogPosition) override {
-    std::lock_guard lock(mutex_);
-    for (auto& outcome : outcomes) all_.push_back(outcome);
-    came_.notify_all();
-  }
-  AppendOutcome wait(std::size_t index) {
-    std::unique_lock lock(mutex_);
-    came_.wait_for(lock, std::chrono::seconds(30), [&] { return all_.size() > index; });
-    return all_.size() > index ? all_[index] : AppendOutcome{};
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable came_;
-  std::vector<AppendOutcome> all_;
-};
 
 class EmbeddedRecallTest : public testing::Test {
  protected:

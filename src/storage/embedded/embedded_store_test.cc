@@ -4,14 +4,13 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 #include <thread>
 
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
+#include "storage/embedded/answers.h"
 #include "storage/embedded/log/fake_history.h"
 #include "storage/embedded/meta_file.h"
 #include "storage/embedded/tools.h"
@@ -20,25 +19,6 @@ namespace dunlin::embedded {
 namespace {
 
 namespace fs = std::filesystem;
-
-class Answers final : public CommitListener {
- public:
-  void on_outcomes(std::span<AppendOutcome> outcomes, LogPosition) override {
-    std::lock_guard lock(mutex_);
-    for (auto& outcome : outcomes) all_.push_back(outcome);
-    came_.notify_all();
-  }
-  AppendOutcome wait(std::size_t index) {
-    std::unique_lock lock(mutex_);
-    came_.wait_for(lock, std::chrono::seconds(30), [&] { return all_.size() > index; });
-    return all_.size() > index ? all_[index] : AppendOutcome{};
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable came_;
-  std::vector<AppendOutcome> all_;
-};
 
 // The system's clocks, of which the wall clock is set as by an operator, and both are moved on by hand. Any thread.
 class JumpingClock final : public Clock {
