@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -22,8 +23,13 @@ namespace dunlin {
 namespace {
 
 constexpr std::size_t kMaxLineBytes = 4096;
-constexpr int kRequestDeadlineMs = 5000;
-constexpr int kWriteDeadlineMs = 5000;
+constexpr Milliseconds kWriteDeadline{5000};
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+Deadline in(Milliseconds time) {
+  return std::chrono::steady_clock::now() + time;
+}
 
 class Descriptor {
  public:
@@ -58,20 +64,24 @@ Result<Address> address_in(const std::string& folder) {
   return address;
 }
 
-bool wait_for(int fd, short events, int deadline_ms) {
-  pollfd poll_fd{fd, events, 0};
-  int ready = 0;
-  do {
-    ready = ::poll(&poll_fd, 1, deadline_ms);
-  } while (ready < 0 && errno == EINTR);
-  return ready > 0;
+// False at the deadline, and as soon as `stop` (if any) is readable.
+bool wait_for(int fd, short events, Deadline deadline, int stop = -1) {
+  while (true) {
+    const auto left = std::chrono::ceil<Milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd fds[] = {{fd, events, 0}, {stop, POLLIN, 0}};
+    const int ready = ::poll(fds, 2, static_cast<int>(std::max(left, Milliseconds(0)).count()));
+    if (ready < 0 && errno == EINTR) continue;
+    return ready > 0 && fds[1].revents == 0;
+  }
 }
 
+// The whole line within kWriteDeadline, however slowly the peer takes it.
 bool write_line(int fd, std::string line) {
   line += '\n';
+  const Deadline deadline = in(kWriteDeadline);
   std::string_view rest = line;
   while (!rest.empty()) {
-    if (!wait_for(fd, POLLOUT, kWriteDeadlineMs)) return false;
+    if (!wait_for(fd, POLLOUT, deadline)) return false;
     const ssize_t written = ::send(fd, rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (written < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (written <= 0) return false;
@@ -80,8 +90,9 @@ bool write_line(int fd, std::string line) {
   return true;
 }
 
-// The next line without its end; `buffer` keeps what follows it. Nothing at the peer's end, after the deadline, or beyond the bound.
-std::optional<std::string> read_line(int fd, std::string& buffer, int deadline_ms) {
+// The next line without its end; `buffer` keeps what follows it. Nothing at the peer's end, after the deadline, beyond the bound, or when
+// `stop` (if any) is readable.
+std::optional<std::string> read_line(int fd, std::string& buffer, Deadline deadline, int stop = -1) {
   while (true) {
     const std::size_t end = buffer.find('\n');
     if (end != std::string::npos) {
@@ -89,7 +100,7 @@ std::optional<std::string> read_line(int fd, std::string& buffer, int deadline_m
       buffer.erase(0, end + 1);
       return line;
     }
-    if (buffer.size() >= kMaxLineBytes || !wait_for(fd, POLLIN, deadline_ms)) return std::nullopt;
+    if (buffer.size() >= kMaxLineBytes || !wait_for(fd, POLLIN, deadline, stop)) return std::nullopt;
     char chunk[1024];
     const ssize_t got = ::recv(fd, chunk, sizeof chunk, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
@@ -111,6 +122,7 @@ struct ControlSocket::Impl {
   Descriptor listener;
   Descriptor stop_event;
   std::map<std::string, Handler> handlers;
+  Milliseconds request_deadline;
   std::atomic<bool> stopping{false};
   std::thread thread;
 
@@ -126,7 +138,7 @@ struct ControlSocket::Impl {
 
   void serve(int fd) {
     std::string buffer;
-    const auto line = read_line(fd, buffer, kRequestDeadlineMs);
+    const auto line = read_line(fd, buffer, in(request_deadline), stop_event.get());
     if (!line) return;
     const std::size_t space = std::min(line->find(' '), line->size());
     const auto handler = handlers.find(line->substr(0, space));
@@ -144,7 +156,8 @@ struct ControlSocket::Impl {
   }
 };
 
-Result<std::unique_ptr<ControlSocket>> ControlSocket::open(const std::string& folder, std::map<std::string, Handler> handlers) {
+Result<std::unique_ptr<ControlSocket>> ControlSocket::open(const std::string& folder, std::map<std::string, Handler> handlers,
+                                                           Milliseconds request_deadline) {
   TRY_ASSIGN(Address address, address_in(folder));
   Descriptor listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!listener.valid()) return errno_error("socket", errno);
@@ -161,6 +174,7 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::open(const std::string& fo
   impl->listener = std::move(listener);
   impl->stop_event = Descriptor(::eventfd(0, EFD_CLOEXEC));
   impl->handlers = std::move(handlers);
+  impl->request_deadline = request_deadline;
   impl->thread = std::thread([raw = impl.get()] { raw->run(); });
   return std::unique_ptr<ControlSocket>(new ControlSocket(std::move(impl)));
 }
@@ -184,7 +198,7 @@ Status control_request(const std::string& folder, const std::string& command, co
   }
   if (!write_line(socket.get(), command + " " + argument)) return Error(ErrorCode::Io, "the server went away");
   std::string buffer;
-  while (const auto line = read_line(socket.get(), buffer, static_cast<int>(silence.count()))) {
+  while (const auto line = read_line(socket.get(), buffer, in(silence))) {
     if (*line == "ok") return {};
     if (line->starts_with("error ")) return Error(ErrorCode::Internal, line->substr(6));
     std::uint64_t done = 0;

@@ -14,16 +14,17 @@ namespace dunlin {
 // Requests to a running server from the same machine and user: a Unix socket `control.sock` (mode 0600) in the data folder. It is how
 // `dunlin backup` reaches the process that holds the store.
 //
-// One line in: `COMMAND ARGUMENT`, at most 4 KiB, within 5 s. Lines out: any number of `progress DONE TOTAL` (bytes), then `ok` or
-// `error TEXT`. One request a connection, one connection at a time; handlers run on the socket's own thread and may block.
-// Owner: the composition root. The destructor refuses new requests, tells the running one by its progress, and waits for it.
+// One line in: `COMMAND ARGUMENT`, at most 4 KiB, whole within the deadline. Lines out: any number of `progress DONE TOTAL` (bytes), then
+// `ok` or `error TEXT`. One request a connection, one connection at a time; handlers run on the socket's own thread and may block. Owner:
+// the composition root. The destructor refuses new requests, tells the running one by its progress, and waits for it.
 class ControlSocket {
  public:
   // False when the client has gone or the socket is being closed: the handler should give up.
   using Progress = std::function<bool(std::uint64_t done, std::uint64_t total)>;
   using Handler = std::function<Status(const std::string& argument, const Progress& progress)>;
 
-  static Result<std::unique_ptr<ControlSocket>> open(const std::string& folder, std::map<std::string, Handler> handlers);
+  static Result<std::unique_ptr<ControlSocket>> open(const std::string& folder, std::map<std::string, Handler> handlers,
+                                                     Milliseconds request_deadline = Milliseconds(5000));
   ~ControlSocket();
   ControlSocket(const ControlSocket&) = delete;
   ControlSocket& operator=(const ControlSocket&) = delete;

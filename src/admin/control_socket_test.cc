@@ -1,7 +1,11 @@
 #include "admin/control_socket.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -81,6 +85,46 @@ TEST_F(ControlSocketTest, RequestThatAsksWhetherToGoOnEndsWhenTheSocketIsClosed)
   client.join();
   EXPECT_TRUE(gave_up);
   EXPECT_FALSE(told.ok());
+}
+
+// A client that speaks, or not, below control_request().
+class RawClient {
+ public:
+  explicit RawClient(const std::filesystem::path& folder) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int at = ::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    const std::string path = "/proc/self/fd/" + std::to_string(at) + "/control.sock";
+    path.copy(name.sun_path, sizeof name.sun_path - 1);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&name), sizeof name), 0);
+    ::close(at);
+  }
+  ~RawClient() { ::close(fd_); }
+  bool say(char c) const { return ::send(fd_, &c, 1, MSG_NOSIGNAL) == 1; }
+
+ private:
+  int fd_;
+};
+
+TEST_F(ControlSocketTest, RequestThatDripsIsCutAtItsDeadline) {
+  const auto socket = ControlSocket::open(folder_.string(), {}, Milliseconds(100));
+  ASSERT_TRUE(socket.ok());
+  const RawClient client(folder_);
+  int said = 0;
+  while (said < 4000 && client.say('x')) {
+    ++said;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_LT(said, 4000);  // below the bound of a line: the deadline ended it
+}
+
+TEST_F(ControlSocketTest, ClientThatSaysNothingDoesNotHoldTheStop) {
+  auto socket = ControlSocket::open(folder_.string(), {}, std::chrono::hours(1));
+  ASSERT_TRUE(socket.ok());
+  const RawClient client(folder_);
+  ASSERT_TRUE(client.say('x'));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // likely being read by now; the test holds anyway
+  socket->reset();
 }
 
 }  // namespace
