@@ -1,4 +1,4 @@
-"""What the documents show is run: README's tour, the protocol's examples, the vectors against an encoder that is not ours."""
+"""What the documents show is run: README's tour (its browser part in test_browser.py), the protocol's examples, the vectors against an encoder that is not ours."""
 
 import asyncio
 import json
@@ -37,21 +37,6 @@ async def test_readme_tour_from_python(server, binary):
     alice = await WsClient.open(server)
     await alice.connect(server.token("alice"))
     assert (await alice.push("message"))["body"] == {"text": "hi from Python"}
-
-
-async def test_readme_tour_from_a_browser_sends_without_waiting(server):
-    """The script's packets in its order: send goes out before connect is answered."""
-    (code,) = blocks("README.md", "js")
-    packets = re.findall(r"JSON\.stringify\((\{.*\})\)", code)
-    assert len(packets) == 2 and 'new WebSocket("ws://localhost:8080/im", "dunlin.v1.json")' in code
-    client = await WsClient.open(server)
-    replies = [asyncio.get_running_loop().create_future() for _ in packets]
-    client.waiting.update({1: replies[0], 2: replies[1]})
-    for packet in packets:
-        text = re.sub(r"(\w+):(?= )", r'"\1":', packet).replace("TOKEN", server.token("dave"))
-        await client.write(text)
-    assert (await asyncio.wait_for(replies[0], 10))["connect"]["user"] == "dave"
-    assert (await asyncio.wait_for(replies[1], 10))["send"]["seq"] == 1
 
 
 async def test_protocol_walk_by_hand(server):
