@@ -97,6 +97,7 @@ struct SessionConfig {
   std::int64_t retransmit_after_ms = 5'000;
   std::int64_t receipt_interval_ms = 500;
   std::int64_t slow_consumer_after_ms = 60'000;
+  std::int64_t max_unacked_conversations = 512;
   std::int64_t max_devices = 32;
   std::int64_t device_idle_days = 60;
 };

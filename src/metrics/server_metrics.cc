@@ -117,6 +117,12 @@ class ServerMetricsWriter {
     counter("dunlin_duplicates_total", of_.duplicates_total, "Sends answered with an earlier seq.");
     counter("dunlin_pushes_total", of_.pushes_total, "Messages queued for recipients.");
     counter("dunlin_retransmissions_total", of_.retransmissions_total, "Messages queued again because no ack came.");
+    out_.family("dunlin_delivery_waits_total", Type::Counter,
+                "Times that a session had to wait: for room in its write queue, or for acks.");
+    out_.sample({{"for", "queue"}}, of_.delivery_waits_queue.value());
+    out_.sample({{"for", "acks"}}, of_.delivery_waits_acks.value());
+    counter("dunlin_own_messages_dropped_total", of_.own_messages_dropped,
+            "Own messages that a session had no room to remember, which it may get pushed.");
     counter("dunlin_gaps_total", of_.gaps_total, "Gaps pushed.");
     counter("dunlin_hints_dropped_total", of_.hints_dropped_total, "Hints dropped at a full mailbox; the store repairs them.");
     out_.family("dunlin_sync_conversations", Type::Histogram, "Conversations in a reply to sync.");

@@ -98,7 +98,10 @@ class ServerMetrics {
   metrics::Counter sends_total;
   metrics::Counter duplicates_total;                                   // sends answered with an earlier seq
   metrics::Counter pushes_total;                                       // message pushes queued
-  metrics::Counter retransmissions_total;                              // message pushes queued again because no ack came
+  metrics::Counter retransmissions_total;                              // messages, or gaps in their place, queued again for want of an ack
+  metrics::Counter delivery_waits_queue;                               // sessions stopped at their write queue's bound
+  metrics::Counter delivery_waits_acks;                                // sessions stopped at their bound of unacked conversations
+  metrics::Counter own_messages_dropped;                               // own messages that a session had no room to remember
   metrics::Counter gaps_total;                                         // gaps pushed
   metrics::Counter hints_dropped_total;                                // hints dropped at a full mailbox (repaired from the store)
   metrics::Histogram sync_conversations{0, 1, 2, 5, 10, 20, 50, 100};  // lines of a reply to sync

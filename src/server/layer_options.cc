@@ -122,6 +122,7 @@ SessionOptions session_options(const Config& config) {
   options.receipt_interval = Milliseconds(config.session.receipt_interval_ms);
   options.delivery.retransmit_after = Milliseconds(config.session.retransmit_after_ms);
   options.delivery.slow_consumer_after = Milliseconds(config.session.slow_consumer_after_ms);
+  options.delivery.max_flights = static_cast<std::size_t>(config.session.max_unacked_conversations);
   return options;
 }
 

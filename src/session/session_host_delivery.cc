@@ -55,6 +55,7 @@ void SessionHost::answer(AppendOutcome& outcome) {
   Session* session = find(entry.connection);
   if (session == nullptr) return;
   --session->pending_sends;
+  if (!outcome.refused && session->delivery) session->delivery->on_sent(outcome.message->conversation(), outcome.seq);
   if (outcome.refused) {
     writer_.error(session->connection, session->encoding, entry.request, Error(*outcome.refused), retry_after(*outcome.refused));
   } else if (entry.request) {

@@ -107,6 +107,7 @@ void write(JsonWriter& w, const Limits& l) {
   w.field("max_pending_sends", l.max_pending_sends);
   w.field("max_history_limit", l.max_history_limit);
   w.field("max_sync_limit", l.max_sync_limit);
+  w.field("max_unacked_conversations", l.max_unacked_conversations);
   w.end_object();
 }
 

@@ -51,6 +51,7 @@ class ServerReader {
     f.read("max_pending_sends", l.max_pending_sends);
     f.read("max_history_limit", l.max_history_limit);
     f.read("max_sync_limit", l.max_sync_limit);
+    f.read("max_unacked_conversations", l.max_unacked_conversations);
   }
 
   void read(const JsonFields& f, ChangedConversation& c) {

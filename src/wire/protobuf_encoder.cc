@@ -47,6 +47,7 @@ void fill(v1::Limits& to, const Limits& l) {
   to.set_max_pending_sends(l.max_pending_sends);
   to.set_max_history_limit(l.max_history_limit);
   to.set_max_sync_limit(l.max_sync_limit);
+  to.set_max_unacked_conversations(l.max_unacked_conversations);
 }
 
 void fill(v1::ChangedConversation& to, const ChangedConversation& c) {

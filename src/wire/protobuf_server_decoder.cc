@@ -30,7 +30,7 @@ ConnectReply view(const v1::ConnectReply& r) {
                   r.time_ms(),
                   r.heartbeat_interval_ms(),
                   {l.max_packet_bytes(), l.max_body_bytes(), l.max_body_depth(), l.max_positions(), l.max_pending_sends(),
-                   l.max_history_limit(), l.max_sync_limit()},
+                   l.max_history_limit(), l.max_sync_limit(), l.max_unacked_conversations()},
                   view(r.durability()),
                   static_cast<Resume>(std::clamp(static_cast<int>(r.resume()), 0, 3)),
                   r.reason(),

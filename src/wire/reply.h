@@ -44,6 +44,7 @@ struct Limits {
   std::uint32_t max_pending_sends = 0;  // beyond it the connection is not read on
   std::uint32_t max_history_limit = 0;
   std::uint32_t max_sync_limit = 0;
+  std::uint32_t max_unacked_conversations = 0;  // beyond it nothing of another conversation is pushed
 };
 
 enum class Resume : std::uint8_t { None, Complete, Truncated, Reset };  // None is not sent by this version

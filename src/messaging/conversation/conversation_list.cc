@@ -171,23 +171,28 @@ Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
   co_return Status();
 }
 
+// A conversation is listed where its newest record is reached: on the page of activity that holds it, in the order of these.
 Task<Status> ConversationList::changed(Filling& filling, PageCursor& cursor) {
   for (bool more = true; more;) {
-    CO_TRY_ASSIGN(const ActivityPage page, co_await store_.activity_since(filling.query.user, cursor.position, filling.step()));
+    CO_TRY_ASSIGN(ActivityPage page, co_await store_.activity_since(filling.query.user, cursor.position, filling.step()));
     if (page.entries.empty()) break;
     if (filling.full()) filling.page.more = true;
     if (filling.page.more) co_return Status();
+    std::ranges::sort(page.entries, {}, &ActivityEntry::last_position);
     std::vector<ConversationId> conversations = conversations_of(page);
     CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), filling.bytes_left()));
+    const bool whole = ends.size() == page.entries.size();
     std::vector<Line> lines;
     for (std::size_t i = 0; i < ends.size(); ++i) {
-      cursor.position = page.entries[i].last_position;
-      if (cursor.position < ends[i].head.last_position) continue;  // it comes again further on
+      const LogPosition last = ends[i].head.last_position;
+      cursor.position = std::min(page.entries[i].last_position, page.scanned_to);
+      if (cursor.position < last) continue;  // it comes again further on
       lines.push_back({page.entries[i].conversation, std::move(ends[i]), cursor.text(store_.epoch())});
     }
     CO_TRY(co_await add(filling, std::move(lines)));
     if (filling.page.more) co_return Status();
-    more = page.more || ends.size() < page.entries.size();
+    if (whole) cursor.position = page.scanned_to;
+    more = page.more || !whole;
   }
   cursor.phase = PageCursor::Phase::ReadChanged;
   cursor.position = cursor.since;

@@ -28,10 +28,15 @@ struct DeliveryBatch {
   bool probe = false;               // asks whether the way to the worker is open; always arrives
 
   bool empty() const { return acks.empty() && hints.empty() && signals.empty(); }
-  // What it may keep in memory: shared parts count in full, since this may be the last that holds them.
+  // What it may keep in memory. A message that several hints share, which then stand side by side, counts once, and in full, since this may
+  // be the last that holds it.
   std::size_t cost_bytes() const {
     std::size_t bytes = sizeof(DeliveryBatch) + acks.size() * sizeof(AppendOutcome) + hints.size() * sizeof(Hint);
-    for (const Hint& hint : hints) bytes += hint.message->footprint();
+    const Message* counted = nullptr;
+    for (const Hint& hint : hints) {
+      if (hint.message.get() != counted) bytes += hint.message->footprint();
+      counted = hint.message.get();
+    }
     for (const SignalPush& push : signals) bytes += sizeof(SignalPush) + (push.signal ? footprint(*push.signal) : 0);
     return bytes;
   }

@@ -41,4 +41,8 @@ void FlightTable::erase_done() {
   }
 }
 
+std::size_t FlightTable::unacked() const {
+  return static_cast<std::size_t>(std::ranges::count_if(flights_, &Flight::unacked));
+}
+
 }  // namespace dunlin

@@ -22,12 +22,13 @@ struct Flight {
   LogPosition mark_position;
   LogPosition last_position;         // of the message `pushed`; 0 after a gap
   std::uint32_t oldest_push_ms = 0;  // of DeliveryContext::now_ms; restarts when an ack moves `acked`
-  bool filling = false;              // being read from the store: kept even when all of it is acked
+  bool ahead = false;                // pushed beyond where the session stands, or not filled yet: kept even when all of it is acked
 
-  bool done() const { return acked == pushed && !filling; }
+  bool unacked() const { return acked < pushed; }
+  bool done() const { return !unacked() && !ahead; }
 };
 
-// The flights of one session: a handful, at most some hundreds. Found by comparing 32-bit hashes side by side.
+// The flights of one session: a handful, at most some hundreds (the session bounds them). Found by comparing 32-bit hashes side by side.
 // Pointers are valid until the next create() or erase().
 class FlightTable {
  public:
@@ -41,6 +42,7 @@ class FlightTable {
   void erase_done();
 
   std::size_t size() const { return flights_.size(); }
+  std::size_t unacked() const;
   bool empty() const { return flights_.empty(); }
 
  private:

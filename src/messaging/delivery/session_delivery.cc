@@ -32,11 +32,10 @@ void SessionDelivery::start(const DeviceCursor& cursor, std::vector<Conversation
   phase_ = Phase::Scanning;
   saved_ms_ = context_.now_ms();
   handled_ = cursor.position;
-  cursor_ = handled_;
   for (const auto& [conversation, seq] : cursor.exceptions) {
     Flight& flight = create_flight(conversation.view(), seq);
     flight.last_position = LogPosition(0);  // not known: the acked message may lie anywhere
-    flight.filling = true;
+    flight.ahead = true;
     exceptions_pending_ = true;
   }
   begin_scan(std::move(first), std::move(news));
@@ -47,6 +46,7 @@ void SessionDelivery::start(const DeviceCursor& cursor, std::vector<Conversation
 void SessionDelivery::on_hint(const Hint& hint) {
   const LogPosition position = hint.message->position();
   if (phase_ != Phase::Live) {
+    if (hint.own) remember_own(hint.message->conversation(), hint.message->seq());
     // The scan comes to it; it may have read the store before this record was there, so it must not end below it.
     target_ = std::max(target_, position);
     const bool idle = phase_ == Phase::Scanning && ticket_ == nullptr && block_ == Block::None;
@@ -54,7 +54,10 @@ void SessionDelivery::on_hint(const Hint& hint) {
     return;
   }
   if (position <= handled_) return;  // a scan was faster
-  if (hint.previous > handled_ || hint.message->place().previous > handled_) {
+  const Flight* flight = find(hint.message->conversation());
+  const bool follows = flight == nullptr || flight->pushed.next() == hint.message->seq();
+  if (!follows || hint.previous > handled_ || hint.message->place().previous > handled_) {
+    if (hint.own) remember_own(hint.message->conversation(), hint.message->seq());
     scan_for(position);  // an earlier hint was lost
     return;
   }
@@ -63,13 +66,8 @@ void SessionDelivery::on_hint(const Hint& hint) {
 
 void SessionDelivery::deliver_hint(const Hint& hint) {
   const Message& message = *hint.message;
-  const Flight* flight = find(message.conversation());
-  if (flight != nullptr && flight->pushed.next() != message.seq()) {
-    scan_for(message.position());
-    return;
-  }
-  const bool needs_flight = flight == nullptr && !hint.own;
-  if (needs_flight && !may_create_flight()) {
+  const bool needs_flight = !hint.own && find(message.conversation()) == nullptr;
+  if (needs_flight && !has_room_for(1)) {
     block(Block::Acks);
     target_ = message.position();
     return;
@@ -80,13 +78,11 @@ void SessionDelivery::deliver_hint(const Hint& hint) {
     return;
   }
   handled_ = message.position();
-  cursor_ = handled_;
   changed_ = true;
 }
 
 void SessionDelivery::scan_for(LogPosition target) {
   target_ = std::max(target_, target);
-  cursor_ = handled_;
   phase_ = Phase::Scanning;
   begin_scan();
 }
@@ -95,6 +91,7 @@ void SessionDelivery::block(Block why) {
   phase_ = Phase::Scanning;
   block_ = why;
   stuck_since_ms_ = context_.now_ms();
+  (why == Block::Queue ? context_.metrics.delivery_waits_queue : context_.metrics.delivery_waits_acks).add();
   if (lagging_) return;
   lagging_ = true;
   context_.metrics.lagging_sessions.add(1);
@@ -102,7 +99,7 @@ void SessionDelivery::block(Block why) {
 }
 
 bool SessionDelivery::too_slow() const {
-  return block_ != Block::None && context_.now_ms() - stuck_since_ms_ >= to_ms32(context_.options.slow_consumer_after);
+  return block_ == Block::Queue && context_.now_ms() - stuck_since_ms_ >= to_ms32(context_.options.slow_consumer_after);
 }
 
 void SessionDelivery::on_drained() {
@@ -128,18 +125,35 @@ SessionDelivery::AckEffect SessionDelivery::on_ack(std::string_view conversation
   }
   pause_doublings_ = 0;
   changed_ = true;
-  if (flight->done()) {
-    flights_->erase(*flight);
-    release_flights();
-  }
-  if (block_ == Block::Acks) {
-    stuck_since_ms_ = context_.now_ms();
-    if (may_create_flight()) {
-      block_ = Block::None;
-      begin_scan();
-    }
+  if (own_) own_->drop_through(conversation, flight->acked);
+  if (flight->done()) forget_flight(*flight);
+  // Not for one at a time: each time a page is read anew.
+  if (block_ == Block::Acks && has_room_for(context_.options.resume_room())) {
+    block_ = Block::None;
+    begin_scan();
   }
   return {true, acked};
+}
+
+bool SessionDelivery::has_room_for(std::size_t more) const {
+  const std::size_t most = context_.options.max_flights;
+  return !flights_ || flights_->size() + more <= most || flights_->unacked() + more <= most;
+}
+
+void SessionDelivery::forget_flight(Flight& flight) {
+  flights_->erase(flight);
+  release_flights();
+}
+
+// While nothing of the conversation is in flight its hint is enough.
+void SessionDelivery::on_sent(std::string_view conversation, MessageSeq seq) {
+  if (phase_ != Phase::Live || find(conversation) != nullptr) remember_own(conversation, seq);
+}
+
+void SessionDelivery::remember_own(std::string_view conversation, MessageSeq seq) {
+  if (!own_) own_ = std::make_unique<OwnMessages>(context_.options.own_message_bytes);
+  if (!own_->add(conversation, seq)) context_.metrics.own_messages_dropped.add();
+  if (own_->empty()) own_.reset();
 }
 
 void SessionDelivery::release_flights() {
@@ -152,7 +166,8 @@ void SessionDelivery::on_heartbeat() {
   if (phase_ == Phase::New) return;
   if (phase_ == Phase::Live) {
     compare_activity();
-  } else if (block_ == Block::None) {
+  } else if (block_ == Block::None || (block_ == Block::Acks && has_room_for(1))) {
+    block_ = Block::None;
     begin_scan();
   }
   push_due_again();
@@ -178,7 +193,6 @@ void SessionDelivery::raise_to_settled() {
   const auto activity = context_.registry.activity(sink_.user().view());
   if (!activity || *activity > handled_) return;
   handled_ = settled;
-  cursor_ = settled;
   if (context_.now_ms() - saved_ms_ >= kSaveAtLeastEveryMs) changed_ = true;
 }
 
@@ -207,7 +221,7 @@ DeviceCursor SessionDelivery::cursor() {
   out.last_seen = context_.clock.wall();
   if (!flights_) return out;
   flights_->for_each([&](const Flight& flight) {
-    if (flight.acked < flight.pushed || flight.filling) out.exceptions.emplace(flight.conversation, flight.acked);
+    if (!flight.done()) out.exceptions.emplace(flight.conversation, flight.acked);
   });
   return out;
 }
@@ -239,7 +253,12 @@ Flight& SessionDelivery::create_flight(std::string_view conversation, MessageSeq
 bool SessionDelivery::push(const MessagePtr& message, MessageSeq acked, bool own) {
   Flight* flight = find(message->conversation());
   if (own) {
-    if (flight != nullptr) advance(*flight, message->seq(), message->position(), false);
+    if (flight != nullptr) {
+      if (flight->acked < flight->sent) remember_own(message->conversation(), message->seq());
+      advance(*flight, message->seq(), message->position(), false);
+    } else if (own_) {
+      own_->drop_through(message->conversation(), message->seq());
+    }
     return true;
   }
   if (sink_.push_message(message) == DeliverySink::Pushed::AtBound) return false;
@@ -273,14 +292,12 @@ void SessionDelivery::advance(Flight& flight, MessageSeq to, LogPosition positio
   if (known) flight.last_position = position;
   if (sent) flight.sent = to;
   if (flight.acked >= flight.sent) flight.acked = flight.pushed;
-  if (flight.done()) {
-    flights_->erase(flight);
-    release_flights();
-  }
+  if (flight.done()) forget_flight(flight);
 }
 
 bool SessionDelivery::sent_by_this_session(const Message& message) const {
   if (message.sender() != sink_.user().view()) return false;
+  if (own_ && own_->contains(message.conversation(), message.seq())) return true;
   const auto id = NumberedMsgId::parse(message.client_msg_id());
   return id && id->session == sink_.key();
 }

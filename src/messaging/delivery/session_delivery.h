@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +12,7 @@
 #include "base/ids.h"
 #include "messaging/delivery/delivery_batch.h"
 #include "messaging/delivery/flights.h"
+#include "messaging/delivery/own_messages.h"
 #include "messaging/delivery/session_registry.h"
 #include "messaging/model/session_key.h"
 #include "messaging/ports/message_store.h"
@@ -22,10 +24,14 @@ namespace dunlin {
 struct DeliveryOptions {
   Milliseconds retransmit_after{5'000};      // first pause; it doubles until an ack comes
   Milliseconds slow_consumer_after{60'000};  // at the bound this long without progress: the session layer closes
-  std::size_t max_flights = 512;             // conversations in flight: about 64 KiB
+  std::size_t max_flights = 512;             // conversations with unacked pushes: about 64 KiB
   std::size_t activity_page = 64;
   std::size_t page_messages = 100;
   std::size_t page_bytes = 64 * 1024;
+  std::size_t own_message_bytes = 32 * 1024;  // which own messages are not to come back: some 2,000 that alternate with others
+
+  // At the bound of max_flights it goes on when so many are free.
+  std::size_t resume_room() const { return std::max<std::size_t>(max_flights / 8, 1); }
 };
 
 // What all deliveries of one worker share. Outlives them.
@@ -65,9 +71,17 @@ class DeliverySink {
 // there is pushed at once; anything else (a lost hint, a full write queue, a resume) makes it read on from the store ("scan") until it has
 // caught up. So every trouble has one repair.
 //
+// Invariants:
+//  1. A scan reads page by page from `handled` on; handled moves only when all of a page is pushed. Whatever stops a scan (the queue, the
+//     flights, a failure), the next one begins at handled again, and nowhere else: the store may have coalesced anew meanwhile.
+//  2. What was pushed beyond handled has a flight until handled has passed it, also when all of it is acked ("ahead"): so beginning again
+//     pushes nothing twice.
+//  3. At most options.max_flights conversations have unacked pushes. At the bound nothing of another one is pushed until acks have made
+//     room for resume_room() of them, or a heartbeat finds room for one. Waiting for acks ends no session.
+//
 // Owner: the session, on one worker; single-threaded. A scan is a coroutine that finds the delivery gone by a ticket; there is at most one.
-// Size: at most 88 bytes while idle, nothing allocated. Flights exist only while something is in flight, at most options.max_flights; at
-// the bound it waits for acks.
+// Size: at most 88 bytes while idle, nothing allocated. Flights exist only while something is in flight: max_flights, and of those that are
+// ahead a page and what `first` names.
 class SessionDelivery {
  public:
   SessionDelivery(DeliveryContext& context, DeliverySink& sink);
@@ -91,6 +105,9 @@ class SessionDelivery {
   // Cumulative; counts up to what was pushed. Unknown conversations and old seqs have no effect.
   AckEffect on_ack(std::string_view conversation, MessageSeq seq);
 
+  // The store has answered a send of this very session. Before the hint of that message, if it comes.
+  void on_sent(std::string_view conversation, MessageSeq seq);
+
   void on_drained();    // the write queue has room again
   void on_heartbeat();  // after the acks that came with it
   void compare();       // the worker may have lost hints
@@ -99,7 +116,7 @@ class SessionDelivery {
   bool lagging() const { return lagging_; }
   // True while push_message() brings what has just been told, not what is read from the store.
   bool pushes_hints() const { return phase_ == Phase::Live && ticket_ == nullptr; }
-  // True: at its bound for longer than slow_consumer_after without a byte or an ack of progress. Close it with SlowConsumer.
+  // True: its queue is at the bound for longer than slow_consumer_after without a byte of progress. Close it with SlowConsumer.
   bool too_slow() const;
 
   // What a save of the cursor says now. Clears changed().
@@ -115,8 +132,8 @@ class SessionDelivery {
   enum class Step : std::uint8_t { Done, Stop };          // Stop: the delivery is gone, blocked, or the store failed
   // On a coroutine's frame: tells it whether the delivery still lives, and the delivery that it runs.
   struct Ticket;
-  // How far the search for trimmed conversations has got.
-  struct TrimSearch {
+  // How far the search for conversations that no activity names has got: what `through` covers may be trimmed or damaged.
+  struct HeadSearch {
     ConversationId after;
     LogPosition through;
   };
@@ -132,40 +149,46 @@ class SessionDelivery {
 
   // pushing, in order (session_delivery.cc)
   Flight* find(std::string_view conversation) { return flights_ ? flights_->find(conversation) : nullptr; }
-  bool may_create_flight() const { return !flights_ || flights_->size() < context_.options.max_flights; }
+  // Of `more` conversations, whether acks leave room for them.
+  bool has_room_for(std::size_t more) const;
   Flight& create_flight(std::string_view conversation, MessageSeq acked);
   bool push(const MessagePtr& message, MessageSeq acked, bool own);
   bool push(const ConversationId& conversation, const SeqGap& gap, MessageSeq acked);
   void advance(Flight& flight, MessageSeq to, LogPosition position, bool sent);
   bool sent_by_this_session(const Message& message) const;
+  void remember_own(std::string_view conversation, MessageSeq seq);
+  void forget_flight(Flight& flight);
 
   // reading on from the store (session_scan.cc)
   void begin_scan(std::vector<ConversationId> first = {}, std::optional<NewsPage> news = std::nullopt);
   void finish_scan();
+  void finish_page(LogPosition scanned_to);
   void scan_failed(const Error& error);
-  bool push_page(const ConversationId& conversation, const RangePage& page, MessageSeq& from);
+  enum class Page : std::uint8_t { Pushed, Through, Stopped };
+  Page push_page(const ConversationId& conversation, const RangePage& page, LogPosition through, MessageSeq& from);
   static Task<Result<MessageSeq>> seq_at_least(MessageStore& store, ConversationId conversation, LogPosition position);
   static Task<void> scan(SessionDelivery* self, std::vector<ConversationId> first, std::optional<NewsPage> news);
   static Task<Step> fill_exceptions(Ticket& ticket);
   static Task<Step> fill_first(Ticket& ticket, ConversationId conversation);
-  static Task<Step> fill_trimmed(Ticket& ticket);
-  static Task<Step> fill_trimmed_conversation(Ticket& ticket, ConversationId conversation);
+  static Task<Step> fill_unlisted(Ticket& ticket, LogPosition through);
+  static Task<Step> fill_unlisted_conversation(Ticket& ticket, ConversationId conversation);
   static Task<Step> scan_page(Ticket& ticket, std::optional<NewsPage> ahead, bool& more);
-  // `read`: what was read of it already, or null; it outlives the call.
-  static Task<Step> fill_entry(Ticket& ticket, ActivityEntry entry, NewsRange* read);
-  static Task<Step> fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to, NewsRange* read = nullptr);
+  // `read`: what was read of it already, or null; it outlives the call. Nothing above `through` is pushed.
+  static Task<Step> fill_entry(Ticket& ticket, ActivityEntry entry, LogPosition through, NewsRange* read);
+  static Task<Step> fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to,
+                         LogPosition through = LogPosition(UINT64_MAX), NewsRange* read = nullptr);
   static Task<void> push_again(SessionDelivery* self);
   static Task<Step> push_again(Ticket& ticket, ConversationId conversation);
 
   DeliveryContext& context_;
   DeliverySink& sink_;
   std::unique_ptr<FlightTable> flights_;     // null while nothing is in flight
-  std::unique_ptr<TrimSearch> trim_search_;  // null but while it goes on
+  std::unique_ptr<HeadSearch> head_search_;  // null but while it goes on
   Ticket* ticket_ = nullptr;                 // of the coroutine that runs now
+  std::unique_ptr<OwnMessages> own_;         // null while there are none
   LogPosition handled_;
-  LogPosition cursor_;                 // where the scan reads on, in the order of entries' last positions; >= handled_
   LogPosition target_;                 // the scan is not over before handled_ reaches it
-  std::uint32_t stuck_since_ms_ = 0;   // blocked, or the store failed
+  std::uint32_t stuck_since_ms_ = 0;   // the queue is full, or the store failed
   std::uint32_t pushed_again_ms_ = 0;  // meaningful with pause_doublings_ > 0
   std::uint32_t saved_ms_ = 0;
   Phase phase_ = Phase::New;

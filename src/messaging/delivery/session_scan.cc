@@ -32,18 +32,17 @@ bool in_seq_order(const RangePage& page, OnMessage on_message, OnGap on_gap) {
 }  // namespace
 
 NewsQuery SessionDelivery::first_page(const DeliveryOptions& options, UserId user, LogPosition position) {
-  return {std::move(user), position, position, options.activity_page, options.page_messages, options.page_bytes};
+  return {std::move(user), position, options.activity_page, options.page_messages, options.page_bytes};
 }
 
 void SessionDelivery::begin_scan(std::vector<ConversationId> first, std::optional<NewsPage> news) {
   if (ticket_ != nullptr) return;  // what runs now goes on, or begins the scan when it ends
-  if (!exceptions_pending_ && !flights_ && !trim_search_ && handled_ >= context_.store.trimmed_through()) {
+  if (!exceptions_pending_ && !flights_ && !head_search_ && handled_ >= context_.store.trimmed_through()) {
     // Nothing new, and memory knows it: the usual reconnect costs no read. Records told or settled before the question would show in it.
     const auto told = context_.registry.activity(sink_.user().view());
     const LogPosition known = std::max({handled_, context_.store.settled_position(), told.value_or(LogPosition(0))});
     if (known >= target_ && context_.store.active_since_in_memory(sink_.user().view(), handled_) == std::optional(false)) {
       handled_ = known;
-      cursor_ = known;
       finish_scan();
       return;
     }
@@ -56,8 +55,22 @@ void SessionDelivery::finish_scan() {
   block_ = Block::None;
   if (lagging_) context_.metrics.lagging_sessions.sub(1);
   lagging_ = false;
+  if (flights_) {
+    flights_->for_each([](Flight& flight) { flight.ahead = false; });
+    flights_->erase_done();
+    release_flights();
+  }
+  if (!own_) return;
+  own_->keep_only([this](const std::string& conversation) { return find(conversation) != nullptr; });
+  if (own_->empty()) own_.reset();
+}
+
+// All of a page is pushed.
+void SessionDelivery::finish_page(LogPosition scanned_to) {
+  if (scanned_to <= handled_) return;
+  handled_ = scanned_to;
   if (!flights_) return;
-  flights_->for_each([](Flight& flight) { flight.filling = false; });
+  flights_->for_each([this](Flight& flight) { flight.ahead = flight.ahead && flight.last_position > handled_; });
   flights_->erase_done();
   release_flights();
 }
@@ -70,7 +83,7 @@ void SessionDelivery::scan_failed(const Error& error) {
 
 Task<void> SessionDelivery::scan(SessionDelivery* self, std::vector<ConversationId> first, std::optional<NewsPage> news) {
   Ticket ticket(self);
-  const LogPosition begin = self->cursor_;
+  const LogPosition begin = self->handled_;
   for (const ConversationId& conversation : first) {
     if (co_await fill_first(ticket, conversation) == Step::Stop) co_return;
   }
@@ -78,7 +91,7 @@ Task<void> SessionDelivery::scan(SessionDelivery* self, std::vector<Conversation
   for (int rounds = 0; rounds < kMaxRounds;) {
     bool more = false;
     // What was read ahead is of the first page and of no other.
-    std::optional<NewsPage> ahead = self->cursor_ == begin ? std::exchange(news, std::nullopt) : std::nullopt;
+    std::optional<NewsPage> ahead = self->handled_ == begin ? std::exchange(news, std::nullopt) : std::nullopt;
     if (co_await scan_page(ticket, std::move(ahead), more) == Step::Stop) co_return;
     if (more) continue;
     if (self->handled_ >= self->target_) {
@@ -112,12 +125,8 @@ Task<SessionDelivery::Step> SessionDelivery::fill_first(Ticket& ticket, Conversa
   const Flight* flight = self->find(conversation.view());
   // A conversation that was not acked up to the position has a flight, which knows better where the device is.
   const MessageSeq from = flight != nullptr ? flight->pushed : *acked;
-  if (head->last_seq <= from || (flight == nullptr && !self->may_create_flight())) co_return Step::Done;
-  const Step step = co_await fill(ticket, conversation, from, head->last_seq);
-  if (step == Step::Stop) co_return step;
-  // Kept even when all of it is acked meanwhile: the scan must see what was pushed (finish_scan ends it).
-  if (Flight* kept = ticket.delivery->find(conversation.view())) kept->filling = true;
-  co_return step;
+  if (head->last_seq <= from || (flight == nullptr && !self->has_room_for(1))) co_return Step::Done;
+  co_return co_await fill(ticket, conversation, from, head->last_seq);
 }
 
 // Conversations that were not acked up to the position of the cursor it began from.
@@ -125,7 +134,7 @@ Task<SessionDelivery::Step> SessionDelivery::fill_exceptions(Ticket& ticket) {
   std::vector<ConversationId> conversations;
   if (ticket.delivery->flights_) {
     ticket.delivery->flights_->for_each([&](const Flight& flight) {
-      if (flight.filling) conversations.push_back(flight.conversation);
+      if (flight.ahead) conversations.push_back(flight.conversation);
     });
   }
   const LogPosition position = ticket.delivery->handled_;
@@ -149,12 +158,11 @@ Task<SessionDelivery::Step> SessionDelivery::scan_page(Ticket& ticket, std::opti
   SessionDelivery* self = ticket.delivery;
   MessageStore& store = self->context_.store;
   more = true;
-  if (self->trim_search_ || self->handled_ < store.trimmed_through()) co_return co_await fill_trimmed(ticket);
-
+  if (self->head_search_ || self->handled_ < store.trimmed_through()) {
+    co_return co_await fill_unlisted(ticket, store.trimmed_through());
+  }
   if (!ahead) {
-    NewsQuery query = first_page(self->context_.options, self->sink_.user(), self->cursor_);
-    query.known = self->handled_;
-    auto read = co_await store.news_since(std::move(query));
+    auto read = co_await store.news_since(first_page(self->context_.options, self->sink_.user(), self->handled_));
     self = ticket.delivery;
     if (self == nullptr) co_return Step::Stop;
     if (!read.ok()) {
@@ -165,22 +173,19 @@ Task<SessionDelivery::Step> SessionDelivery::scan_page(Ticket& ticket, std::opti
   }
   NewsPage* const news = &*ahead;
   const ActivityPage& page = news->activity;
-  if (page.truncated && self->handled_ < store.trimmed_through()) co_return Step::Done;  // trimmed since: search that part first
+  // Trimmed since, or a row of activity is damaged: heads tell what this page does not.
+  if (page.truncated && page.scanned_to > self->handled_) co_return co_await fill_unlisted(ticket, page.scanned_to);
   for (std::size_t i = 0; i < page.entries.size(); ++i) {
     NewsRange* read = i < news->ranges.size() ? &news->ranges[i] : nullptr;
-    if (co_await fill_entry(ticket, page.entries[i], read) == Step::Stop) co_return Step::Stop;
-    self->cursor_ = std::max(self->cursor_, page.entries[i].last_position);
+    if (co_await fill_entry(ticket, page.entries[i], page.scanned_to, read) == Step::Stop) co_return Step::Stop;
   }
-  if (page.scanned_to > self->handled_) {
-    self->handled_ = page.scanned_to;
-    if (!page.entries.empty()) self->changed_ = true;
-  }
-  self->cursor_ = std::max(self->cursor_, self->handled_);
+  self->finish_page(page.scanned_to);
+  if (!page.entries.empty()) self->changed_ = true;
   more = page.more;
   co_return Step::Done;
 }
 
-Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, ActivityEntry entry, NewsRange* read) {
+Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, ActivityEntry entry, LogPosition through, NewsRange* read) {
   SessionDelivery* self = ticket.delivery;
   MessageSeq acked = entry.first_seq.prev();
   if (const Flight* flight = self->find(entry.conversation.view())) {
@@ -197,14 +202,14 @@ Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, Activity
     }
     acked = *seq;
   }
-  co_return co_await fill(ticket, entry.conversation, acked, entry.last_seq, read);
+  co_return co_await fill(ticket, entry.conversation, acked, entry.last_seq, through, read);
 }
 
-// Pushes acked+1 .. to of the conversation, in pages; what was read already serves if it begins right there.
+// Pushes acked+1 .. to of the conversation, but nothing above `through`, in pages; what was read already serves if it begins right there.
 Task<SessionDelivery::Step> SessionDelivery::fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to,
-                                                  NewsRange* read) {
+                                                  LogPosition through, NewsRange* read) {
   SessionDelivery* self = ticket.delivery;
-  if (Flight* flight = self->find(conversation.view())) flight->filling = true;  // an ack must not end it before we do
+  if (Flight* flight = self->find(conversation.view())) flight->ahead = true;  // an ack must not end it before we do
   for (MessageSeq from = acked.next(); from <= to;) {
     const DeliveryOptions& options = self->context_.options;
     RangeQuery query{conversation, from, to, options.page_messages, options.page_bytes, false};
@@ -225,31 +230,34 @@ Task<SessionDelivery::Step> SessionDelivery::fill(Ticket& ticket, ConversationId
       page = *std::move(asked);
     }
     const MessageSeq begin = from;
-    if (!self->push_page(conversation, *page, from)) co_return Step::Stop;
-    if (!page->more) break;
+    const Page pushed = self->push_page(conversation, *page, through, from);
+    if (pushed == Page::Stopped) co_return Step::Stop;
+    if (pushed == Page::Through || !page->more) break;
     if (from == begin) {
       self->scan_failed(Error(ErrorCode::Internal, "a range without progress"));
       co_return Step::Stop;
     }
   }
-  Flight* flight = self->find(conversation.view());
-  if (flight != nullptr) {
-    flight->filling = false;
-    if (flight->done()) self->flights_->erase(*flight);
-    self->release_flights();
+  if (Flight* flight = self->find(conversation.view())) {
+    flight->ahead = flight->last_position > self->handled_;
+    if (flight->done()) self->forget_flight(*flight);
   }
   co_return Step::Done;
 }
 
-// False: blocked, or the page has a hole, which is never passed over. `from` follows what was pushed.
-bool SessionDelivery::push_page(const ConversationId& conversation, const RangePage& page, MessageSeq& from) {
+// Stopped: blocked, or the page has a hole, which is never passed over. `from` follows what was pushed.
+SessionDelivery::Page SessionDelivery::push_page(const ConversationId& conversation, const RangePage& page, LogPosition through,
+                                                 MessageSeq& from) {
+  Page result = Page::Pushed;
   const auto may_push = [&](MessageSeq first) {
+    result = Page::Stopped;
     if (first != from) {
       log_error("delivery", "the store gave a range with a hole", {{"conversation", conversation.view()}, {"seq", from.value()}});
       scan_failed(Error(ErrorCode::Internal, "a range with a hole"));
       return false;
     }
-    if (find(conversation.view()) != nullptr || may_create_flight()) return true;
+    const Flight* flight = find(conversation.view());
+    if ((flight != nullptr && flight->unacked()) || has_room_for(1)) return true;
     block(Block::Acks);
     return false;
   };
@@ -258,27 +266,33 @@ bool SessionDelivery::push_page(const ConversationId& conversation, const RangeP
       block(Block::Queue);
       return false;
     }
-    if (Flight* flight = find(conversation.view())) flight->filling = true;
+    if (Flight* flight = find(conversation.view())) flight->ahead = true;
     from = last.next();
+    result = Page::Pushed;
     return true;
   };
-  return in_seq_order(
+  in_seq_order(
       page,
       [&](const MessagePtr& message) {
+        if (message->position() > through) {
+          result = Page::Through;
+          return false;
+        }
         return may_push(message->seq()) && pushed(push(message, from.prev(), sent_by_this_session(*message)), message->seq());
       },
       [&](const SeqGap& gap) { return may_push(gap.from) && pushed(push(conversation, gap, from.prev()), gap.to); });
+  return result;
 }
 
-// -- what retention has trimmed since the device was here
+// -- what no activity names: trimmed by retention since the device was here, or damaged
 
-// No activity row tells of what is gone, so the heads of all the user's conversations are compared: rare (away for longer than retention).
-Task<SessionDelivery::Step> SessionDelivery::fill_trimmed(Ticket& ticket) {
+// The heads of all the user's conversations are compared instead: rare (away for longer than retention).
+Task<SessionDelivery::Step> SessionDelivery::fill_unlisted(Ticket& ticket, LogPosition through) {
   SessionDelivery* self = ticket.delivery;
   MessageStore& store = self->context_.store;
-  if (!self->trim_search_) self->trim_search_ = std::make_unique<TrimSearch>(TrimSearch{{}, store.trimmed_through()});
+  if (!self->head_search_) self->head_search_ = std::make_unique<HeadSearch>(HeadSearch{{}, through});
   for (bool more = true; more;) {
-    auto page = co_await store.conversations(self->sink_.user(), self->trim_search_->after, self->context_.options.activity_page);
+    auto page = co_await store.conversations(self->sink_.user(), self->head_search_->after, self->context_.options.activity_page);
     self = ticket.delivery;
     if (self == nullptr) co_return Step::Stop;
     if (!page.ok()) {
@@ -286,26 +300,25 @@ Task<SessionDelivery::Step> SessionDelivery::fill_trimmed(Ticket& ticket) {
       co_return Step::Stop;
     }
     for (const ConversationId& conversation : page->conversations) {
-      if (co_await fill_trimmed_conversation(ticket, conversation) == Step::Stop) co_return Step::Stop;
-      self->trim_search_->after = conversation;
+      if (co_await fill_unlisted_conversation(ticket, conversation) == Step::Stop) co_return Step::Stop;
+      self->head_search_->after = conversation;
     }
     more = page->more;
   }
-  self->handled_ = std::max(self->handled_, self->trim_search_->through);
-  self->cursor_ = std::max(self->cursor_, self->handled_);
+  self->finish_page(self->head_search_->through);
   self->changed_ = true;
-  self->trim_search_.reset();
+  self->head_search_.reset();
   co_return Step::Done;
 }
 
 // range() names the trimmed part as a gap; where the device was in it may be known only as a lower bound, so the gap may begin too low.
-Task<SessionDelivery::Step> SessionDelivery::fill_trimmed_conversation(Ticket& ticket, ConversationId conversation) {
+Task<SessionDelivery::Step> SessionDelivery::fill_unlisted_conversation(Ticket& ticket, ConversationId conversation) {
   MessageStore& store = ticket.delivery->context_.store;
   auto head = co_await store.head(conversation);
   SessionDelivery* self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
   if (head.ok() && head->last_position <= self->handled_) co_return Step::Done;
-  auto to = co_await seq_at_least(store, conversation, self->trim_search_->through);
+  auto to = co_await seq_at_least(store, conversation, self->head_search_->through);
   self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
   auto acked = co_await store.seq_at(conversation, self->handled_);
@@ -361,7 +374,9 @@ Task<SessionDelivery::Step> SessionDelivery::push_again(Ticket& ticket, Conversa
         },
         [&](const SeqGap& gap) {
           from = gap.to.next();
-          return self->sink_.push_gap(conversation, gap) == DeliverySink::Pushed::Queued;
+          if (self->sink_.push_gap(conversation, gap) == DeliverySink::Pushed::AtBound) return false;
+          self->context_.metrics.retransmissions_total.add();
+          return true;
         });
     if (!all) co_return Step::Stop;
     flight = self->find(conversation.view());

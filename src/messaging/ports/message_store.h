@@ -98,21 +98,23 @@ struct PlaceQuery {
   LogPosition position;
 };
 
-// "This conversation of the user has something at this position": coalesced, so one entry may stand for many messages.
+// "This conversation of the user has something from here to there": coalesced, so one entry may stand for many messages, and entries of
+// different conversations may interleave.
 struct ActivityEntry {
   ConversationId conversation;
   MessageSeq first_seq;  // the entry stands for first_seq..last_seq
   MessageSeq last_seq;
   LogPosition first_position;
-  LogPosition last_position;  // entries are ordered by it
+  LogPosition last_position;
 };
 
 struct ActivityPage {
   std::vector<ActivityEntry> entries;
   bool more = false;
-  // Ascending: each record of the user's in (after, scanned_to] belongs to an entry of this page, or to one whose last_position is at or
-  // below `after` (the page before). So an entry that is not returned yet and begins below it holds scanned_to back, while the next page
-  // is asked from the last entry's last_position. Without `more` it is at least the newest record that was readable when the read began.
+  // Ascending: each record of the user's in (after, scanned_to] belongs to an entry of this page, and the next page is asked from here. An
+  // entry may also stand for records at or below `after` and above scanned_to; the latter belong to an entry of a later page too. Above
+  // `after` when there is `more`; without it at least the newest record that was readable when the read began.
+  // Nothing else may be asked from in the middle of a page: what is coalesced how may change between two reads.
   LogPosition scanned_to;
   bool truncated = false;  // ascending: part of the asked span was trimmed; see trimmed_through()
 };
@@ -120,15 +122,14 @@ struct ActivityPage {
 // What is new for a user, with its messages as far as one page reaches.
 struct NewsQuery {
   UserId user;
-  LogPosition after;  // as in activity_since()
-  LogPosition known;  // at or below `after`: what an entry has at or below it is left out of its range
+  LogPosition after;  // as in activity_since(); what an entry has at or below it is left out of its range
   std::size_t max_entries = 64;
   std::size_t max_messages = 100;     // of all ranges together
   std::size_t max_bytes = 64 * 1024;  // of their footprint; at least one message is returned all the same
 };
 
 struct NewsRange {
-  MessageSeq from;  // the entry's first_seq, or the first behind `known` where the entry begins at or below that
+  MessageSeq from;  // the entry's first_seq, or the first behind `after` where the entry begins at or below that
   RangePage page;   // what range() gives from there up to the entry's last_seq
 };
 
@@ -215,12 +216,12 @@ class MessageStore {
   virtual Task<Result<std::vector<RangePage>>> ranges(std::vector<RangeQuery> queries) = 0;
   virtual Task<Result<std::vector<MessageSeq>>> seqs_at(std::vector<PlaceQuery> queries) = 0;
 
-  // Entries with last_position > after, ascending by it: the user's conversations that have something newer, each possibly several times.
-  // Entries are made once and stay as they are or merge into later ones; the caller skips what it has.
+  // The user's conversations that have something newer than `after`, ascending by where that begins: see ActivityPage. At most `limit`
+  // entries, unless more than that many reach over `after`.
   virtual Task<Result<ActivityPage>> activity_since(UserId user, LogPosition after, std::size_t limit) = 0;
   // The same with the messages that the entries stand for, in one read: what a device that comes back needs.
   virtual Task<Result<NewsPage>> news_since(NewsQuery query) = 0;
-  // Newest entries first, at or below `from`; the caller skips conversations it has seen.
+  // Newest entries first by last_position, at or below `from`; the caller skips conversations it has seen.
   virtual Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) = 0;
   // False: nothing of the user's is newer than `after`. Nothing: memory alone cannot tell.
   virtual std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after) = 0;

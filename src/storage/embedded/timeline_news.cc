@@ -33,9 +33,10 @@ Result<ActivityPage> TimelineReader::activity_since(Look& look, const UserId& us
     TRY_ASSIGN(page, look.history->activity_since(user, after, limit));
     // Segments that entered meanwhile are told from the window.
     std::erase_if(page.entries, [&](const ActivityEntry& e) { return e.first_position > stored; });
-    if (page.more && !page.entries.empty()) return page;
+    if (page.more) return page;
   }
-  ActivityPage recent = window_.activity_since(user.view(), std::max(after, stored), limit - page.entries.size());
+  const std::size_t left = limit - std::min(limit, page.entries.size());
+  ActivityPage recent = window_.activity_since(user.view(), std::max(after, stored), left);
   count_rows(recent.entries.size());
   for (auto& entry : recent.entries) page.entries.push_back(std::move(entry));
   page.more = recent.more;
@@ -55,10 +56,10 @@ bool add_ranges(NewsPage& news, const NewsQuery& query, SeqAt seq_at, Range rang
   for (const ActivityEntry& entry : news.activity.entries) {
     if (messages == 0 || bytes == 0) return true;
     MessageSeq from = entry.first_seq;
-    LogPosition newer_than = query.known;
-    if (entry.first_position <= query.known) {
+    LogPosition newer_than = query.after;
+    if (entry.first_position <= query.after) {
       newer_than = LogPosition(0);  // where retention has trimmed, the seq is only a lower bound
-      const auto last_known = seq_at(entry.conversation, query.known);
+      const auto last_known = seq_at(entry.conversation, query.after);
       if (!last_known) return false;
       from = last_known->next();
     }

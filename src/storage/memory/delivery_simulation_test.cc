@@ -1,6 +1,7 @@
 // Delivery as a whole under a seed: users, devices, drops, cuts, crashes, trims. It stands here since it needs a store.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 
@@ -15,18 +16,39 @@ std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
+std::string unreached(const DeliveryBounds& bounds, const DeliveryWorld::Faults& faults) {
+  std::string names;
+  for (const auto& [name, member] : DeliveryBounds::kNames) {
+    const bool without_its_fault = (name == "mailbox" && faults.full_mailbox == 0) || (name == "head_search" && faults.trims == 0);
+    if (bounds.*member == 0 && !without_its_fault) names += " " + name;
+  }
+  return names;
+}
+
 void simulate(const DeliveryWorld::Faults& faults) {
   const std::uint64_t one = number_from("DUNLIN_SIMULATION_SEED", 0);
   const std::uint64_t first = one != 0 ? one : 1;
   const std::uint64_t count = one != 0 ? 1 : number_from("DUNLIN_SIMULATION_SEEDS", 25);
+  DeliveryBounds all;
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE("DUNLIN_SIMULATION_SEED=" + std::to_string(seed));
     DeliveryWorld world(seed, faults);
-    for (int i = 0; i < 1500 && !testing::Test::HasFailure(); ++i) world.step();
+    // On until each bound was reached.
+    constexpr int kSteps = 3'000;
+    constexpr int kMostSteps = 60'000;
+    for (int i = 0; i < kMostSteps && !testing::Test::HasFailure(); ++i) {
+      if (i >= kSteps && i % 500 == 0 && unreached(world.bounds(), faults).empty()) break;
+      world.step();
+    }
     if (!testing::Test::HasFailure()) world.settle();
     if (!testing::Test::HasFailure()) world.check_converged();
+    EXPECT_EQ(unreached(world.bounds(), faults), "") << "bounds that this seed did not reach";
+    all.add(world.bounds());
     if (testing::Test::HasFailure()) return;
   }
+  std::string line = "bounds reached:";
+  for (const auto& [name, member] : DeliveryBounds::kNames) line += " " + name + "=" + std::to_string(all.*member);
+  std::puts(line.c_str());
 }
 
 TEST(DeliverySimulationTest, ConvergesWithoutFaults) {

@@ -22,10 +22,76 @@
 
 namespace dunlin {
 
-// Users, devices, two workers and a store, all on one thread under one seed and a manual clock. Every step is random; every fault that
-// delivery has to survive is one of the steps.
+// How often each bound of delivery was reached in a run. A bound that no run reaches is one that nothing is known of.
+struct DeliveryBounds {
+  std::uint64_t flights = 0;        // a session had unacked pushes in as many conversations as it may
+  std::uint64_t write_queue = 0;    // a push found the queue full
+  std::uint64_t activity_page = 0;  // a page of activity that was not all
+  std::uint64_t news_messages = 0;  // a page of news without all of its messages
+  std::uint64_t range_page = 0;     // a range that was cut
+  std::uint64_t ack_positions = 0;  // a device had to ack more conversations than one ack takes
+  std::uint64_t own_messages = 0;   // a session could not remember which messages are its own
+  std::uint64_t retransmit = 0;     // a push was repeated for want of an ack
+  std::uint64_t exceptions = 0;     // a session began with as many unacked conversations as it may have
+  std::uint64_t mailbox = 0;        // a full mailbox lost hints
+  std::uint64_t head_search = 0;    // heads were compared since part of the activity is trimmed
+
+  void add(const DeliveryBounds& more) {
+    for (const auto& [name, member] : kNames) this->*member += more.*member;
+  }
+  static const std::vector<std::pair<std::string, std::uint64_t DeliveryBounds::*>> kNames;
+};
+inline const std::vector<std::pair<std::string, std::uint64_t DeliveryBounds::*>> DeliveryBounds::kNames{
+    {"flights", &DeliveryBounds::flights},
+    {"write_queue", &DeliveryBounds::write_queue},
+    {"activity_page", &DeliveryBounds::activity_page},
+    {"news_messages", &DeliveryBounds::news_messages},
+    {"range_page", &DeliveryBounds::range_page},
+    {"ack_positions", &DeliveryBounds::ack_positions},
+    {"own_messages", &DeliveryBounds::own_messages},
+    {"retransmit", &DeliveryBounds::retransmit},
+    {"exceptions", &DeliveryBounds::exceptions},
+    {"mailbox", &DeliveryBounds::mailbox},
+    {"head_search", &DeliveryBounds::head_search},
+};
+
+// Counts the pages that it gives.
+class CountingStore final : public MemoryMessageStore {
+ public:
+  CountingStore(MemoryStoreOptions options, DeliveryBounds& bounds) : MemoryMessageStore(options), bounds_(bounds) {}
+
+  Task<Result<NewsPage>> news_since(NewsQuery query) override {
+    auto page = co_await MemoryMessageStore::news_since(std::move(query));
+    if (page.ok() && page->activity.more) ++bounds_.activity_page;
+    if (page.ok() && page->ranges.size() < page->activity.entries.size()) ++bounds_.news_messages;
+    co_return page;
+  }
+  Task<Result<RangePage>> range(RangeQuery query) override {
+    auto page = co_await MemoryMessageStore::range(std::move(query));
+    if (page.ok() && page->more) ++bounds_.range_page;
+    co_return page;
+  }
+  std::optional<RangePage> range_in_memory(const RangeQuery& query) override {
+    auto page = MemoryMessageStore::range_in_memory(query);
+    if (page && page->more) ++bounds_.range_page;
+    return page;
+  }
+  Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override {
+    ++bounds_.head_search;
+    co_return co_await MemoryMessageStore::conversations(std::move(user), std::move(after), limit);
+  }
+
+ private:
+  DeliveryBounds& bounds_;
+};
+
+// Three users with two devices each, and peers who only write, two workers and a store, all on one thread under one seed and a manual
+// clock. Every step is random; every fault that delivery has to survive is one of the steps. The bounds are small, so that each is reached.
 class DeliveryWorld final : public CommitListener {
  public:
+  static constexpr int kPeers = 12;
+  static constexpr std::size_t kAckPositions = 4;  // of one ack
+
   struct Faults {
     double drop_hint = 0;     // silently
     double full_mailbox = 0;  // a batch's hints lost, with the flag
@@ -42,15 +108,16 @@ class DeliveryWorld final : public CommitListener {
   DeliveryWorld(std::uint64_t seed, Faults faults)
       : random_(seed),
         faults_(faults),
-        store_(store_options(seed, faults)),
+        store_(store_options(seed, faults), bounds_),
         dispatcher_(registry_, {&mailboxes_[0], &mailboxes_[1]}),
         keeper_(store_, state_, clock_),
         context_{store_, registry_, clock_, metrics_, {}} {
     for (SimMailbox& mailbox : mailboxes_) mailbox.world = this;
-    send_share_ = 2 + chance(25);
+    send_share_ = 5 + chance(25);
     context_.options.max_flights = 6;
     context_.options.activity_page = 3;
-    context_.options.page_messages = 4;
+    context_.options.page_messages = 3;
+    context_.options.own_message_bytes = 140;
     store_.set_listener(this);
     for (const char* user : {"ann", "bob", "cyd"}) {
       for (int i = 0; i < 2; ++i) {
@@ -74,7 +141,7 @@ class DeliveryWorld final : public CommitListener {
   }
 
   void step() {
-    if (chance(100) < send_share_) return send();
+    if (chance(100) < send_share_) return chance(12) == 0 ? burst() : send();
     const int dice = 25 + chance(75);
     if (dice < 45) return deliver();
     if (dice < 65) return read_socket();
@@ -85,6 +152,7 @@ class DeliveryWorld final : public CommitListener {
     if (dice < 90) return save_cursors();
     if (dice < 91) return take_token();
     if (dice < 92) return trim();
+    if (dice < 93) return heartbeat_late();
     pass_time(Milliseconds(chance(2000)));
   }
 
@@ -93,7 +161,7 @@ class DeliveryWorld final : public CommitListener {
     faults_ = Faults{};
     faults_.queue_bound = 16;
     store_.set_read_failures(0);
-    for (int round = 0; round < 400; ++round) {
+    for (int round = 0; round < 4000; ++round) {
       for (SimDevice& device : devices_) {
         if (session_of(device) == nullptr) connect(device);
       }
@@ -101,7 +169,7 @@ class DeliveryWorld final : public CommitListener {
       while (!mailboxes_[0].queue.empty() || !mailboxes_[1].queue.empty()) deliver();
       for (auto& [ref, session] : sessions_) {
         while (!session->queue.empty()) read_socket(*session);
-        for (const auto& [conversation, records] : truth_.timelines) ack(*session, conversation);
+        ack_all(*session);
         if (round % 10 == 9 && session->attached) session->delivery.on_heartbeat();
       }
       if (round > 20 && settled()) return;
@@ -122,6 +190,15 @@ class DeliveryWorld final : public CommitListener {
       EXPECT_EQ(session->delivery.cursor().position, store_.settled_position()) << session->device.name;
     }
     EXPECT_EQ(metrics_.lagging_sessions.value(), 0);
+  }
+
+  DeliveryBounds bounds() const {
+    DeliveryBounds out = bounds_;
+    out.flights = metrics_.delivery_waits_acks.value();
+    out.write_queue = metrics_.delivery_waits_queue.value();
+    out.own_messages = metrics_.own_messages_dropped.value();
+    out.retransmit = metrics_.retransmissions_total.value();
+    return out;
   }
 
  private:
@@ -160,8 +237,9 @@ class DeliveryWorld final : public CommitListener {
     SimSession* session = any_session();
     if (session == nullptr || !session->attached) return;
     SimDevice& device = session->device;
-    const std::string peer = pick(devices_).user.str();
-    const ConversationId conversation = private_conversation(device.user.view(), peer);
+    // Mostly to those who have devices.
+    const std::string to = chance(4) == 0 ? peer() : pick(devices_).user.str();
+    const ConversationId conversation = private_conversation(device.user.view(), to);
     ++session->sent;
     const std::string id = happens(faults_.numbered_ids) ? session->session_key.text() + "-" + std::to_string(session->sent)
                                                          : device.name + "#" + std::to_string(++device.sent);
@@ -173,9 +251,27 @@ class DeliveryWorld final : public CommitListener {
     store_.append({&request, 1});
   }
 
+  std::string peer() { return "peer" + std::to_string(chance(kPeers)); }
+
+  // Several peers write to one user in turn: what a device that was away finds interleaves.
+  void burst() {
+    const UserId user = pick(devices_).user;
+    std::vector<std::string> peers(static_cast<std::size_t>(2 + chance(kPeers)));
+    for (std::string& one : peers) one = peer();
+    for (int round = 1 + chance(8); round > 0; --round) {
+      for (const std::string& from : peers) {
+        AppendRequest request;
+        const std::string id = from + "#" + std::to_string(++peers_sent_);
+        request.message = Message::create({private_conversation(from, user.view()).view(), from, id, {}, from});
+        store_.append({&request, 1});
+      }
+    }
+  }
+
   bool posted(SimMailbox& mailbox, DeliveryBatch batch) {
     const bool full = happens(faults_.full_mailbox);
     if (full) {
+      ++bounds_.mailbox;
       mailbox.hints_lost = mailbox.hints_lost || !batch.hints.empty();
       batch.hints.clear();
     }
@@ -186,9 +282,13 @@ class DeliveryWorld final : public CommitListener {
 
   void deliver() {
     SimMailbox& mailbox = mailboxes_[static_cast<std::size_t>(chance(2))];
-    if (!mailbox.queue.empty()) {
+    for (int batches = chance(8); batches >= 0 && !mailbox.queue.empty(); --batches) {
       DeliveryBatch batch = std::move(mailbox.queue.front());
       mailbox.queue.pop_front();
+      for (const AppendOutcome& sent : batch.acks) {
+        const auto at = sessions_.find(sent.reply.connection);
+        if (at != sessions_.end() && !sent.refused) at->second->delivery.on_sent(sent.message->conversation(), sent.seq);
+      }
       for (const Hint& hint : batch.hints) {
         const auto at = sessions_.find(hint.connection);
         if (at != sessions_.end()) at->second->delivery.on_hint(hint);
@@ -211,8 +311,11 @@ class DeliveryWorld final : public CommitListener {
     session.queue.pop_front();
     if (const auto* message = std::get_if<MessagePtr>(&packet)) {
       receive(session.device, **message);
+      session.to_ack.insert(ConversationId((*message)->conversation()));
     } else {
-      receive(session.device, std::get<SimSession::Gap>(packet));
+      const auto& gap = std::get<SimSession::Gap>(packet);
+      receive(session.device, gap);
+      session.to_ack.insert(gap.conversation);
     }
     if (session.was_at_bound && session.queue.size() <= session.queue_bound / 2) {
       session.was_at_bound = false;
@@ -240,7 +343,23 @@ class DeliveryWorld final : public CommitListener {
   void ack() {
     SimSession* session = any_session();
     if (session == nullptr || truth_.timelines.empty()) return;
+    if (chance(2) == 0) return ack_all(*session);
     ack(*session, pick(truth_.timelines).first);
+  }
+  // In packets of kAckPositions, each lost as a whole or not.
+  void ack_all(SimSession& session) {
+    std::size_t positions = 0;
+    bool lost = false;
+    for (const auto& [conversation, records] : truth_.timelines) {
+      if (!session.to_ack.contains(conversation)) continue;
+      if (positions % kAckPositions == 0) {
+        lost = happens(faults_.lose_ack);
+        if (positions > 0) ++bounds_.ack_positions;
+      }
+      ++positions;
+      if (!lost) ack(session, conversation);
+    }
+    session.to_ack.clear();
   }
   void ack(SimSession& session, const ConversationId& conversation) {
     SimDevice& device = session.device;
@@ -259,6 +378,20 @@ class DeliveryWorld final : public CommitListener {
   void heartbeat() {
     SimSession* session = any_session();
     if (session != nullptr && session->attached) session->delivery.on_heartbeat();
+  }
+
+  // After a pause in which everybody read and nobody acked.
+  void heartbeat_late() {
+    for (int round = 0; round < 10; ++round) {
+      for (auto& [ref, session] : sessions_) {
+        while (!session->queue.empty()) read_socket(*session);
+      }
+      pass_time(Milliseconds(1000));
+    }
+    pass_time(context_.options.retransmit_after * (1 + chance(3)));
+    for (auto& [ref, session] : sessions_) {
+      if (session->attached) session->delivery.on_heartbeat();
+    }
   }
 
   void connect(SimDevice& device) {
@@ -313,6 +446,7 @@ class DeliveryWorld final : public CommitListener {
       device.met = true;
     }
     check(device, cursor.position, &cursor.exceptions);
+    if (cursor.exceptions.size() >= context_.options.max_flights) ++bounds_.exceptions;
     session.attached = true;
     session.delivery.start(cursor, {}, std::move(ahead));
   }
@@ -352,7 +486,7 @@ class DeliveryWorld final : public CommitListener {
   void trim() {
     if (!happens(faults_.trims)) return;
     const std::uint64_t from = store_.trimmed_through().value();
-    const std::uint64_t to = store_.settled_position().value();
+    const std::uint64_t to = (from + store_.settled_position().value()) / 2;  // what is newer is still to be delivered
     if (to > from) store_.trim_through(LogPosition(from + static_cast<std::uint64_t>(chance(static_cast<int>(to - from) + 1))));
   }
 
@@ -398,7 +532,8 @@ class DeliveryWorld final : public CommitListener {
   ManualClock clock_;
   ServerMetrics metrics_;
   Truth truth_;
-  MemoryMessageStore store_;
+  DeliveryBounds bounds_;
+  CountingStore store_;
   MemoryStateStore state_;
   SessionRegistry registry_;
   std::array<SimMailbox, 2> mailboxes_;
@@ -408,6 +543,7 @@ class DeliveryWorld final : public CommitListener {
   std::deque<SimDevice> devices_;
   std::map<ConnectionRef, std::unique_ptr<SimSession>> sessions_;
   std::uint64_t connections_ = 0;
+  std::uint64_t peers_sent_ = 0;
   int send_share_ = 0;  // percent of the steps: some worlds mostly idle, some overload every socket
 };
 

@@ -44,7 +44,7 @@ struct MemoryStoreOptions {
 // Without a delay append() commits and tells the listener inside the call, under the commit lock (one listener call at a time), and reads
 // answer at once. With a delay both wait for pump(), which a single thread calls after it moved the clock.
 // Locks: commit_mutex_ (held while the listener runs), then mutex_ (the data; a leaf). Any thread.
-class MemoryMessageStore final : public MessageStore {
+class MemoryMessageStore : public MessageStore {
  public:
   explicit MemoryMessageStore(MemoryStoreOptions options);
   ~MemoryMessageStore() override;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "messaging/model/conversation.h"
+#include "messaging/ports/activity_cut.h"
 #include "messaging/ports/hidden_messages.h"
 
 namespace dunlin {
@@ -132,18 +133,18 @@ ActivityPage MemoryTimelines::activity_since(const UserId& user_id, LogPosition 
   const auto user = users_.find(user_id.str());
   if (user == users_.end()) return page;
   const auto& activity = user->second.activity;
-  auto at = activity.upper_bound(after);
-  for (; at != activity.end() && page.entries.size() < limit; ++at) {
+  for (auto at = activity.upper_bound(after); at != activity.end(); ++at) {
+    // An entry lies within one run, so none that follows begins in a run before.
+    const bool next_run = !page.entries.empty() && at->first.value() / kRun != page.entries.back().last_position.value() / kRun;
+    if (next_run && page.entries.size() >= limit) {
+      page.more = true;
+      page.scanned_to = page.entries.back().last_position;
+      break;
+    }
     ++rows_read_;
     page.entries.push_back(at->second);
   }
-  page.more = at != activity.end();
-  if (!page.more || page.entries.empty()) return page;
-  page.scanned_to = page.entries.back().last_position;
-  // An entry that begins before the cut and ends behind it lies within one run.
-  for (; at != activity.end() && at->second.first_position.value() / kRun <= page.scanned_to.value() / kRun; ++at) {
-    page.scanned_to = std::min(page.scanned_to, at->second.first_position.prev());
-  }
+  cut_activity(page, after, limit);
   return page;
 }
 
@@ -154,8 +155,8 @@ NewsPage MemoryTimelines::news_since(const NewsQuery& query) {
   std::size_t bytes = query.max_bytes;
   for (const ActivityEntry& entry : out.activity.entries) {
     if (messages == 0 || bytes == 0) break;
-    const bool begins_behind = entry.first_position > query.known;
-    NewsRange next{begins_behind ? entry.first_seq : seq_at(entry.conversation, query.known).next(), {}};
+    const bool begins_behind = entry.first_position > query.after;
+    NewsRange next{begins_behind ? entry.first_seq : seq_at(entry.conversation, query.after).next(), {}};
     next.page = range({entry.conversation, next.from, entry.last_seq, messages, bytes, false});
     messages -= std::min(messages, next.page.messages.size());
     for (const MessagePtr& message : next.page.messages) bytes -= std::min(bytes, message->footprint());

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,11 @@ class SessionDeliveryTest : public testing::Test {
   class HeldMailbox final : public WorkerMailbox {
    public:
     bool post(DeliveryBatch batch) override {
+      for (AppendOutcome& ack : batch.acks) acks.push_back(std::move(ack));
       for (Hint& hint : batch.hints) hints.push_back(std::move(hint));
       return true;
     }
+    std::vector<AppendOutcome> acks;
     std::vector<Hint> hints;
   };
 
@@ -74,6 +77,9 @@ class SessionDeliveryTest : public testing::Test {
     store_.append({&request, 1});
   }
   void hints() {
+    for (const AppendOutcome& sent : std::exchange(mailbox_.acks, {})) {
+      if (sent.reply.connection == kBob) bob_->on_sent(sent.message->conversation(), sent.seq);
+    }
     for (const Hint& hint : std::exchange(mailbox_.hints, {})) bob_->on_hint(hint);
   }
   void start(std::uint64_t position = 0) {
@@ -334,6 +340,115 @@ TEST_F(SessionDeliveryTest, BeyondItsBoundOfConversationsItWaitsForAcks) {
   EXPECT_TRUE(ack("p1", 1));
   EXPECT_EQ(got(), (Lines{line("p5", "1")}));
   EXPECT_TRUE(bob_->caught_up());
+}
+
+TEST_F(SessionDeliveryTest, AScanThatWaitedForAcksMissesNothingOfWhatInterleaves) {
+  for (const char* peer : {"p1", "p2", "p3", "p4", "p5", "p4", "p5"}) send(peer, "bob");
+  mailbox_.hints.clear();
+  start();
+  EXPECT_EQ(got(), (Lines{line("p1", "1"), line("p2", "1"), line("p3", "1")}));
+  EXPECT_TRUE(ack("p1", 1));
+  EXPECT_EQ(got(), (Lines{line("p4", "1"), line("p4", "2")}));
+  EXPECT_TRUE(ack("p2", 1));
+  EXPECT_EQ(got(), (Lines{line("p5", "1"), line("p5", "2")}));
+  for (const auto& [peer, seq] : std::vector<std::pair<const char*, std::uint64_t>>{{"p3", 1}, {"p5", 2}, {"p4", 2}})
+    EXPECT_TRUE(ack(peer, seq));
+  EXPECT_TRUE(bob_->caught_up());
+  EXPECT_TRUE(bob_->cursor().exceptions.empty());
+  EXPECT_TRUE(got().empty());
+}
+
+// With the shipped bounds, far beyond them, and a client that acks each push, a few late, or all once in a while.
+TEST_F(SessionDeliveryTest, AThousandWaitingConversationsComeWholeAndOnceWhateverTheAcks) {
+  context_.options = DeliveryOptions();
+  constexpr int kPeers = 1000;
+  constexpr std::uint64_t kEach = 3;
+  for (std::uint64_t round = 0; round < kEach; ++round) {
+    for (int i = 0; i < kPeers; ++i) send("p" + std::to_string(i), "bob");
+  }
+  mailbox_.hints.clear();
+  for (const std::size_t late : {1, 7, 500}) {
+    FakeSink sink("bob");
+    SessionDelivery delivery(context_, sink);
+    DeviceCursor cursor;
+    cursor.epoch = store_.epoch();
+    delivery.start(cursor);
+    std::map<std::string, std::uint64_t> have;
+    std::size_t seen = 0;
+    for (int guard = 0; guard < 10'000 && !delivery.caught_up(); ++guard) {
+      for (; seen < sink.got.size() && seen % late != late - 1; ++seen) {
+        const std::size_t space = sink.got[seen].find(' ');
+        EXPECT_EQ(std::stoull(sink.got[seen].substr(space + 1)), ++have[sink.got[seen].substr(0, space)]) << sink.got[seen];
+      }
+      if (seen < sink.got.size()) {
+        const std::size_t space = sink.got[seen].find(' ');
+        EXPECT_EQ(std::stoull(sink.got[seen].substr(space + 1)), ++have[sink.got[seen].substr(0, space)]) << sink.got[seen];
+        ++seen;
+      }
+      for (const auto& [conversation, seq] : have) delivery.on_ack(conversation, MessageSeq(seq));
+    }
+    EXPECT_TRUE(delivery.caught_up()) << late;
+    EXPECT_EQ(sink.got.size(), kPeers * kEach) << "each once, acks " << late << " late";
+  }
+  EXPECT_GT(metrics_.delivery_waits_acks.value(), 0U) << "the bound was not reached";
+}
+
+TEST_F(SessionDeliveryTest, WhoAcksLateIsNotSlow) {
+  start();
+  for (const char* peer : {"p1", "p2", "p3", "p4", "p5"}) send(peer, "bob");
+  hints();
+  EXPECT_TRUE(bob_->lagging());
+  clock_.advance(std::chrono::hours(1));
+  EXPECT_FALSE(bob_->too_slow());
+  got();
+  bob_->on_heartbeat();
+  EXPECT_EQ(got().size(), 3U) << "what is not acked comes again";
+}
+
+TEST_F(SessionDeliveryTest, AtTheBoundOfConversationsAFewAcksAreTakenUpAtTheHeartbeat) {
+  context_.options.max_flights = 16;
+  start();
+  for (int i = 0; i < 20; ++i) send("p" + std::to_string(i), "bob");
+  hints();
+  EXPECT_EQ(got().size(), 16U);
+  EXPECT_TRUE(ack("p0", 1));
+  EXPECT_TRUE(got().empty()) << "a page is not read for each ack";
+  bob_->on_heartbeat();
+  EXPECT_EQ(got(), (Lines{line("p16", "1")}));
+  EXPECT_TRUE(ack("p1", 1));
+  EXPECT_TRUE(ack("p2", 1));
+  EXPECT_EQ(got(), (Lines{line("p17", "1"), line("p18", "1")}));
+}
+
+TEST_F(SessionDeliveryTest, AHeartbeatRepeatsNoOwnMessagesWhateverTheirIds) {
+  start();
+  send("alice", "bob");
+  hints();
+  for (int i = 0; i < 300; ++i) {
+    send("bob", "alice", kBob);
+    if (i % 3 == 0) send("alice", "bob");
+  }
+  hints();
+  const std::size_t pushed = got().size();
+  EXPECT_EQ(pushed, 101U);
+  clock_.advance(context_.options.retransmit_after);
+  bob_->on_heartbeat();
+  EXPECT_EQ(got().size(), pushed);
+  EXPECT_TRUE(ack("alice", 401));
+  EXPECT_TRUE(bob_->cursor().exceptions.empty());
+}
+
+TEST_F(SessionDeliveryTest, AScanRepeatsNoOwnMessagesWhateverTheirIds) {
+  start();
+  sink_.room = 2;
+  for (int i = 0; i < 4; ++i) {
+    send("alice", "bob");
+    send("bob", "alice", kBob);
+  }
+  hints();
+  sink_.room = 100;
+  bob_->on_drained();
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("alice", "3"), line("alice", "5"), line("alice", "7")}));
 }
 
 TEST_F(SessionDeliveryTest, UnackedPushesAreRepeatedOnHeartbeatsWithADoublingPause) {

@@ -93,6 +93,7 @@ class SimSession final : public DeliverySink {
   const std::size_t queue_bound;
   std::deque<Packet> queue;
   bool was_at_bound = false;
+  std::set<ConversationId> to_ack;  // what came since it was last acked
   bool attached = false;
   std::uint64_t sent = 0;
   SessionDelivery delivery;

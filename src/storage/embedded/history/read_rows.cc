@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "messaging/ports/activity_cut.h"
 #include "storage/embedded/history/newest_position.h"
 #include "storage/embedded/history/rocks_history.h"
 
@@ -72,43 +73,44 @@ Result<ActivityPage> RocksHistory::activity_since(const UserId& user, LogPositio
   return activity_since(now, user, after, limit);
 }
 
+// A page ends between two groups of rows (see kActivityGroupEntries), or inside one that alone is larger than the limit.
 Result<ActivityPage> RocksHistory::activity_since(Reading& now, const UserId& user, LogPosition after, std::size_t limit) {
   const Catalog& catalog = now.catalog();
   const LogPosition through = catalog.newest.position;
   ActivityPage page;
   page.truncated = after < catalog.watermark;
   page.scanned_to = std::max(after, through);
-  std::vector<ActivityEntry> entries;
+  LogPosition group_end = after;
   for (const Volume& volume : catalog.volumes) {
     if (volume.span.last <= after) continue;
     UserRows rows(catalog, volume.activity, user.view(), rows_read_, after);
+    bool group_over = true;
     for (rows.seek(activity_key(user.view(), after.next())); rows.valid(); rows.next()) {
-      entries.clear();
-      if (!decode_activity(rows.key(), rows.value(), entries)) {
+      const std::size_t before = page.entries.size();
+      const bool good = decode_activity(rows.key(), rows.value(), page.entries);
+      if (group_over && before > 0 && page.entries.size() > limit) {
+        page.entries.resize(before);
+        page.more = true;
+        page.scanned_to = group_end;
+        cut_activity(page, after, limit);
+        return page;
+      }
+      if (!good) {
         damage_.row_found(*volume.activity, "activity");
         page.truncated = true;  // the caller compares heads, which finds what the row would have told
       }
-      for (auto& entry : entries) {
-        if (entry.last_position <= after || entry.last_position > through) continue;
-        if (page.entries.size() < limit) {
-          page.entries.push_back(std::move(entry));
-          continue;
-        }
-        if (!page.more) page.scanned_to = page.entries.empty() ? after : page.entries.back().last_position;
-        page.more = true;
-        page.scanned_to = std::min(page.scanned_to, entry.first_position.prev());
-      }
-      // What is left out and begins below the page's end holds scanned_to back (below `after` even). It stands in the same segment: read
-      // on until its rows are over.
-      const auto begins_behind = [&](const ActivityEntry& e) { return e.first_position > page.scanned_to.next(); };
-      if (page.more && std::all_of(entries.begin(), entries.end(), begins_behind)) break;
+      group_over = good && page.entries.size() - before < kActivityRowEntries;
+      if (good) group_end = page.entries.back().last_position;
+      page.entries.erase(std::remove_if(page.entries.begin() + static_cast<std::ptrdiff_t>(before), page.entries.end(),
+                                        [&](const ActivityEntry& e) { return e.last_position <= after || e.last_position > through; }),
+                         page.entries.end());
     }
-    if (page.more) return page;
     if (!rows.status().ok()) {
       damage_.found(*volume.activity, rows.status());
       page.truncated = true;
     }
   }
+  cut_activity(page, after, limit);
   return page;
 }
 

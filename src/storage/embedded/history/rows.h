@@ -63,6 +63,9 @@ std::optional<ConversationHead> decode_head(std::string_view key, std::string_vi
 
 // activity: tenant, user, position of the newest entry -> up to kActivityRowEntries entries of one segment, ascending by last position
 inline constexpr std::size_t kActivityRowEntries = 64;
+// A group is what stands for one stretch of positions, of which all other rows of the user are clear: the rows of one segment, or, for a
+// user of many conversations, of a part of it in which so many had something. It ends with a row of less than kActivityRowEntries entries.
+inline constexpr std::size_t kActivityGroupEntries = 63;
 std::string user_prefix(std::string_view user);       // of activity and list keys: tenant, size, user
 std::size_t user_prefix_bytes(std::string_view key);  // 0 when `key` is no such key
 std::string activity_key(std::string_view user, LogPosition position);

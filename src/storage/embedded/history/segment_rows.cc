@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -67,24 +68,93 @@ void write_order_rows(const SortedSegment& sorted, SortedFile& file) {
   end_row();
 }
 
-void write_activity_rows(const SortedSegment& sorted, SortedFile& file) {
-  const auto rows = sorted.activity();
-  const auto conversation = [&](std::size_t i) -> const SortedSegment::Conversation& {
-    return sorted.conversations()[rows[i].conversation];
-  };
+namespace {
+
+using Conversation = SortedSegment::Conversation;
+
+// The rows of one group, whose entries come ascending by last position.
+bool put_activity(std::string_view user, std::span<const Conversation> group, SortedFile& file) {
   std::string key;
   std::string value;
-  for (std::size_t from = 0; from < rows.size();) {
-    std::size_t to = from + 1;
-    while (to < rows.size() && to - from < kActivityRowEntries && rows[to].user == rows[from].user) ++to;
-    const LogPosition row_position = conversation(to - 1).last_position;
+  for (std::size_t from = 0; from < group.size(); from += kActivityRowEntries) {
+    const auto row = group.subspan(from, std::min(kActivityRowEntries, group.size() - from));
+    const LogPosition row_position = row.back().last_position;
     value.clear();
-    for (; from < to; ++from) {
-      const auto& c = conversation(from);
+    for (const Conversation& c : row) {
       append_activity(value, row_position, c.id, {{}, c.first_seq, c.last_seq, c.first_position, c.last_position});
     }
-    activity_key(rows[to - 1].user, row_position, key);
-    if (!file.put(key, value)) return;
+    activity_key(user, row_position, key);
+    if (!file.put(key, value)) return false;
+  }
+  return true;
+}
+
+// What a user has in the segment, cut into stretches of positions in each of which at most kActivityGroupEntries conversations have
+// something. So a reader who may take so much at a time gets each record once and in order, however the conversations interleave.
+bool put_activity_groups(const SortedSegment& sorted, std::string_view user, std::span<const SortedSegment::UserRow> rows,
+                         SortedFile& file) {
+  struct Place {
+    LogPosition position;
+    MessageSeq seq;
+    std::uint32_t conversation;
+  };
+  std::vector<Place> places;
+  for (const auto& row : rows) {
+    const Conversation& c = sorted.conversations()[row.conversation];
+    const auto timeline = sorted.timeline().subspan(c.timeline);
+    for (std::size_t i = 0; i < timeline.size(); ++i) {
+      const Message& record = sorted.record(timeline[i]);
+      if (record.place().conversation_number != c.number) break;
+      places.push_back({record.position(), record.seq(), row.conversation});
+    }
+  }
+  std::ranges::sort(places, [](const Place& a, const Place& b) { return std::pair(a.position, a.seq) < std::pair(b.position, b.seq); });
+
+  std::vector<Conversation> group;
+  std::unordered_map<std::uint32_t, std::size_t> in_group;  // conversation -> index in group
+  const auto end_group = [&] {
+    std::ranges::sort(group, {}, &Conversation::last_position);
+    const bool good = put_activity(user, group, file);
+    group.clear();
+    in_group.clear();
+    return good;
+  };
+  LogPosition before;
+  for (const Place& place : places) {
+    const bool fits = group.size() < kActivityGroupEntries || in_group.contains(place.conversation);
+    // A record that is lost may share its position with another one.
+    if (!fits && place.position != before && !end_group()) return false;
+    const auto [at, added] = in_group.emplace(place.conversation, group.size());
+    if (added) {
+      group.push_back(sorted.conversations()[place.conversation]);
+      group.back().first_seq = place.seq;
+      group.back().first_position = place.position;
+    }
+    Conversation& entry = group[at->second];
+    entry.last_seq = place.seq;
+    entry.last_position = place.position;
+    before = place.position;
+  }
+  return end_group();
+}
+
+}  // namespace
+
+void write_activity_rows(const SortedSegment& sorted, SortedFile& file) {
+  const auto rows = sorted.activity();
+  std::vector<Conversation> group;
+  for (std::size_t from = 0; from < rows.size();) {
+    std::size_t to = from + 1;
+    while (to < rows.size() && rows[to].user == rows[from].user) ++to;
+    const auto of_user = rows.subspan(from, to - from);
+    from = to;
+    if (of_user.size() > kActivityGroupEntries) {
+      if (!put_activity_groups(sorted, of_user.front().user, of_user, file)) return;
+      continue;
+    }
+    group.clear();
+    for (const auto& row : of_user) group.push_back(sorted.conversations()[row.conversation]);
+    if (!put_activity(of_user.front().user, group, file)) return;
   }
 }
 

@@ -87,7 +87,7 @@ void SortedSegment::collect_conversations() {
     const Message& message = record(timeline_[i]);
     const MessagePlace& place = message.place();
     if (conversations_.empty() || conversations_.back().number != place.conversation_number) {
-      conversations_.push_back({{}, place.conversation_number, place.seq, place.position, {}, {}, 0});
+      conversations_.push_back({{}, place.conversation_number, place.seq, place.position, {}, {}, 0, static_cast<std::uint32_t>(i)});
       ids_.append(message.conversation());
       id_sizes.push_back(static_cast<std::uint32_t>(message.conversation().size()));
     }

@@ -26,6 +26,7 @@ class SortedSegment {
     MessageSeq last_seq;
     LogPosition last_position;
     std::uint64_t first_user_count = 0;  // at the last
+    std::uint32_t timeline = 0;          // its first record in timeline(), where all of them stand side by side
   };
   struct UserRow {
     std::string_view user;

@@ -253,8 +253,6 @@ ActivityPage Window::activity_since(std::string_view user, LogPosition after, st
     MutexLock inner(conversations_.shard_of(*c).mutex);
     if (auto entry = entry_of(*c, after, through)) page.entries.push_back(std::move(*entry));
   }
-  std::sort(page.entries.begin(), page.entries.end(),
-            [](const ActivityEntry& a, const ActivityEntry& b) { return a.last_position < b.last_position; });
   return page;
 }
 
