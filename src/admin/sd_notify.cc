@@ -1,6 +1,7 @@
 #include "admin/sd_notify.h"
 
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -26,6 +27,9 @@ bool send_to(std::string_view path, std::string_view state) {
   if (address.sun_path[0] == '@') address.sun_path[0] = '\0';  // systemd's spelling of the abstract namespace
   const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return false;
+  // Bounded: a manager that does not empty its socket must not hold up the server.
+  const timeval patience{.tv_sec = 0, .tv_usec = 200'000};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
   const ssize_t sent = sendto(fd, state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), length);
   const int error = errno;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "base/process_start.h"
 #include "base/version.h"
 #include "cli/bench.h"
 #include "cli/chat.h"
@@ -49,6 +50,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  dunlin::prepare_process();
   try {
     return run(argc, argv);
   } catch (const std::exception& error) {

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/process_start.h"
 #include "net/connection.h"
 #include "net/net_server.h"
 #include "runtime/worker.h"
@@ -64,6 +65,7 @@ int serve(std::uint16_t port) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  dunlin::prepare_process();
   std::uint16_t port = 0;
   const char* const text = count == 2 ? arguments[1] : "";
   const auto [end, error] = std::from_chars(text, text + std::strlen(text), port);

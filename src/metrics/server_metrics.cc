@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/log_output.h"
 #include "metrics/exposition.h"
 #include "metrics/process_usage.h"
 
@@ -169,6 +170,8 @@ class ServerMetricsWriter {
   }
 
   void kernel() {
+    out_.family("dunlin_log_lines_dropped_total", Type::Counter, "Log lines that stderr did not take.");
+    out_.sample({}, log_lines_dropped());
     const metrics::ProcessUsage usage = metrics::process_usage();
     out_.family("process_cpu_seconds_total", Type::Counter, "User and system CPU time.");
     out_.sample({}, usage.cpu_seconds);

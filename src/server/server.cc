@@ -2,7 +2,7 @@
 
 #include <atomic>
 #include <csignal>
-#include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <memory>
 #include <optional>
@@ -10,6 +10,7 @@
 
 #include "admin/sd_notify.h"
 #include "base/log.h"
+#include "base/log_output.h"
 #include "server/node.h"
 
 namespace dunlin {
@@ -40,6 +41,11 @@ class Signals {
  private:
   sigset_t set_{};
 };
+
+[[noreturn]] void end_at_once(int exit_code) {
+  flush_output();
+  std::_Exit(exit_code);
+}
 
 bool ends(int signal) {
   return signal == SIGTERM || signal == SIGINT;
@@ -96,11 +102,11 @@ class Watchdog {
     while (!over_.load(std::memory_order_relaxed)) {
       if (sigtimedwait(&ending, nullptr, &look) > 0) {
         log_warn("server", "a signal while starting or ending: ending at once");
-        std::_Exit(at_signal);
+        end_at_once(at_signal);
       }
       if (!patience || std::chrono::steady_clock::now() - start < *patience) continue;
       log_error("server", "the store or a worker does not end within shutdown.timeout-ms: ending without them");
-      std::_Exit(1);
+      end_at_once(1);
     }
   }
 
@@ -166,10 +172,7 @@ bool wait_ready(const Node& node, const Signals& signals, bool& reload_asked) {
   return true;
 }
 
-}  // namespace
-
-int run_server(const LoadedConfig& config, std::function<Result<LoadedConfig>()> reload) {
-  const Signals signals;
+int serve(const Signals& signals, const LoadedConfig& config, const std::function<Result<LoadedConfig>()>& reload) {
   for (const std::string& warning : config.warnings) log_warn("config", warning);
   auto started = [&] {
     const Watchdog watchdog(std::nullopt, 0);  // a recovery may take long; nobody is served yet who would miss a graceful end
@@ -184,8 +187,8 @@ int run_server(const LoadedConfig& config, std::function<Result<LoadedConfig>()>
     end_node(std::move(node), Milliseconds(running.shutdown.timeout_ms));
     return 0;
   }
-  std::printf("%s\n", node->ready_line().c_str());
-  std::fflush(stdout);
+  if (!node->ready()) log_warn("server", "serves what it holds, and refuses sends", {{"because", node->not_ready_because()}});
+  print_line(node->ready_line());
   sd_notify("READY=1");
   log_info("server", "ready");
   if (reload_asked) reload_now(*node, running, reload);
@@ -197,8 +200,18 @@ int run_server(const LoadedConfig& config, std::function<Result<LoadedConfig>()>
     if (!ends(signal)) continue;
     if (stop(node, running.shutdown, signals)) return 0;
     log_warn("server", "a second signal: ending at once");
-    std::_Exit(1);
+    end_at_once(1);
   }
 }
 
 }  // namespace dunlin
+}  // namespace
+
+int run_server(const LoadedConfig& config, const std::function<Result<LoadedConfig>()>& reload) {
+  const Signals signals;
+  write_in_background();
+  const int exit_code = serve(signals, config, reload);
+  flush_output();
+  return exit_code;
+}
+

@@ -13,6 +13,6 @@ namespace dunlin {
 // Errors are logged. Call it once, on the main thread, before any other thread exists (it blocks the signals that it waits for).
 //
 // `reload` is called for SIGHUP and gives the new configuration; what a reload cannot change is named in a warning.
-int run_server(const LoadedConfig& config, std::function<Result<LoadedConfig>()> reload);
+int run_server(const LoadedConfig& config, const std::function<Result<LoadedConfig>()>& reload);
 
 }  // namespace dunlin

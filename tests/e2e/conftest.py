@@ -53,10 +53,10 @@ def server_factory(binary, tmp_path):
     """start(overrides) -> Server. All of them are stopped at the end, and every log is searched for tokens and secrets."""
     servers = []
 
-    def start(overrides=None, data=None, wait_ready=True, prefix=()):
+    def start(overrides=None, data=None, wait_ready=True, prefix=(), stderr=None):
         folder = tmp_path / f"server{len(servers)}"
         folder.mkdir()
-        server = Server(binary, folder, overrides or {}, data, prefix)
+        server = Server(binary, folder, overrides or {}, data, prefix, stderr)
         servers.append(server)
         server.start(wait_ready=wait_ready)
         return server

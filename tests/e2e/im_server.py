@@ -45,8 +45,9 @@ class Server:
     """`overrides` is merged into a configuration with free ports, a key of its own and the memory-free defaults.
     `prefix`: a command that ends by exec of what follows it, put before the server's."""
 
-    def __init__(self, binary, folder, overrides, data=None, prefix=()):
+    def __init__(self, binary, folder, overrides, data=None, prefix=(), stderr=None):
         self.binary = binary
+        self.stderr = stderr
         self.prefix = list(prefix)
         self.folder = pathlib.Path(folder)
         self.data = pathlib.Path(data) if data else self.folder / "data"
@@ -79,7 +80,7 @@ class Server:
             self.process = subprocess.Popen(
                 [*self.prefix, str(self.binary), "serve", "--config", str(config_file)],
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=log if self.stderr is None else self.stderr,
                 stdin=subprocess.DEVNULL,
                 env=CLEAN_ENVIRONMENT,
                 text=True,
