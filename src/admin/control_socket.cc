@@ -163,11 +163,11 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::open(const std::string& fo
   if (!listener.valid()) return errno_error("socket", errno);
   // The data folder's lock is held by this process, so a socket file that is there was left by one that has gone.
   ::unlink(address.name.sun_path);
-  const mode_t mask = ::umask(0177);
-  const int bound = ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address.name), sizeof address.name);
-  const int bind_errno = errno;
-  ::umask(mask);
-  if (bound != 0) return errno_error("binding " + folder + "/control.sock", bind_errno);
+  // The file gets the socket's own mode: no moment at which it is wider, and no umask that other threads would see.
+  if (::fchmod(listener.get(), 0600) != 0) return errno_error("chmod of a socket", errno);
+  if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address.name), sizeof address.name) != 0) {
+    return errno_error("binding " + folder + "/control.sock", errno);
+  }
   if (::listen(listener.get(), 4) != 0) return errno_error("listening on " + folder + "/control.sock", errno);
   auto impl = std::make_unique<Impl>();
   impl->address = std::move(address);

@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -25,6 +27,14 @@ Result<std::string> random_hex() {
   return text;
 }
 
+// Turns `draft` into `path` unless that exists (EEXIST), whole in one step; 0 or the reason. Not every volume has hard links, and not every
+// one can rename in this way.
+int give_name(const std::string& draft, const std::string& path) {
+  if (renameat2(AT_FDCWD, draft.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) return errno;
+  return link(draft.c_str(), path.c_str()) == 0 ? 0 : errno;
+}
+
 Status write_secret(const std::string& path, const std::string& secret) {
   const std::string draft = path + "." + std::to_string(getpid());
   const int fd = open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -32,11 +42,19 @@ Status write_secret(const std::string& path, const std::string& secret) {
   const bool written = write(fd, secret.data(), secret.size()) == static_cast<ssize_t>(secret.size()) && fsync(fd) == 0;
   const int write_errno = errno;
   close(fd);
-  const bool linked = written && link(draft.c_str(), path.c_str()) == 0;
-  const int link_errno = errno;
+  const int name_errno = written ? give_name(draft, path) : 0;
   unlink(draft.c_str());
   if (!written) return errno_error("writing " + draft, write_errno);
-  if (!linked && link_errno != EEXIST) return errno_error("creating " + path, link_errno);
+  if (name_errno != 0 && name_errno != EEXIST) return errno_error("creating " + path, name_errno);
+  return {};
+}
+
+// Its parents may be anyone's.
+Status make_private_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder.parent_path(), error);
+  if (error) return Error(ErrorCode::Io, "cannot create " + folder.parent_path().string() + ": " + error.message());
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return errno_error("creating " + folder.string(), errno);
   return {};
 }
 
@@ -46,9 +64,7 @@ Result<SecretFile> read_or_make_secret(const std::string& path) {
   SecretFile secret;
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
-    const auto folder = std::filesystem::path(path).parent_path();
-    std::filesystem::create_directories(folder, error);
-    if (error) return Error(ErrorCode::Io, "cannot create " + folder.string() + ": " + error.message());
+    TRY(make_private_folder(std::filesystem::path(path).parent_path()));
     TRY_ASSIGN(const std::string made, random_hex());
     TRY(write_secret(path, made));
     secret.made_now = true;

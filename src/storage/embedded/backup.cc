@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "storage/embedded/file/owner_only.h"
 #include "storage/embedded/store_parts.h"
 
 namespace dunlin::embedded {
@@ -8,20 +9,12 @@ namespace {
 
 constexpr std::size_t kChunk = 4U << 20;
 
-// Makes `folder` exist, empty.
-Status make_empty(FileSystem& files, const std::string& folder) {
-  TRY(files.make_folder(folder));
-  TRY_ASSIGN(const auto names, files.list(folder));
-  if (!names.empty()) return Error(ErrorCode::Config, "folder " + folder + " is not empty");
-  return {};
-}
-
 }  // namespace
 
 Status StoreParts::backup_to(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress) {
   const std::lock_guard one_at_a_time(backup_mutex_);
   if (closing_.load(std::memory_order_acquire)) return Error(ErrorCode::StoreUnavailable, "the store is closing");
-  TRY(make_empty(*files_, folder));
+  TRY(make_empty_for_owner(*files_, folder));
   // From here on no segment is overwritten: what the copies of state and history do not hold is in the log that is copied after them.
   indexer_->hold_files(true);
   auto done = [&]() -> Status {

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "storage/embedded/bulk_reads.h"
+#include "storage/embedded/file/owner_only.h"
 #include "storage/embedded/store_parts.h"
 
 namespace dunlin::embedded {
@@ -52,6 +53,7 @@ Status StoreParts::start() {
   TRY(posix_file_system().make_folder(options_.path));
   TRY(files_->make_folder(options_.path));
   TRY_ASSIGN(lock_, DataLock::acquire(options_.path));
+  keep_to_owner(options_.path);
   TRY(open_meta());
   TRY(open_history());
   TRY(recover());

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "storage/embedded/data_lock.h"
+#include "storage/embedded/file/owner_only.h"
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/log/log_scan.h"
 #include "storage/embedded/meta_file.h"
@@ -95,14 +96,16 @@ std::uint64_t bytes_below(const std::string& folder) {
 Status copy_folder(const std::string& from, const std::string& to, const ToolProgress& progress) {
   std::error_code failed;
   FileSystem& files = posix_file_system();
-  TRY(files.make_folder(to));
-  TRY_ASSIGN(const auto existing, files.list(to));
-  if (!existing.empty()) return Error(ErrorCode::Config, "folder " + to + " is not empty");
+  TRY(make_empty_for_owner(files, to));
   const std::uint64_t total = bytes_below(from);
   std::uint64_t done = 0;
   for (fs::recursive_directory_iterator entry(from, failed), end; !failed && entry != end; entry.increment(failed)) {
     const fs::path relative = fs::relative(entry->path(), from, failed);
     if (failed) break;
+    if (relative == kLostAndFound) {
+      entry.disable_recursion_pending();  // of the volume, and nobody's to read
+      continue;
+    }
     // The caller writes meta last: without it the folder is not taken for a whole one.
     if (relative == "LOCK" || relative == "control.sock" || relative == "meta" || relative == "meta.new") continue;
     const std::string target = (fs::path(to) / relative).string();
@@ -110,6 +113,7 @@ Status copy_folder(const std::string& from, const std::string& to, const ToolPro
       TRY(files.make_folder(target));
     } else if (entry->is_regular_file()) {
       fs::copy_file(entry->path(), target, failed);
+      if (!failed) fs::permissions(target, fs::perms::owner_read | fs::perms::owner_write, failed);  // a copy has its source's rights
       if (failed) break;
       TRY_ASSIGN(const auto copy, files.open(target, OpenMode::Write));
       TRY(copy->sync_data());
@@ -119,8 +123,9 @@ Status copy_folder(const std::string& from, const std::string& to, const ToolPro
     }
   }
   if (failed) return Error(ErrorCode::Io, "copying " + from + " to " + to + ": " + failed.message());
-  for (fs::recursive_directory_iterator entry(to, failed), end; !failed && entry != end; entry.increment(failed)) {
-    if (entry->is_directory()) TRY(files.sync_folder(entry->path().string()));
+  const auto skip = fs::directory_options::skip_permission_denied;  // a lost+found
+  for (fs::recursive_directory_iterator entry(to, skip, failed), end; !failed && entry != end; entry.increment(failed)) {
+    if (entry->is_directory() && entry->path().filename() != kLostAndFound) TRY(files.sync_folder(entry->path().string()));
   }
   TRY(files.sync_folder(to));
   if (progress) progress(total, total);

@@ -144,7 +144,7 @@ class ManifestGuard::Files final : public rocksdb::FileSystemWrapper {
 };
 
 ManifestGuard::ManifestGuard(std::shared_ptr<rocksdb::FileSystem> base)
-    : files_(std::make_shared<Files>(base ? std::move(base) : rocksdb::FileSystem::Default())), env_(rocksdb::NewCompositeEnv(files_)) {}
+    : files_(std::make_shared<Files>(base ? std::move(base) : machine_files())), env_(rocksdb::NewCompositeEnv(files_)) {}
 ManifestGuard::~ManifestGuard() = default;
 
 rocksdb::Env* ManifestGuard::env() const {

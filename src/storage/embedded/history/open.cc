@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/log.h"
+#include "storage/embedded/file/file_system.h"
 #include "storage/embedded/history/bytes.h"
 #include "storage/embedded/history/rocks_history.h"
 
@@ -78,8 +79,12 @@ Result<std::unique_ptr<RocksHistory>> RocksHistory::open(HistoryOptions options,
 Status RocksHistory::clear_incoming() {
   std::error_code error;
   const fs::path incoming = fs::path(options_.path) / "incoming";
-  fs::remove_all(incoming, error);
-  if (!error) fs::create_directories(incoming, error);
+  TRY(posix_file_system().make_folder(options_.path));
+  TRY(posix_file_system().make_folder(incoming.string()));
+  for (fs::directory_iterator entry(incoming, error), end; !error && entry != end; entry.increment(error)) {
+    fs::remove(entry->path(), error);
+    if (error) break;
+  }
   if (error) return Error(ErrorCode::Io, "preparing " + incoming.string() + ": " + error.message());
   return {};
 }

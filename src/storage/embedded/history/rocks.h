@@ -39,6 +39,10 @@ rocksdb::DBOptions history_db_options(std::shared_ptr<rocksdb::EventListener> li
 void lower_compaction_priority();
 rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::shared_ptr<rocksdb::Cache>& cache);
 
+// The machine's files as RocksDB uses them here: what it makes is for its owner alone, whatever the umask; and where the volume has no hard
+// links, what would be linked (files of an ingest, files of a backup) is copied.
+std::shared_ptr<rocksdb::FileSystem> machine_files();
+
 // NoSpace, Corrupt (damaged or missing files) or Io.
 Error rocks_error(std::string_view what, const rocksdb::Status& status);
 bool is_damage(const rocksdb::Status& status);

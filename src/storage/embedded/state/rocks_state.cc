@@ -14,10 +14,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <mutex>
 
 #include "base/log.h"
+#include "storage/embedded/file/file_system.h"
 
 namespace dunlin::embedded {
 namespace {
@@ -52,16 +52,13 @@ rocksdb::Options state_options(const std::shared_ptr<rocksdb::Cache>& cache, std
 // Whether the folder takes a file of the size that opening an instance needs. Before that is known the old instance serves reads.
 Status probe(const std::string& path) {
   constexpr std::size_t kBytes = 1 << 20;
-  bool written = false;
-  {
-    std::ofstream file(path, std::ios::binary);
-    file << std::string(kBytes, '\0') << std::flush;
-    written = file.good();
-  }
-  std::error_code ignored;
-  fs::remove(path, ignored);
-  if (!written) return Error(ErrorCode::NoSpace, "the folder of the state store cannot be written");
-  return {};
+  FileSystem& files = posix_file_system();
+  Status written = [&]() -> Status {
+    TRY_ASSIGN(const auto file, files.open(path, OpenMode::Create));
+    return file->write(0, std::string(kBytes, '\0'));
+  }();
+  ignore(files.remove(path));
+  return written;
 }
 
 // The logs of an earlier life are read into memory, not rewritten, and sync() covers only those of this one.
@@ -112,7 +109,7 @@ class RocksState::Listener final : public rocksdb::EventListener {
 RocksState::RocksState(StateOptions options)
     : options_(std::move(options)),
       cache_(rocksdb::NewLRUCache(options_.block_cache_bytes)),
-      env_(rocksdb::NewCompositeEnv(options_.files ? options_.files : rocksdb::FileSystem::Default())) {}
+      env_(rocksdb::NewCompositeEnv(options_.files ? options_.files : machine_files())) {}
 RocksState::~RocksState() = default;
 
 void RocksState::DbCloser::operator()(rocksdb::DB* db) const {
@@ -122,8 +119,7 @@ void RocksState::DbCloser::operator()(rocksdb::DB* db) const {
 
 Result<std::unique_ptr<RocksState>> RocksState::open(const StateOptions& options) {
   std::error_code error;
-  fs::create_directories(options.path, error);
-  if (error) return Error(ErrorCode::Io, "creating " + options.path + ": " + error.message());
+  TRY(posix_file_system().make_folder(options.path));
   if (!fs::exists(fs::path(options.path) / "CURRENT", error) && !error) {
     // RocksDB would take the folder for a new one and delete what it holds.
     for (fs::directory_iterator entry(options.path, error), end; !error && entry != end; entry.increment(error)) {
