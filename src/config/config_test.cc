@@ -9,6 +9,7 @@
 
 #include "config/load.h"
 #include "config/report.h"
+#include "config/service_links.h"
 #include "config/settings.h"
 #include "config/values.h"
 
@@ -135,6 +136,50 @@ TEST(ConfigTest, EnvironmentOverridesFileAndServiceLinksAreIgnored) {
   EXPECT_THAT(config.limits.trusted_proxies, ElementsAre("10.0.0.1", "10.0.0.2"));
   EXPECT_THAT(config.websocket.allowed_origins, ElementsAre("http://x"));
   EXPECT_EQ(config.store.path, "/base/rel");
+}
+
+// What Kubernetes sets for these services, and nothing else, is ignored.
+TEST(ConfigTest, VariablesOfKubernetesServicesAreIgnoredAndOthersRefused) {
+  for (const std::string service : {"DUNLIN", "DUNLIN_HEADLESS", "DUNLIN_A_B_2", "DUNLIN_PORT", "DUNLIN_STORE", "DUNLIN_STORE_PATH",
+                                    "DUNLIN_WEBSOCKET", "DUNLIN_TCPSOCKET", "DUNLIN_REDIS", "DUNLIN_SPRING_REDIS", "DUNLIN_SERVICE"}) {
+    Environment environment = {
+        {service + "_SERVICE_HOST", "10.0.0.1"}, {service + "_SERVICE_PORT", "8080"}, {service + "_SERVICE_PORT_WS_TLS", "8443"}};
+    for (const std::string protocol : {"TCP", "UDP", "SCTP"}) {
+      const std::string port = service + "_PORT_8080_" + protocol;
+      environment[port] = "tcp://10.0.0.1:8080";
+      environment[port + "_PROTO"] = "tcp";
+      environment[port + "_PORT"] = "8080";
+      environment[port + "_ADDR"] = "fd00::1";
+    }
+    for (const std::string scheme : {"tcp", "udp", "sctp"}) {
+      environment[service + "_PORT"] = scheme + "://[fd00::1]:8080";
+      const Result<LoadedConfig> loaded = parse("websocket: {port: 77}\ntcpsocket: {port: 78}", environment);
+      ASSERT_TRUE(loaded.ok()) << loaded.error().context();
+      EXPECT_EQ(loaded->config.websocket.port, 77);
+      EXPECT_EQ(loaded->config.tcpsocket.port, 78);
+      const bool shadows = service == "DUNLIN_WEBSOCKET" || service == "DUNLIN_TCPSOCKET" || service.ends_with("REDIS");
+      EXPECT_EQ(loaded->warnings.size(), shadows ? 1U : 0U) << service;
+      if (shadows) {
+        EXPECT_THAT(loaded->warnings.front(), HasSubstr(service + "_PORT=" + scheme));
+      }
+    }
+  }
+  for (const std::string wrong :
+       {"DUNLIN_HEADLESS_PORT", "DUNLIN_HEADLESS_HOST", "DUNLIN_SERVICEHOST", "DUNLIN_HEADLESS_SERVICE", "DUNLIN_HEADLESS_SERVICE_PORTS",
+        "DUNLIN_HEADLESS_PORT_TCP", "DUNLIN_HEADLESS_PORT_8080", "DUNLIN_HEADLESS_PORT_8080_TCPX", "DUNLIN_HEADLESS_PORT_8080_TCP_HOST",
+        "DUNLIN_HEADLESS_PORT_8080_ICMP", "DUNLIN_HEADLESS_PORT_80A_TCP", "DUNLIN_XSERVICE_HOST"}) {
+    EXPECT_THAT(refusal("", {{wrong, "8080"}}), HasSubstr("unknown environment variable " + wrong));
+  }
+  EXPECT_EQ(parsed("", {{"DUNLIN_WEBSOCKET_PORT", "81"}}).websocket.port, 81);
+  EXPECT_THAT(refusal("", {{"DUNLIN_WEBSOCKET_PORT", "http://10.0.0.1:8080"}}), HasSubstr("DUNLIN_WEBSOCKET_PORT"));
+}
+
+TEST(ConfigTest, NoSettingButAPortHasTheNameOfAServicesVariable) {
+  for (const Setting& row : settings()) {
+    const std::string variable = environment_name(row.key);
+    EXPECT_FALSE(is_service_link(variable, "8080")) << variable;
+    EXPECT_EQ(is_service_link(variable, "tcp://10.0.0.1:8080"), row.key.ends_with(".port")) << variable;
+  }
 }
 
 struct Refusal {

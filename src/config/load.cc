@@ -13,6 +13,7 @@
 
 #include "base/escape.h"
 #include "config/nearest.h"
+#include "config/service_links.h"
 #include "config/settings.h"
 #include "config/validate.h"
 #include "config/values.h"
@@ -83,11 +84,6 @@ class Reader {
   std::set<std::string_view> set_;
 };
 
-// Kubernetes and Docker links put these into every container next to a service called "dunlin".
-bool is_service_link(std::string_view variable) {
-  return variable == "DUNLIN_PORT" || variable.starts_with("DUNLIN_PORT_") || variable.starts_with("DUNLIN_SERVICE_");
-}
-
 const Setting* find_by_environment(std::string_view variable) {
   std::string name(variable);
   if (variable.starts_with(kSpringPrefix)) name = "DUNLIN_REDIS_" + std::string(variable.substr(kSpringPrefix.size()));
@@ -120,9 +116,19 @@ Result<YamlNode> variable_value(const Setting& setting, const std::string& text)
   return node;
 }
 
-Status apply_environment(const Environment& environment, Config& config) {
+// One that has the name of a setting may be meant, or not: it is named.
+bool ignore_link(const std::string& variable, const std::string& text, std::vector<std::string>& warnings) {
+  if (!is_service_link(variable, text)) return false;
+  if (const Setting* setting = find_by_environment(variable)) {
+    warnings.push_back(fmt::format("{}={} is no value of {} but what Kubernetes sets for a service of that name: it is ignored", variable,
+                                   shown(text), setting->key));
+  }
+  return true;
+}
+
+Status apply_environment(const Environment& environment, Config& config, std::vector<std::string>& warnings) {
   for (const auto& [variable, text] : environment) {
-    if (!variable.starts_with(kPrefix) || is_service_link(variable)) continue;
+    if (!variable.starts_with(kPrefix) || ignore_link(variable, text, warnings)) continue;
     const Setting* setting = find_by_environment(variable);
     if (setting == nullptr) return unknown_variable(variable);
     if (text.empty()) continue;  // compose files pass unset variables on as empty ones
@@ -164,7 +170,8 @@ Result<std::string> read_file(const std::string& file) {
 
 std::string find_file() {
   for (const char* file : {"./dunlin.yaml", "/etc/dunlin/dunlin.yaml"}) {
-    if (access(file, F_OK) == 0) return file;
+    // One that may not be looked at is named by the attempt to read it: defaults instead would be another configuration than the server's.
+    if (access(file, F_OK) == 0 || errno == EACCES) return file;
   }
   return {};
 }
@@ -190,7 +197,7 @@ Result<LoadedConfig> parse_config(std::string_view yaml, std::string_view name, 
   } else if (root.kind != YamlNode::Kind::Null) {
     return Error(ErrorCode::Config, fmt::format("{}: must be a map of sections, as in `websocket: {{port: 8080}}`", name));
   }
-  TRY(apply_environment(environment, loaded.config));
+  TRY(apply_environment(environment, loaded.config, loaded.warnings));
   make_paths_absolute(loaded.config, folder);
   TRY(validate(loaded.config, loaded.warnings));
   return loaded;

@@ -64,7 +64,10 @@ the file. Relative paths count from the file's folder, without a file from the w
 - An unknown key is refused, with the nearest known one. Keys may be nested or dotted (`websocket.port: 8080`).
 - Each key has an environment variable that overrides the file: `DUNLIN_`, then the key in capitals with `_` for dots and dashes, as in
   `DUNLIN_STORE_LOG_SEGMENT_BYTES`. Lists are separated by commas or written as YAML (`[a, b]`). An empty variable counts as unset. An unknown
-  variable that begins with `DUNLIN_` is refused too, except the `DUNLIN_SERVICE_*` and `DUNLIN_PORT*` that Kubernetes sets for a service of this name.
+  variable that begins with `DUNLIN_` is refused too, except those that Kubernetes sets for services called `dunlin` or `dunlin-anything`
+  (`DUNLIN_ANYTHING_SERVICE_HOST`, `…_SERVICE_PORT*`, `…_PORT_8080_TCP*`, and `…_PORT` with a value like `tcp://10.0.0.1:8080`). One of them that has the
+  name of a key, as `DUNLIN_WEBSOCKET_PORT` of a service called `dunlin-websocket`, is ignored with a warning; to set that key, write it into the file,
+  or switch these variables off (`enableServiceLinks: false` in the pod).
 - Bytes may be written with `KiB`, `MiB` or `GiB`. A secret may hold any characters; quote it if YAML would read it otherwise. One line break at the end
   of a secret file is not part of the secret.
 - *Reloadable* keys take effect at SIGHUP (`systemctl reload dunlin`); a changed key that is not is reported and waits for a restart. A bad file changes nothing.
