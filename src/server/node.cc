@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "admin/routes.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -141,7 +143,14 @@ Status Node::open_admin() {
   ControlSocket::Handler backup = [this](const std::string& folder, const ControlSocket::Progress& progress) {
     return engine_->backup(folder, progress);
   };
-  TRY_ASSIGN(control_, ControlSocket::open(config_.store.path, {{"backup", std::move(backup)}}));
+  auto control = ControlSocket::open(config_.store.path, {{"backup", std::move(backup)}});
+  if (control.ok()) {
+    control_ = *std::move(control);
+    return {};
+  }
+  // A full disk may have no room for the socket's name. Reading goes on without it; backups need space anyway.
+  if (control.error().code() != ErrorCode::NoSpace) return std::move(control).error();
+  log_warn("control", "there is no control socket: `dunlin backup` works only after a restart", {{"error", control.error().to_string()}});
   return {};
 }
 
@@ -154,6 +163,14 @@ std::string Node::ready_line() const {
 std::string Node::not_ready_because() const {
   std::string text;
   for (const HealthReport& report : health_.reports()) {
+bool Node::reads_only() const {
+  const StoreHealth health = engine_->messages().health();
+  if (health.writable || !health.readable) return false;
+  const auto reports = health_.reports();
+  return std::all_of(reports.begin(), reports.end(),
+                     [&](const HealthReport& report) { return report.ok || (report.name == "store" && report.detail == health.reason); });
+}
+
     if (!report.ok) text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", report.name, report.detail);
   }
   return text;

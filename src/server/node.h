@@ -46,6 +46,8 @@ class Node {
   Node& operator=(const Node&) = delete;
 
   bool ready() const { return health_.ready(); }
+  // The store can be read but takes no writes (a full disk, say), and nothing else is wrong.
+  bool reads_only() const;
   std::string not_ready_because() const;
   std::string ready_line() const;
   ServerMetrics& metrics() { return metrics_; }

@@ -158,10 +158,11 @@ int failed(const Error& error) {
   return error.code() == ErrorCode::Config ? 2 : 1;
 }
 
-// Until every health check is green. False: a signal came first.
+// Until every health check is green, or all that fails is that the store takes no writes, on a full disk say: what it holds is served.
+// False: a signal came first.
 bool wait_ready(const Node& node, const Signals& signals, bool& reload_asked) {
   auto tell = std::chrono::steady_clock::now() + kTellWaiting;
-  while (!node.ready()) {
+  while (!node.ready() && !node.reads_only()) {
     const int signal = signals.next(Milliseconds(5));
     if (ends(signal)) return false;
     reload_asked = reload_asked || signal == SIGHUP;
@@ -204,7 +205,6 @@ int serve(const Signals& signals, const LoadedConfig& config, const std::functio
   }
 }
 
-}  // namespace dunlin
 }  // namespace
 
 int run_server(const LoadedConfig& config, const std::function<Result<LoadedConfig>()>& reload) {
@@ -215,3 +215,4 @@ int run_server(const LoadedConfig& config, const std::function<Result<LoadedConf
   return exit_code;
 }
 
+}  // namespace dunlin

@@ -33,10 +33,12 @@ Result<DataLock> DataLock::acquire(const std::string& folder) {
     if (failed != EWOULDBLOCK) return errno_error("locking " + path, failed);
     return held(fd, folder);
   }
+  // In this order, so that on a full disk the block that holds the pid of the one before is not let go. A new file gets none there: the
+  // lock holds all the same.
   const std::string pid = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
-    return errno_error("writing " + path, errno);
-  }
+  const bool written = ::pwrite(fd, pid.data(), pid.size(), 0) == static_cast<ssize_t>(pid.size());
+  if (!written && errno != ENOSPC && errno != EDQUOT) return errno_error("writing " + path, errno);
+  if (::ftruncate(fd, written ? static_cast<off_t>(pid.size()) : 0) != 0) return errno_error("writing " + path, errno);
   return lock;
 }
 

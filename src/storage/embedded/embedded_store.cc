@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "storage/embedded/bulk_reads.h"
 #include "storage/embedded/file/owner_only.h"
+#include "storage/embedded/file/space_reserve.h"
 #include "storage/embedded/store_parts.h"
 
 namespace dunlin::embedded {
@@ -54,9 +55,11 @@ Status StoreParts::start() {
   TRY(files_->make_folder(options_.path));
   TRY_ASSIGN(lock_, DataLock::acquire(options_.path));
   keep_to_owner(options_.path);
+  give_reserve(options_.path);
   TRY(open_meta());
   TRY(open_history());
   TRY(recover());
+  take_reserve(options_.path);
   start_threads();
   return {};
 }
@@ -114,7 +117,11 @@ Status StoreParts::recover() {
   Recovery recovery(*files_, *conversations_, *window_, *intake_, *history_, *pool_);
   TRY_ASSIGN(const Recovered found, recovery.run(options_.path, meta_.log_secret, followers_->passed()));
   for (const KeptSegment& segment : found.kept) kept_->add(segment);
-  TRY(pool_->make_first());
+  // On a full disk sends are refused, and the indexer makes spares as soon as there is space.
+  if (const Status made = pool_->make_first(); !made.ok()) {
+    if (made.error().code() != ErrorCode::NoSpace) return made;
+    log_warn("store", "no segment for the log could be made", {{"error", made.error().to_string()}});
+  }
 
   // Records that a clean stop left behind and nobody finds: the newest file is gone, say.
   const std::uint64_t missing = meta_.clean && found.scan.last < meta_.end ? meta_.end.value() - found.scan.last.value() : 0;
