@@ -91,7 +91,7 @@ const auto kSettings = std::to_array<Setting>({
      FIELD(store.window_bytes),
      {.max = kTiB, .unit = "bytes"},
      "Memory for the newest messages: those that history does not hold yet, and, up to three quarters of it, those before them, which are "
-     "then read without the disk. 0: the smaller of 128 MiB and an eighth of the machine's memory."},
+     "then read without the disk. 0: the smaller of 128 MiB and an eighth of the memory that the process may use."},
     {"store.volume.span-seconds",
      FIELD(store.volume_span_seconds),
      {.min = 1, .max = kManySeconds, .unit = "s"},

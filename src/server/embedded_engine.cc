@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/log.h"
+#include "base/memory_limit.h"
 #include "server/secret_file.h"
 #include "storage/embedded/embedded_store.h"
 
@@ -106,6 +107,10 @@ EmbeddedOptions options_of(const EngineParts& parts) {
   const StoreConfig& store = parts.config.store;
   EmbeddedOptions options;
   options.path = store.path;
+  const MemoryLimit memory = memory_limit();
+  options.memory_bytes = memory.bytes;
+  log_info("store", "window and caches are sized for the memory that this process may use",
+           {{"bytes", memory.bytes}, {"from", memory.from}});
   options.offload = &parts.offload;
   options.clock = &parts.clock;
   options.durability = parse_durability(store.durability).value_or(Durability::Fsync);

@@ -6,6 +6,7 @@
 
 #include "admin/routes.h"
 #include "base/log.h"
+#include "base/memory_limit.h"
 #include "base/version.h"
 #include "config/load.h"
 #include "server/auth_keys.h"
@@ -16,6 +17,7 @@ namespace {
 
 // Hints that may wait for one worker, in bytes: beyond it they are dropped and repaired from the store.
 constexpr std::size_t kMailboxBytes = 32 << 20;
+constexpr std::size_t kMailboxesOfMemory = 16;  // for all workers a sixteenth of the memory at most
 constexpr Milliseconds kLoopDeadAfter{30'000};
 
 ProbedPort probed_port(const ListenerOptions& options) {
@@ -66,10 +68,11 @@ Status Node::open_auth() {
 Status Node::make_sessions() {
   std::vector<Worker*> workers;
   std::vector<WorkerMailbox*> mailboxes;
+  const std::size_t mailbox_bytes = std::min(kMailboxBytes, memory_limit().bytes / kMailboxesOfMemory / worker_count(config_));
   for (std::size_t i = 0; i < worker_count(config_); ++i) {
     workers_.push_back(std::make_unique<Worker>(static_cast<std::uint16_t>(i), clock_));
     workers.push_back(workers_.back().get());
-    mailboxes_.push_back(std::make_unique<DeliveryMailbox>(*workers_.back(), kMailboxBytes, metrics_.hints_dropped_total));
+    mailboxes_.push_back(std::make_unique<DeliveryMailbox>(*workers_.back(), mailbox_bytes, metrics_.hints_dropped_total));
     mailboxes.push_back(mailboxes_.back().get());
   }
   dispatcher_ = std::make_unique<Dispatcher>(registry_, std::move(mailboxes));
@@ -160,9 +163,6 @@ std::string Node::ready_line() const {
                      shown(config_.tcpsocket.enable, tcp_), admin_ ? admin_->address() : "off", config_.store.path, getpid());
 }
 
-std::string Node::not_ready_because() const {
-  std::string text;
-  for (const HealthReport& report : health_.reports()) {
 bool Node::reads_only() const {
   const StoreHealth health = engine_->messages().health();
   if (health.writable || !health.readable) return false;
@@ -171,6 +171,9 @@ bool Node::reads_only() const {
                      [&](const HealthReport& report) { return report.ok || (report.name == "store" && report.detail == health.reason); });
 }
 
+std::string Node::not_ready_because() const {
+  std::string text;
+  for (const HealthReport& report : health_.reports()) {
     if (!report.ok) text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", report.name, report.detail);
   }
   return text;

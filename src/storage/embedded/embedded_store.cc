@@ -1,11 +1,10 @@
 #include "storage/embedded/embedded_store.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <thread>
 
 #include "base/log.h"
+#include "base/memory_limit.h"
 #include "storage/embedded/bulk_reads.h"
 #include "storage/embedded/file/owner_only.h"
 #include "storage/embedded/file/space_reserve.h"
@@ -20,12 +19,17 @@ constexpr std::uint64_t kKeepOf = 4;
 // How long the indexer waits for a committer that is in the middle of something, before it does other work.
 constexpr std::chrono::milliseconds kShortWait{200};
 
-std::uint64_t default_window_bytes() {
-  const long pages = ::sysconf(_SC_PHYS_PAGES);
-  const long page = ::sysconf(_SC_PAGESIZE);
-  const std::uint64_t eighth =
-      pages > 0 && page > 0 ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page) / 8 : 128ULL << 20;
-  return std::min<std::uint64_t>(128ULL << 20, eighth);
+// With memory for all of it, 1 GiB or more, everything keeps its size; with less the parts are about two fifths of it together. The rest is
+// for connections, for a segment on its way into history, and for the program itself.
+void fit_into_memory(EmbeddedOptions& options) {
+  const std::uint64_t memory = options.memory_bytes;
+  const auto at_most = [&](auto& bytes, std::uint64_t part) { bytes = std::min<std::uint64_t>(bytes, memory / part); };
+  if (options.window_bytes == 0) options.window_bytes = std::min<std::uint64_t>(128ULL << 20, memory / 8);
+  at_most(options.head_cache_bytes, 16);
+  at_most(options.block_cache_bytes, 16);
+  at_most(options.state_cache_bytes, 64);
+  at_most(options.state_write_buffer_bytes, 64);
+  options.queue_bytes = std::min(options.queue_bytes, std::max(memory / 16, options.segment_bytes / 4));  // which is one message at most
 }
 
 }  // namespace
@@ -39,7 +43,8 @@ Result<std::unique_ptr<EmbeddedStore>> EmbeddedStore::open(EmbeddedOptions optio
 StoreParts::StoreParts(EmbeddedOptions options) : options_(std::move(options)) {
   if (options_.clock == nullptr) options_.clock = &system_clock_;
   files_ = options_.file_system != nullptr ? options_.file_system : &posix_file_system();
-  if (options_.window_bytes == 0) options_.window_bytes = default_window_bytes();
+  if (options_.memory_bytes == 0) options_.memory_bytes = memory_limit().bytes;
+  fit_into_memory(options_);
   // A record takes about as much in the window as in the log, so one bound holds for both.
   options_.window_bytes = std::min(options_.window_bytes, options_.backlog_bytes);
 }
@@ -98,7 +103,8 @@ Status StoreParts::open_history() {
   } else {
     TRY_ASSIGN(history_, History::open(std::move(history)));
   }
-  TRY_ASSIGN(state_, EmbeddedStateStore::open({options_.path + "/state", options_.offload}));
+  TRY_ASSIGN(state_, EmbeddedStateStore::open(
+                         {options_.path + "/state", options_.offload, options_.state_cache_bytes, options_.state_write_buffer_bytes}));
   return {};
 }
 

@@ -22,7 +22,8 @@ struct EmbeddedOptions {
   Durability durability = Durability::Fsync;  // the strongest level given; requests above it get it all the same, never more
 
   std::uint64_t segment_bytes = 16ULL << 20;   // a batch takes a quarter of it at most, and a message must fit into one
-  std::uint64_t window_bytes = 0;              // memory of the not yet ingested part; 0 = min(128 MiB, RAM / 8)
+  std::uint64_t memory_bytes = 0;              // that the process may use; 0 = memory_limit(). Bounds all that is a cache or a queue below
+  std::uint64_t window_bytes = 0;              // memory of the not yet ingested part; 0 = min(128 MiB, memory_bytes / 8)
   bool keep_recent = false;                    // what is ingested stays in memory too, while the window has room
   std::uint64_t backlog_bytes = 128ULL << 20;  // log not yet ingested; bounds cold start too
   std::uint64_t kept_bytes = 1ULL << 30;       // log behind that, kept for followers
@@ -37,6 +38,8 @@ struct EmbeddedOptions {
   std::chrono::seconds retention{0};
   std::uint64_t retention_bytes = 0;
   std::size_t block_cache_bytes = 64ULL << 20;
+  std::size_t state_cache_bytes = 16ULL << 20;
+  std::size_t state_write_buffer_bytes = 8ULL << 20;  // four of them at most
   std::chrono::milliseconds retain_every{60000};
 
   // Recalled content leaves the log in rounds, history now and then (docs/design/recall.md).

@@ -18,6 +18,7 @@ struct StateOptions {
   std::string path;                // folder of its own inside the data folder
   OffloadPool* offload = nullptr;  // outlives the store, and is stopped before it goes
   std::size_t block_cache_bytes = 16 << 20;
+  std::size_t write_buffer_bytes = 8 << 20;              // each of four
   std::shared_ptr<rocksdb::FileSystem> files = nullptr;  // for tests; null: the machine's
 };
 

@@ -24,7 +24,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-rocksdb::Options state_options(const std::shared_ptr<rocksdb::Cache>& cache, std::shared_ptr<rocksdb::EventListener> listener) {
+rocksdb::Options state_options(const std::shared_ptr<rocksdb::Cache>& cache, std::size_t write_buffer_bytes,
+                               std::shared_ptr<rocksdb::EventListener> listener) {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
   table.cache_index_and_filter_blocks = true;
@@ -34,7 +35,7 @@ rocksdb::Options state_options(const std::shared_ptr<rocksdb::Cache>& cache, std
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.create_if_missing = true;
   options.compression = rocksdb::kNoCompression;
-  options.write_buffer_size = 8 << 20;
+  options.write_buffer_size = write_buffer_bytes;
   options.max_write_buffer_number = 4;
   options.max_background_jobs = 2;
   options.max_open_files = 256;
@@ -136,7 +137,7 @@ Status RocksState::open_instance() {
   rocksdb::DB* db = nullptr;
   const std::string& path = options_.path;
   TRY(sync_old_logs(path));
-  rocksdb::Options options = state_options(cache_, std::make_shared<Listener>(stopped_));
+  rocksdb::Options options = state_options(cache_, options_.write_buffer_bytes, std::make_shared<Listener>(stopped_));
   options.env = env_.get();
   const rocksdb::Status opened = rocksdb::DB::Open(options, path, &db);
   if (opened.ok()) {
