@@ -52,6 +52,9 @@ StoreParts::StoreParts(EmbeddedOptions options) : options_(std::move(options)) {
 StoreParts::~StoreParts() {
   close();
 }
+  if (!indexer_) return;
+  wait_for_reads();  // sends that came while close() began may still be looked up
+  committer_->stop();
 
 Status StoreParts::start() {
   CHECK(options_.offload != nullptr);
@@ -205,21 +208,10 @@ void StoreParts::start_threads() {
   committer_->start();
 }
 
-void StoreParts::set_listener(CommitListener* listener) {
-  listener_.store(listener, std::memory_order_release);
-  committer_->set_listener(listener);
-}
-
 void StoreParts::append(std::span<AppendRequest> requests) {
-  if (!closing_.load(std::memory_order_acquire)) return intake_->append(requests);
-  CommitListener* listener = listener_.load(std::memory_order_acquire);
-  for (AppendRequest& request : requests) {
-    AppendOutcome outcome;
-    outcome.reply = request.reply;
-    outcome.message = std::move(request.message);
-    outcome.refused = ErrorCode::StoreUnavailable;
-    if (listener != nullptr) listener->on_outcomes({&outcome, 1}, settled_position());
-  }
+  // One that passes here while close() begins is stored before the end mark, or refused by the committer behind it.
+  if (closing_.load(std::memory_order_acquire)) return intake_->refuse_late(requests);
+  intake_->append(requests);
 }
 
 Task<void> StoreParts::end_session(SessionKey session) {
@@ -360,9 +352,8 @@ void StoreParts::close() {
   if (!indexer_) return;                           // open() failed half-way
   const std::lock_guard no_backup(backup_mutex_);  // one under way stops at its next piece
   wait_for_reads();
-  committer_->stop();
   indexer_->stop();
-  meta_.clean = writer_->end(committer_->settled().next()).ok();
+  meta_.clean = committer_->end_log().ok();
   meta_.end = committer_->settled();
   if (meta_.clean) meta_.weak_acks = false;
   if (meta_.clean) ignore(write_meta(*files_, options_.path, meta_));

@@ -80,8 +80,9 @@ struct LogStats {
 
 // The store of one node: message log, window, history and state in one data folder (docs/storage.md, docs/design/embedded-store.md).
 // One owner; open() locks the folder (Busy names the pid that holds it), recovers, and leaves it ready to append. Close: the
-// destructor (or close()) refuses new appends, settles those taken, writes the end mark and a clean meta; call it after the sessions
-// have ended and before the listener, the offload pool and the workers are destroyed.
+// destructor (or close()) settles the appends taken, writes the end mark and a clean meta. Appends that come during or after close() are
+// refused with StoreUnavailable, by the committer like all others; it ends with the object. Call close() after the sessions have ended and
+// before the offload pool is stopped; destroy the store before the listener, the offload pool and the workers.
 // Threads: a committer and an indexer of its own; see MessageStore for the callers'.
 class EmbeddedStore : public MessageStore {
  public:

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "messaging/model/conversation.h"
+#include "runtime/spawn.h"
 #include "storage/embedded/embedded_store.h"
 
 namespace dunlin::embedded {
@@ -18,11 +19,16 @@ namespace fs = std::filesystem;
 class Counter final : public CommitListener {
  public:
   void on_outcomes(std::span<AppendOutcome> outcomes, LogPosition) override {
+    if (inside_.exchange(true)) ++overlaps_;
+    std::this_thread::yield();
     for (const auto& outcome : outcomes) stored_ += outcome.refused ? 0 : 1;
     answered_ += outcomes.size();
+    inside_ = false;
   }
   std::atomic<std::uint64_t> answered_{0};
   std::atomic<std::uint64_t> stored_{0};
+  std::atomic<std::uint64_t> overlaps_{0};  // calls beside another
+  std::atomic<bool> inside_{false};
 };
 
 // A stop in the middle of everything: sends in flight, segments sealed every few milliseconds, volumes made and dropped, compactions.
@@ -52,7 +58,7 @@ class EmbeddedStoreCloseTest : public testing::Test {
     return options;
   }
   // Sends until told to end, with a few thousand in flight.
-  void send(EmbeddedStore& store, Counter& counter, const std::atomic<bool>& stop) {
+  std::uint64_t send(EmbeddedStore& store, Counter& counter, const std::atomic<bool>& stop) {
     const SessionKey session = SessionKey::random();
     store.begin_session(session);
     const std::string body = "\"" + std::string(200, 'b') + "\"";
@@ -75,6 +81,7 @@ class EmbeddedStoreCloseTest : public testing::Test {
       store.append(requests);
     }
     EXPECT_GT(sent, 0U);
+    return sent;
   }
 
   std::string folder_;
@@ -98,6 +105,52 @@ TEST_F(EmbeddedStoreCloseTest, EndsSoonAfterVeryFastSendingIntoTinyVolumes) {
     EXPECT_LT(took, std::chrono::seconds(20));
     RecordProperty("close_ms", static_cast<int>(took / std::chrono::milliseconds(1)));
     EXPECT_GT(counter.stored_, 0U);
+  }
+}
+
+// Ids that are looked up, so that a close also meets sends that wait for history.
+TEST_F(EmbeddedStoreCloseTest, SendersThatGoOnThroughItAreAnsweredOnceAndOneCallAtATime) {
+  for (int life = 0; life < 3; ++life) {
+    Counter counter;
+    auto store = EmbeddedStore::open(options());
+    ASSERT_TRUE(store.ok()) << store.error().to_string();
+    EXPECT_EQ((*store)->recovery().cut_bytes, 0U);
+    EXPECT_FALSE((*store)->recovery().epoch_renewed);
+    (*store)->set_listener(&counter);
+    std::atomic<bool> stop{false};
+    std::atomic<std::uint64_t> sent{0};
+    std::vector<std::thread> senders;
+    senders.emplace_back([&] { sent += send(**store, counter, stop); });
+    for (int i = 0; i < 2; ++i) {
+      senders.emplace_back([&, i] {
+        const SessionKey session = SessionKey::random();
+        (*store)->begin_session(session);
+        std::uint64_t mine = 0;
+        while (!stop) {
+          AppendRequest request;
+          const std::string id = std::to_string(life) + "." + std::to_string(i) + "." + std::to_string(++mine);
+          request.message = Message::create({private_conversation("bob", "peer" + std::to_string(mine % 31)).view(), "bob", id, "", "{}"});
+          request.session = session;
+          request.durability = Durability::Os;
+          request.abandon = true;
+          (*store)->append({&request, 1});
+          if (mine % 64 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        sent += mine;
+        block_on((*store)->end_session(session));
+      });
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    (*store)->close();
+    const std::uint64_t stored = counter.stored_;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    stop = true;
+    for (auto& sender : senders) sender.join();
+    store->reset();
+    EXPECT_EQ(counter.answered_, sent);
+    EXPECT_EQ(counter.overlaps_, 0U);
+    EXPECT_GT(stored, 0U);
+    EXPECT_EQ(counter.stored_, stored) << "stored behind the end mark";
   }
 }
 

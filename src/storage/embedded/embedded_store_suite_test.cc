@@ -71,6 +71,7 @@ class EmbeddedFixture final : public MessageStoreFixture {
     const auto done = store_->flush_to_history(std::chrono::seconds(30));
     EXPECT_TRUE(done.ok()) << (done.ok() ? "" : done.error().to_string());
   }
+  void close() override { store_->close(); }
 
  private:
   static constexpr std::chrono::seconds kRetention{1200};  // longer than any case takes, shorter than what the clock guard doubts

@@ -28,7 +28,7 @@ class StoreParts final : public EmbeddedStore {
   // MessageStore
   Epoch epoch() const override { return meta_.epoch; }
   Durability durability() const override { return options_.durability; }
-  void set_listener(CommitListener* listener) override;
+  void set_listener(CommitListener* listener) override { committer_->set_listener(listener); }
   void begin_session(SessionKey session) override { intake_->begin_session(session); }
   Task<void> end_session(SessionKey session) override;
   void append(std::span<AppendRequest> requests) override;
@@ -113,7 +113,6 @@ class StoreParts final : public EmbeddedStore {
   std::unique_ptr<Indexer> indexer_;
   std::vector<std::string> unused_files_;  // segments of which nothing is news, until the indexer is there
 
-  std::atomic<CommitListener*> listener_{nullptr};
   std::atomic<bool> closing_{false};
   std::atomic<std::uint64_t> reads_{0};
   bool closed_ = false;

@@ -13,7 +13,7 @@ Status BetweenBatches::run(const std::function<void()>& job, std::chrono::millis
   if (ended_) return Error(ErrorCode::StoreUnavailable, "the store is closing");
   job_ = &job;
   nudge();
-  while (job_ == &job && !ended_ && (running_ || left().count() > 0)) {
+  while (job_ == &job && (running_ || (!ended_ && left().count() > 0))) {
     done_.wait_for(mutex_, std::max(left(), std::chrono::milliseconds(10)));
   }
   if (job_ != &job) return {};

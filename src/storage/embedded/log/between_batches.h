@@ -19,9 +19,8 @@ class BetweenBatches {
   // has ended, Timeout when it does not come round within `deadline`. One that has begun is always waited for.
   Status run(const std::function<void()>& job, std::chrono::milliseconds deadline, const std::function<void()>& nudge) EXCLUDES(mutex_);
 
-  // The committer's thread.
-  void run_waiting() EXCLUDES(mutex_);
-  void end() EXCLUDES(mutex_);  // the last round is over: no job is run any more
+  void run_waiting() EXCLUDES(mutex_);  // the committer's thread
+  void end() EXCLUDES(mutex_);          // any thread: the log has ended, no job is begun any more
 
  private:
   Mutex mutex_;

@@ -37,6 +37,17 @@ void Committer::start() {
   thread_ = std::thread([this] { run(); });
 }
 
+Status Committer::end_log() {
+  Status ended;
+  const auto end = [&] {
+    ended = writer_.end(last_.next());
+    log_ended_ = true;
+  };
+  const Status ran = run_between_batches(end);
+  between_batches_.end();
+  return ran.ok() ? ended : ran;
+}
+
 void Committer::stop() {
   if (!thread_.joinable()) return;
   stopping_.store(true, std::memory_order_release);
@@ -76,6 +87,7 @@ Status Committer::run_between_batches(const std::function<void()>& job, std::chr
 
 // Nothing to commit: get out of a failure, and make durable what was acked below fsync.
 void Committer::idle_work() {
+  if (log_ended_) return;
   if (writer_.broken()) {
     if (can_write() && writer_.heal(last_.next()).ok()) log_info("store", "the log can be written again");
   } else if (writer_.has_unsynced()) {
@@ -86,6 +98,7 @@ void Committer::idle_work() {
 
 void Committer::wait_for_window() {
   // A segment larger than the bound would never be full, so it is ended early: only sealed parts can leave.
+  if (log_ended_) return;
   const bool full = window_.bytes() > options_.window_bytes;
   if (full && !window_.can_evict() && window_.oldest_sealed() == nullptr && !writer_.broken()) ignore(writer_.seal());
   const auto end = std::chrono::steady_clock::now() + options_.full_window_wait;
@@ -124,6 +137,8 @@ std::size_t Committer::make_batch(std::size_t from) {
     if (pending.kind == Pending::Kind::EndSession) {
       end_session(pending);
     } else {
+    } else if (pending.kind == Pending::Kind::Late) {
+      refuse(pending, ErrorCode::StoreUnavailable);
       const std::uint64_t bytes = record_bytes(*pending.request.message) + kTableRowBytes;
       if (!items_.empty() && batch_bytes_ + bytes + kBatchHeadBytes > bound) break;
       decide(pending);
@@ -139,6 +154,7 @@ void Committer::decide(Pending& pending) {
     return refuse(pending, ErrorCode::RetryInOrder);
   }
   if (pending.refused) return refuse_temporarily(pending, *pending.refused);
+  if (log_ended_) return refuse_temporarily(pending, ErrorCode::StoreUnavailable);
   if (!is_new(pending)) {
     if (answer_duplicate(pending)) return;
     // Invariant 3: nobody has looked into history for this one.
@@ -354,7 +370,9 @@ void Committer::take_back() {
 }
 
 void Committer::tell() {
-  for (const Answer& answer : answers_) release(*answer.pending);
+  for (const Answer& answer : answers_) {
+    if (answer.pending->kind != Pending::Kind::Late) release(*answer.pending);
+  }
   CommitListener* listener = listener_.load(std::memory_order_acquire);
   if (listener != nullptr) listener->on_outcomes(outcomes_, last_);
   settled_.store(last_.value(), std::memory_order_release);
@@ -368,6 +386,7 @@ void Committer::tell() {
   messages_.clear();
   outcomes_.clear();
   answers_.clear();
+    if (answer.pending->kind == Pending::Kind::Late) continue;
 }
 
 void Committer::release(Pending& pending) {

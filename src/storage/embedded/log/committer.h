@@ -47,6 +47,7 @@ struct CommitterOptions {
 //     get RetryInOrder.
 //  5. Every Pending leaves exactly one outcome, and only then its conversation, lane, pin and bytes are released.
 //  6. settled() is raised after the listener has returned.
+//  7. The listener is called by this thread alone, until stop() has returned: what comes after end_log() is refused here too.
 class Committer {
  public:
   Committer(CommitterOptions options, Window& window, LaneTable& lanes, Intake& intake, CommitQueue& queue, LogWriter& writer,
@@ -55,7 +56,10 @@ class Committer {
 
   void set_listener(CommitListener* listener) { listener_.store(listener, std::memory_order_release); }
   void start();
-  // Settles all that is queued, then ends the thread. Nothing may be appended meanwhile.
+  // Writes the end mark of a clean stop behind the last batch. From then on the log takes nothing: sends are refused with
+  // StoreUnavailable, jobs between batches are not run. StoreUnavailable or Timeout as for those; Io when the mark cannot be written.
+  Status end_log();
+  // Answers all that is queued, then ends the thread. Nothing may be appended meanwhile.
   void stop();
   // Runs one round on the calling thread; for tests, without start().
   void run_once(std::chrono::milliseconds wait);
@@ -142,6 +146,7 @@ class Committer {
   bool may_write_ = true;
   bool window_stuck_ = false;  // it stayed full for the whole wait: sends are refused at once until it has room
   bool weak_acks_allowed_ = false;
+  bool log_ended_ = false;
   LogPosition last_;
   std::uint64_t last_number_;
   LogPosition batch_last_;  // last_ and last_number_ before the batch

@@ -69,6 +69,16 @@ void Intake::append(std::span<AppendRequest> requests) {
   if (!to_load.empty()) load_soon(to_load);
 }
 
+void Intake::refuse_late(std::span<AppendRequest> requests) {
+  std::vector<Pending> late(requests.size());
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    late[i].kind = Pending::Kind::Late;
+    late[i].request = std::move(requests[i]);
+    late[i].request.message = without_body(*late[i].request.message);
+  }
+  queue_.push(late);
+}
+
 void Intake::prepare(Pending& pending, AppendRequest& request) {
   pending.request = std::move(request);
   const Message& message = *pending.request.message;

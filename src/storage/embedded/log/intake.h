@@ -44,6 +44,8 @@ class Intake {
   void begin_session(SessionKey session) { lanes_.add(session); }
   void end_session(SessionKey session, Completer<void> ended);
   void append(std::span<AppendRequest> requests);
+  // Has the committer refuse them; busy() does not count them.
+  void refuse_late(std::span<AppendRequest> requests);
   DedupEntry dedup_of(const Message& message) const;
   std::uint64_t sender_hash(const Message& message) const;  // never 0
 

@@ -28,7 +28,8 @@ enum class HistoryAnswer : std::uint8_t { NotAsked, Absent, Present };
 
 // A send on its way from append() to the committer, or a session's end in the same order.
 struct Pending {
-  enum class Kind : std::uint8_t { Append, EndSession };
+  // Late: came after the store had begun to close. It has no conversation, lane or pin, and is refused.
+  enum class Kind : std::uint8_t { Append, Late, EndSession };
 
   Kind kind = Kind::Append;
   HistoryAnswer history = HistoryAnswer::NotAsked;
