@@ -65,6 +65,7 @@ class FaultyFileSystem final : public FileSystem {
   }
   Result<std::vector<std::string>> list(const std::string& folder) override { return inner_.list(folder); }
   Result<DiskSpace> space(const std::string& path) override { return inner_.space(path); }
+  std::optional<embedded::CacheLife> cache_life(const std::string& folder) override { return inner_.cache_life(folder); }
 
  private:
   Faults& faults_;

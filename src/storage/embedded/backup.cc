@@ -21,8 +21,10 @@ Status StoreParts::backup_to(const std::string& folder, const std::function<bool
     TRY(state_->checkpoint(folder + "/state"));
     TRY(history_->checkpoint(folder + "/history"));
     TRY(copy_log(folder, progress));
-    Meta meta = meta_;
-    meta.clean = meta.weak_acks = false;  // the log was synced to where it is copied
+    Meta meta;
+    TRY(committer_->run_between_batches([&] { meta = meta_; }));  // the committer changes it
+    meta.clean = meta.weak_acks = false;                          // the log was synced to where it is copied
+    meta.acked_in.reset();
     return write_meta(*files_, folder, meta);
   }();
   indexer_->hold_files(false);

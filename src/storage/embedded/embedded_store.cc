@@ -9,6 +9,7 @@
 #include "storage/embedded/file/owner_only.h"
 #include "storage/embedded/file/space_reserve.h"
 #include "storage/embedded/store_parts.h"
+#include "storage/embedded/weak_acks.h"
 
 namespace dunlin::embedded {
 namespace {
@@ -51,10 +52,10 @@ StoreParts::StoreParts(EmbeddedOptions options) : options_(std::move(options)) {
 
 StoreParts::~StoreParts() {
   close();
-}
   if (!indexer_) return;
   wait_for_reads();  // sends that came while close() began may still be looked up
   committer_->stop();
+}
 
 Status StoreParts::start() {
   CHECK(options_.offload != nullptr);
@@ -122,6 +123,8 @@ Status StoreParts::recover() {
   intake_ = std::make_unique<Intake>(IntakeOptions{meta_.dedup_secret, options_.queue_bytes, options_.dedup_hash}, *conversations_, lanes_,
                                      *window_, *history_, *options_.offload, queue_);
   TRY_ASSIGN(followers_, Followers::open(*files_, options_.path, meta_.epoch));
+  const bool weak_end = !meta_.clean && meta_.weak_acks;
+  TRY_ASSIGN(const bool weak_acks_gone, weak_acks_may_be_gone(*files_, options_.path, meta_));
   kept_ = std::make_unique<KeptLog>(*files_, *pool_, meta_.log_secret);
   Recovery recovery(*files_, *conversations_, *window_, *intake_, *history_, *pool_);
   TRY_ASSIGN(const Recovered found, recovery.run(options_.path, meta_.log_secret, followers_->passed()));
@@ -142,13 +145,15 @@ Status StoreParts::recover() {
   report_.corrupt_records = found.scan.lost + found.scan.unknown + missing;
   report_.cut_bytes = found.scan.tail ? found.scan.tail->bytes.size() : 0;
   // Seqs may be given again: acks below fsync may have been lost, or records whose conversation nobody knows.
-  report_.epoch_renewed = (!meta_.clean && meta_.weak_acks) || found.scan.unknown != 0 || found.unnamed != 0 || missing != 0;
+  report_.epoch_renewed =
+      weak_acks_gone || (weak_end && found.scan.broken_off) || found.scan.unknown != 0 || found.unnamed != 0 || missing != 0;
   const bool changed = meta_.clean || meta_.weak_acks || report_.epoch_renewed;
   if (report_.epoch_renewed) {
     meta_.epoch = Meta::create().epoch;
     log_warn("store", "seqs may have been lost: a new epoch begins", {{"epoch", meta_.epoch.text()}});
   }
   meta_.clean = meta_.weak_acks = false;
+  meta_.acked_in.reset();
   if (changed) TRY(write_meta(*files_, options_.path, meta_));
   if (report_.epoch_renewed) {
     TRY_ASSIGN(followers_, Followers::open(*files_, options_.path, meta_.epoch));  // marks them reset
@@ -162,10 +167,7 @@ Status StoreParts::recover() {
   committer.window_bytes = options_.window_bytes;
   committer.heal_every = options_.heal_every;
   committer.on_batch = options_.on_batch;
-  committer.before_weak_ack = [this]() -> Status {
-    meta_.weak_acks = true;
-    return write_meta(*files_, options_.path, meta_);
-  };
+  committer.before_weak_ack = [this](Durability level) { return note_weak_acks(*files_, options_.path, level, meta_); };
   committer_ = std::make_unique<Committer>(std::move(committer), *window_, lanes_, *intake_, queue_, *writer_, found.scan.last,
                                            found.last_conversation_number);
   recalls_ = std::make_unique<Recalls>(*state_, *options_.clock, options_.recalls_max);
@@ -355,7 +357,10 @@ void StoreParts::close() {
   indexer_->stop();
   meta_.clean = committer_->end_log().ok();
   meta_.end = committer_->settled();
-  if (meta_.clean) meta_.weak_acks = false;
+  if (meta_.clean) {
+    meta_.weak_acks = false;
+    meta_.acked_in.reset();
+  }
   if (meta_.clean) ignore(write_meta(*files_, options_.path, meta_));
 }
 

@@ -11,6 +11,7 @@
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
 #include "storage/embedded/answers.h"
+#include "storage/embedded/file/faulty_file_system.h"
 #include "storage/embedded/log/fake_history.h"
 #include "storage/embedded/meta_file.h"
 #include "storage/embedded/tools.h"
@@ -152,6 +153,98 @@ TEST_F(EmbeddedStoreTest, AnAckFromMemoryRenewsTheEpochAtAnUncleanEndAlone) {
   EXPECT_NE(store_->epoch(), epoch);
 }
 
+// The log and the meta file on the double, which tells a kill from a power cut; history and state on the machine's.
+class WeakAcksTest : public EmbeddedStoreTest {
+ protected:
+  WeakAcksTest() { start(); }
+  ~WeakAcksTest() override { store_.reset(); }
+  void start() {
+    EmbeddedOptions all = options("data");
+    all.file_system = &files_;
+    open(std::move(all));
+  }
+  void refused() {
+    EmbeddedOptions all = options("data");
+    all.file_system = &files_;
+    EXPECT_FALSE(EmbeddedStore::open(std::move(all)).ok());
+    files_.heal();
+  }
+  // The process dies with all that it has written, or the machine with all that was not synced.
+  void end(bool power_cut) {
+    files_.cut_power_after(0);
+    store_.reset();
+    if (power_cut) {
+      files_.restart();
+    } else {
+      files_.kill();
+    }
+  }
+  FaultyFileSystem files_{1};
+};
+
+TEST_F(WeakAcksTest, AKillAfterAcksAtLevelOsKeepsTheEpochAndAPowerCutDoesNot) {
+  const Epoch epoch = store_->epoch();
+  for (int life = 1; life <= 3; ++life) {
+    EXPECT_EQ(send("ben", "os-" + std::to_string(life), Durability::Os).durability, Durability::Os);
+    end(false);
+    start();
+    EXPECT_EQ(store_->epoch(), epoch);
+    EXPECT_EQ(stored("ben"), static_cast<std::size_t>(life));
+  }
+  send("ben", "os-4", Durability::Os);
+  end(true);
+  start();
+  EXPECT_NE(store_->epoch(), epoch);
+  EXPECT_GE(stored("ben"), 3U) << "the starts between have made them durable";
+}
+
+TEST_F(WeakAcksTest, AnAckFromMemoryAfterOneAtLevelOsLeavesNoProof) {
+  const Epoch epoch = store_->epoch();
+  send("ben", "os", Durability::Os);
+  send("ben", "memory", Durability::Memory);
+  send("ben", "os-again", Durability::Os);
+  end(false);
+  start();
+  EXPECT_NE(store_->epoch(), epoch);
+}
+
+TEST_F(WeakAcksTest, AFailedSyncAtTheStartMayHaveToldOfALoss) {
+  const Epoch epoch = store_->epoch();
+  send("ben", "os", Durability::Os);
+  end(false);
+  files_.fail(FaultyFileSystem::Call::Sync, 1, ErrorCode::Io);  // behind that of the meta file
+  start();
+  EXPECT_NE(store_->epoch(), epoch);
+  EXPECT_EQ(stored("ben"), 1U);
+}
+
+TEST_F(WeakAcksTest, AStartThatHasFailedHalfWayLeavesNoProof) {
+  const Epoch epoch = store_->epoch();
+  send("ben", "os", Durability::Os);
+  end(false);
+  files_.fail(FaultyFileSystem::Call::Sync, 0, ErrorCode::Io);  // before anything was asked
+  refused();
+  files_.fail(FaultyFileSystem::Call::Write, 1, ErrorCode::Io);  // what is written again
+  refused();
+  start();
+  EXPECT_NE(store_->epoch(), epoch);
+  EXPECT_EQ(stored("ben"), 1U);
+}
+
+TEST_F(WeakAcksTest, TheMachinesOwnFoldersAreToldFromTheirCopies) {
+  FileSystem& files = posix_file_system();
+  const std::string folder = folder_ + "/one";
+  fs::create_directories(folder);
+  const auto life = files.cache_life(folder);
+  ASSERT_TRUE(life);
+  fs::rename(folder, folder_ + "/moved");
+  EXPECT_EQ(files.cache_life(folder_ + "/moved"), life);
+  fs::copy(folder_ + "/moved", folder, fs::copy_options::recursive);
+  EXPECT_NE(files.cache_life(folder), life);
+  EXPECT_FALSE(files.cache_life(folder_ + "/missing"));
+  EXPECT_NE(life->boot[0], 0U);
+}
+
 TEST_F(EmbeddedStoreTest, TheNewestFileGoneAfterACleanStopIsNoticed) {
   open(options("data"));
   const Epoch epoch = store_->epoch();
@@ -272,7 +365,8 @@ TEST_F(EmbeddedStoreTest, VerifyCountsRecordsAndNamesDamage) {
   }
   report = verify_data(folder_ + "/data");
   ASSERT_TRUE(report.ok()) << report.error().to_string();
-  EXPECT_EQ(to_json(*report), R"({"records":9,"corrupt":[{"conversation":"p3:ann:cid","from_seq":2,"to_seq":2}],"cut_bytes":0})");
+  EXPECT_EQ(to_json(*report),
+            R"({"records":9,"corrupt":[{"conversation":"p3:ann:cid","from_seq":2,"to_seq":2}],"cut_bytes":0})");
 }
 
 class EmbeddedStoreClockTest : public EmbeddedStoreTest {

@@ -57,6 +57,12 @@ std::string encode_meta(const Meta& meta) {
   put(out, 60, static_cast<std::uint8_t>(meta.clean));
   put(out, 61, static_cast<std::uint8_t>(meta.weak_acks));
   put(out, 64, meta.end.value());
+  if (meta.acked_in) {
+    put(out, 72, meta.acked_in->boot[0]);
+    put(out, 80, meta.acked_in->boot[1]);
+    put(out, 88, meta.acked_in->device);
+    put(out, 96, meta.acked_in->inode);
+  }
   put(out, kBytes - 4, crc32c(std::string_view(out).substr(0, kBytes - 4)));
   return out;
 }
@@ -76,6 +82,9 @@ Result<Meta> decode_meta(std::string_view bytes) {
   meta.clean = bytes[60] != 0;
   meta.weak_acks = bytes[61] != 0;
   meta.end = LogPosition(get<std::uint64_t>(bytes, 64));
+  const CacheLife life{
+      {get<std::uint64_t>(bytes, 72), get<std::uint64_t>(bytes, 80)}, get<std::uint64_t>(bytes, 88), get<std::uint64_t>(bytes, 96)};
+  if (life != CacheLife{}) meta.acked_in = life;
   std::string unknown;
   name_bits(unknown, "incompatible", meta.incompatible & ~kKnownIncompatible);
   name_bits(unknown, "read-only compatible", meta.read_only_compatible & ~kKnownReadOnly);

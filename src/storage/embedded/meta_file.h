@@ -20,11 +20,12 @@ struct Meta {
   std::uint64_t incompatible = 0;
 
   Epoch epoch;
-  SipKey dedup_secret;           // keys of dedup entries
-  std::uint32_t log_secret = 0;  // begins every checksum of the log
-  bool clean = false;            // the last stop wrote the end mark
-  bool weak_acks = false;        // records were acked below fsync since the last clean start
-  LogPosition end;               // with `clean`: of the last record; 0 in folders of before this was noted
+  SipKey dedup_secret;                // keys of dedup entries
+  std::uint32_t log_secret = 0;       // begins every checksum of the log
+  bool clean = false;                 // the last stop wrote the end mark
+  bool weak_acks = false;             // records were acked below fsync since the last clean start
+  std::optional<CacheLife> acked_in;  // with `weak_acks`: what holds all of them (weak_acks.h)
+  LogPosition end;                    // with `clean`: of the last record; 0 in folders of before this was noted
 
   static Meta create();
 };

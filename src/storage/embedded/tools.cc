@@ -216,3 +216,4 @@ Status restore(const std::string& backup, const std::string& into, const ToolPro
 }
 
 }  // namespace dunlin::embedded
+  meta.acked_in.reset();

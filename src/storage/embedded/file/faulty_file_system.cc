@@ -181,6 +181,7 @@ void FaultyFileSystem::restart() {
   faults_.fill({});
   changes_left_ = UINT64_MAX;
   cut_ = false;
+  ++boots_;
   ++life_;
 }
 
@@ -284,6 +285,11 @@ Result<std::vector<std::string>> FaultyFileSystem::list(const std::string& folde
 Result<DiskSpace> FaultyFileSystem::space(const std::string&) {
   MutexLock lock(mutex_);
   return space_;
+}
+
+std::optional<CacheLife> FaultyFileSystem::cache_life(const std::string&) {
+  MutexLock lock(mutex_);
+  return CacheLife{{boots_, boots_}, 1, 1};
 }
 
 }  // namespace dunlin::embedded

@@ -51,6 +51,7 @@ class FaultyFileSystem final : public FileSystem {
   Status sync_folder(const std::string& path) override;
   Result<std::vector<std::string>> list(const std::string& folder) override;
   Result<DiskSpace> space(const std::string& path) override;
+  std::optional<CacheLife> cache_life(const std::string& folder) override EXCLUDES(mutex_);
 
  private:
   friend class FaultyFile;
@@ -97,6 +98,7 @@ class FaultyFileSystem final : public FileSystem {
   std::uint64_t changes_left_ GUARDED_BY(mutex_) = UINT64_MAX;
   bool cut_ GUARDED_BY(mutex_) = false;
   std::uint64_t life_ GUARDED_BY(mutex_) = 0;  // a file of an earlier life fails
+  std::uint64_t boots_ GUARDED_BY(mutex_) = 1;
   DiskSpace space_ GUARDED_BY(mutex_){1ULL << 40, 1ULL << 40};
 };
 

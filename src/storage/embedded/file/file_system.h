@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,15 @@ struct DiskSpace {
   std::uint64_t total_bytes = 0;
 };
 
+// Which cache of the kernel holds what was written to a folder's files and not synced, and which folder that is. The same value twice: that
+// cache has lived all the time in between, whatever process came and went. It cannot tell a file system that has lost its device meanwhile.
+struct CacheLife {
+  std::uint64_t boot[2] = {};  // the running kernel
+  std::uint64_t device = 0;    // of the folder; a copy has another inode, a snapshot another device
+  std::uint64_t inode = 0;
+  bool operator==(const CacheLife&) const = default;
+};
+
 // All file work of the log goes through here, so that tests can cut the power and fail any call (faulty_file_system.h). Any thread.
 // Changes of names (create, rename, remove) are durable only after sync_folder() of their folder.
 class FileSystem {
@@ -45,6 +55,8 @@ class FileSystem {
   virtual Status sync_folder(const std::string& path) = 0;
   virtual Result<std::vector<std::string>> list(const std::string& folder) = 0;  // names, sorted; empty when missing
   virtual Result<DiskSpace> space(const std::string& path) = 0;
+  // Nothing: not known, or the file system keeps unwritten bytes elsewhere than in the kernel.
+  virtual std::optional<CacheLife> cache_life(const std::string& folder) = 0;
 };
 
 // The operating system's. One for the process.

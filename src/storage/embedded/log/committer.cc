@@ -93,12 +93,13 @@ void Committer::idle_work() {
   } else if (writer_.has_unsynced()) {
     ignore(writer_.sync());
   }
+  note_failures();
   failing_.store(writer_.broken(), std::memory_order_release);
 }
 
 void Committer::wait_for_window() {
-  // A segment larger than the bound would never be full, so it is ended early: only sealed parts can leave.
   if (log_ended_) return;
+  // A segment larger than the bound would never be full, so it is ended early: only sealed parts can leave.
   const bool full = window_.bytes() > options_.window_bytes;
   if (full && !window_.can_evict() && window_.oldest_sealed() == nullptr && !writer_.broken()) ignore(writer_.seal());
   const auto end = std::chrono::steady_clock::now() + options_.full_window_wait;
@@ -136,9 +137,9 @@ std::size_t Committer::make_batch(std::size_t from) {
     Pending& pending = input_[from];
     if (pending.kind == Pending::Kind::EndSession) {
       end_session(pending);
-    } else {
     } else if (pending.kind == Pending::Kind::Late) {
       refuse(pending, ErrorCode::StoreUnavailable);
+    } else {
       const std::uint64_t bytes = record_bytes(*pending.request.message) + kTableRowBytes;
       if (!items_.empty() && batch_bytes_ + bytes + kBatchHeadBytes > bound) break;
       decide(pending);
@@ -153,8 +154,8 @@ void Committer::decide(Pending& pending) {
   if (!lanes_.admit(request.session, message.conversation(), message.client_msg_id(), request.abandon)) {
     return refuse(pending, ErrorCode::RetryInOrder);
   }
-  if (pending.refused) return refuse_temporarily(pending, *pending.refused);
   if (log_ended_) return refuse_temporarily(pending, ErrorCode::StoreUnavailable);
+  if (pending.refused) return refuse_temporarily(pending, *pending.refused);
   if (!is_new(pending)) {
     if (answer_duplicate(pending)) return;
     // Invariant 3: nobody has looked into history for this one.
@@ -278,7 +279,7 @@ void Committer::block(const Pending& pending, const Message& message) {
 
 void Committer::commit() {
   if (outcomes_.empty()) return;
-  if (!items_.empty() && batch_asks_ < Durability::Fsync && !allow_weak_ack()) batch_asks_ = Durability::Fsync;
+  if (!items_.empty() && !allow_ack_at(batch_asks_)) batch_asks_ = Durability::Fsync;
   if (batch_asks_ == Durability::Memory && !writer_.broken()) return commit_after_the_answers();
   Status done;
   if (!items_.empty()) {
@@ -329,6 +330,7 @@ Status Committer::write(std::span<const MessagePtr> records) {
   if (done.ok()) stats_.records.fetch_add(records.size(), std::memory_order_relaxed);
   stats_.commit_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
   stats_.failovers.store(writer_.failovers(), std::memory_order_relaxed);
+  note_failures();
   if (options_.on_batch) options_.on_batch({.records = records.size(), .took = took, .sync_took = writer_.sync_took()});
   return done;
 }
@@ -339,10 +341,17 @@ void Committer::set_level(Durability level) {
   }
 }
 
-bool Committer::allow_weak_ack() {
-  if (weak_acks_allowed_) return true;
-  weak_acks_allowed_ = !options_.before_weak_ack || options_.before_weak_ack().ok();
-  return weak_acks_allowed_;
+bool Committer::allow_ack_at(Durability level) {
+  if (level >= lowest_allowed_) return true;
+  if (options_.before_weak_ack && !options_.before_weak_ack(level).ok()) return false;
+  lowest_allowed_ = level;
+  return true;
+}
+
+// What the kernel could not write back it may have dropped. All is in memory, but an unclean end would prove nothing any more.
+void Committer::note_failures() {
+  if (lowest_allowed_ == Durability::Os && (writer_.broken() || writer_.failovers() != 0))
+    static_cast<void>(allow_ack_at(Durability::Memory));
 }
 
 void Committer::take_back() {
@@ -377,6 +386,7 @@ void Committer::tell() {
   if (listener != nullptr) listener->on_outcomes(outcomes_, last_);
   settled_.store(last_.value(), std::memory_order_release);
   for (const Answer& answer : answers_) {
+    if (answer.pending->kind == Pending::Kind::Late) continue;
     if (Lane* lane = answer.pending->lane) {
       if (lane->pending.fetch_sub(1, std::memory_order_acq_rel) == 1 && lane->ended) finish_lane(answer.pending->request.session, *lane);
     }
@@ -386,7 +396,6 @@ void Committer::tell() {
   messages_.clear();
   outcomes_.clear();
   answers_.clear();
-    if (answer.pending->kind == Pending::Kind::Late) continue;
 }
 
 void Committer::release(Pending& pending) {

@@ -20,8 +20,8 @@ struct CommitterOptions {
   std::chrono::milliseconds heal_every{500};
   // How long a full window holds sends back (the indexer catches up) before they are refused.
   std::chrono::milliseconds full_window_wait{2000};
-  // Before the first record that is acked without a sync: the store must learn durably that an unclean end needs a new epoch.
-  std::function<Status()> before_weak_ack;
+  // Before the first record that is acked at a level below fsync, and again before the first below that (weak_acks.h).
+  std::function<Status(Durability)> before_weak_ack;
   // After every batch, on the committer's thread.
   std::function<void(const BatchMeasure&)> on_batch;
 };
@@ -105,7 +105,8 @@ class Committer {
   void commit_after_the_answers();
   Status write(std::span<const MessagePtr> records);
   void set_level(Durability level);
-  bool allow_weak_ack();
+  bool allow_ack_at(Durability level);
+  void note_failures();
   void take_back();
   void tell();
   void release(Pending& pending);
@@ -145,7 +146,7 @@ class Committer {
   Durability batch_asks_ = Durability::Memory;  // the most that anything in it needs
   bool may_write_ = true;
   bool window_stuck_ = false;  // it stayed full for the whole wait: sends are refused at once until it has room
-  bool weak_acks_allowed_ = false;
+  Durability lowest_allowed_ = Durability::Fsync;
   bool log_ended_ = false;
   LogPosition last_;
   std::uint64_t last_number_;

@@ -18,6 +18,7 @@
 #include "storage/embedded/log/fake_history.h"
 #include "storage/embedded/log/recovery.h"
 #include "storage/embedded/timeline_reader.h"
+#include "storage/embedded/weak_acks.h"
 
 namespace dunlin::embedded {
 
@@ -35,6 +36,7 @@ class LogHarness final : public CommitListener {
     std::uint64_t kept_bytes = 1 << 30;
     RecallRows* recall_rows = nullptr;  // null: forgotten with the harness
     std::size_t recalls_max = 65'536;
+    bool keep_meta = false;  // notes acks below fsync in data/meta, and renews the epoch as the store does
   };
 
   // Recalls that outlive a life, as rows that were synced do.
@@ -76,6 +78,10 @@ class LogHarness final : public CommitListener {
       return;
     }
     followers = *std::move(table);
+    if (auto read = options.keep_meta ? begin_meta() : Status(); !read.ok()) {
+      give_up(read.error());
+      return;
+    }
     Recovery recovery(files_, conversations, window, intake, history_, pool);
     auto found = recovery.run("data", kSecret, followers->passed());
     if (!found.ok()) {
@@ -83,6 +89,10 @@ class LogHarness final : public CommitListener {
       return;
     }
     recovered = *std::move(found);
+    if (auto noted = options.keep_meta ? end_meta() : Status(); !noted.ok()) {
+      give_up(noted.error());
+      return;
+    }
     for (const KeptSegment& segment : recovered.kept) kept.add(segment);
     if (auto made = pool.make_first(); !made.ok()) {
       give_up(made.error());
@@ -99,6 +109,9 @@ class LogHarness final : public CommitListener {
     committing.window_bytes = options.window_bytes;
     committing.heal_every = std::chrono::milliseconds(0);
     committing.full_window_wait = std::chrono::milliseconds(0);
+    if (options.keep_meta) {
+      committing.before_weak_ack = [this](Durability level) { return note_weak_acks(files_, "data", level, meta); };
+    }
     committer =
         std::make_unique<Committer>(committing, window, lanes, intake, queue, *writer, scan.last, recovered.last_conversation_number);
     committer->set_listener(this);
@@ -183,6 +196,21 @@ class LogHarness final : public CommitListener {
   }
 
  private:
+  // As StoreParts::recover().
+  Status begin_meta() {
+    TRY_ASSIGN(const auto found, read_meta(files_, "data"));
+    meta = found.value_or(Meta::create());
+    weak_end_ = !meta.clean && meta.weak_acks;
+    TRY_ASSIGN(renewed, weak_acks_may_be_gone(files_, "data", meta));
+    return {};
+  }
+  Status end_meta() {
+    renewed = renewed || (weak_end_ && recovered.scan.broken_off);
+    if (renewed) meta.epoch = Meta::create().epoch;
+    meta.weak_acks = false;
+    meta.acked_in.reset();
+    return write_meta(files_, "data", meta);
+  }
   void give_up(const Error& error) {
     failure = error.to_string();
     failed_with = error.code();
@@ -192,9 +220,12 @@ class LogHarness final : public CommitListener {
   FakeHistory& history_;
   OffloadPool offload_{OffloadPool::Options{"test", 1, 4096}};
   RowsInMemory own_rows_;
+  bool weak_end_ = false;
 
  public:
   bool alive = false;
+  Meta meta;             // with Options::keep_meta
+  bool renewed = false;  // its epoch
   std::string failure;
   std::optional<ErrorCode> failed_with;
   ManualClock clock;

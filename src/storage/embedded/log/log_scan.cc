@@ -25,6 +25,7 @@ class Scan {
         TRY(read_segment(link));
       } else if (out_.files[link.file].last > out_.last) {
         out_.files[link.file].set_aside = true;  // the log ended before it, and it is not empty
+        out_.broken_off = true;
       }
     }
     return std::move(out_);
@@ -123,6 +124,7 @@ class Scan {
     if (batch.count == 0 && batch.first > history_) lose_positions(batch.first);
     if (batch.count == 0 || batch.last() <= history_) return;
     if (!(batch.place < mark_) && !all_good(batch)) {
+      if (&batch != &link_->batches.back()) out_.broken_off = true;
       cut(batch.place);
       return;
     }
@@ -166,6 +168,7 @@ class Scan {
     if (next && out_.last.next() == *next) {
       ++out_.damaged;
     } else {
+      if (next) out_.broken_off = true;
       cut({from.generation, end});
     }
   }
@@ -233,6 +236,7 @@ class Scan {
 
   void cut(LogPlace place) {
     ended_ = true;
+    if (place.offset == 0) out_.broken_off = true;
     if (place.offset != 0 && any_told_) announce();
     std::size_t size = bytes_.find_last_not_of('\0');
     size = size == std::string::npos ? place.offset : std::max<std::size_t>(size + 1, place.offset);

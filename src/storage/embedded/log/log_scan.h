@@ -57,6 +57,9 @@ struct LogScan {
   std::uint64_t stale = 0;    // segments that contradict history
   std::uint64_t unknown = 0;  // positions of which not even the conversation's number is known: seqs may be given twice
   std::optional<TornTail> tail;
+  // More than the last write may be missing: good batches stand behind the end, or the end is in a segment's first batch, which may have
+  // been to replace what an older one holds.
+  bool broken_off = false;
   bool clean_end = false;
 };
 
