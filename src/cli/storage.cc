@@ -14,6 +14,8 @@
 #include "admin/control_socket.h"
 #include "cli/exit_codes.h"
 #include "config/load.h"
+#include "server/embedded_engine.h"
+#include "server/secret_file.h"
 #include "storage/embedded/tools.h"
 
 namespace dunlin {
@@ -93,9 +95,14 @@ struct VerifyArguments {
 int verify(const VerifyArguments& arguments) {
   auto line = std::make_optional<ProgressLine>();
   const auto show = [&](std::uint64_t done, std::uint64_t total) { line->show(done, total); };
-  const Result<embedded::VerifyReport> report = embedded::verify_data(arguments.folder, show);
+  Result<embedded::VerifyReport> report = embedded::verify_data(arguments.folder, show);
   line.reset();
   if (!report.ok()) return fail("verify", report.error());
+  for (const char* secret : {kSyncSecretFile, kAuthSecretFile}) {
+    if (const Status read = check_secret(arguments.folder, secret); !read.ok()) {
+      report->problems.push_back({secret, read.error().to_string()});
+    }
+  }
   if (arguments.json) {
     fmt::print("{}\n", embedded::to_json(*report));
   } else {
@@ -108,10 +115,11 @@ int verify(const VerifyArguments& arguments) {
       const std::string name = corrupt.conversation.empty() ? fmt::format("number {}", corrupt.number) : corrupt.conversation;
       fmt::print("corrupt: conversation {} seq {} to {}\n", name, corrupt.from_seq, corrupt.to_seq);
     }
+    for (const auto& problem : report->problems) fmt::print("problem: {}: {}\n", problem.file, problem.reason);
     fmt::print("{} records, {} rows of state, {} corrupt ranges, {} bytes of torn tail\n", report->records, report->state_rows,
                report->corrupt.size(), report->cut_bytes);
   }
-  return report->corrupt.empty() ? kExitOk : kExitFailure;
+  return report->healthy() ? kExitOk : kExitFailure;
 }
 
 void register_backup(CLI::App& app, int& exit_code) {

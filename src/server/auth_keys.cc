@@ -53,7 +53,7 @@ Result<auth::KeySpec> read_key(const AuthKeyConfig& key) {
 
 Result<AuthKeys> generated_key(const Config& config) {
   AuthKeys keys;
-  keys.generated_file = config.store.path + "/auth.secret";
+  keys.generated_file = config.store.path + "/" + kAuthSecretFile;
   TRY_ASSIGN(SecretFile secret, read_or_make_secret(keys.generated_file));
   keys.generated_now = secret.made_now;
   auth::KeySpec spec;

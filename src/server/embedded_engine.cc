@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 
 #include "base/log.h"
 #include "base/memory_limit.h"
@@ -74,7 +75,7 @@ class EmbeddedEngine final : public Engine {
   }
 
   Result<SipKey> token_key() override {
-    TRY_ASSIGN(const SecretFile secret, read_or_make_secret(path_ + "/sync.secret"));
+    TRY_ASSIGN(const SecretFile secret, read_or_make_secret(path_ + "/" + kSyncSecretFile));
     return key_of(secret.hex);
   }
 
@@ -154,6 +155,16 @@ Result<std::unique_ptr<Engine>> open_embedded_engine(const EngineParts& parts) {
             {"epoch_renewed", found.epoch_renewed}});
   parts.metrics.store_corrupt_records_total.add(found.corrupt_records);
   return std::unique_ptr<Engine>(std::make_unique<EmbeddedEngine>(std::move(store), parts.config.store.path, parts.faults, parts.metrics));
+}
+
+Status check_secret(const std::string& folder, const std::string& name) {
+  const std::string path = folder + "/" + name;
+  std::error_code error;
+  if (!std::filesystem::exists(path, error) && !error) return {};
+  if (error) return Error(ErrorCode::Io, "reading " + path + ": " + error.message());
+  TRY_ASSIGN(const SecretFile secret, read_or_make_secret(path));
+  if (name == kSyncSecretFile) TRY(key_of(secret.hex));
+  return {};
 }
 
 }  // namespace dunlin

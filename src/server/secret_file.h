@@ -6,6 +6,10 @@
 
 namespace dunlin {
 
+// In the data folder.
+inline constexpr const char* kSyncSecretFile = "sync.secret";  // key of sync tokens
+inline constexpr const char* kAuthSecretFile = "auth.secret";  // signs tokens when no key is configured
+
 struct SecretFile {
   std::string hex;  // 64 hex digits
   bool made_now = false;

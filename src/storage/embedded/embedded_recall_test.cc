@@ -145,7 +145,7 @@ TEST_F(EmbeddedRecallTest, ABodyThatWasNeverInHistoryLeavesAllFiles) {
   store_.reset();
   const auto report = verify_data(folder_ + "/data");
   ASSERT_TRUE(report.ok());
-  EXPECT_EQ(to_json(*report), R"({"records":3,"corrupt":[],"cut_bytes":0})");
+  EXPECT_EQ(to_json(*report), R"({"records":3,"corrupt":[],"cut_bytes":0,"problems":[]})");
   open(options("data"));
   EXPECT_EQ(shown(), "m-m");
 }

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/log.h"
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
 #include "storage/embedded/answers.h"
@@ -352,7 +353,7 @@ TEST_F(EmbeddedStoreTest, VerifyCountsRecordsAndNamesDamage) {
   store_.reset();
   auto report = verify_data(folder_ + "/data");
   ASSERT_TRUE(report.ok()) << report.error().to_string();
-  EXPECT_EQ(to_json(*report), R"({"records":10,"corrupt":[],"cut_bytes":0})");
+  EXPECT_EQ(to_json(*report), R"({"records":10,"corrupt":[],"cut_bytes":0,"problems":[]})");
   // The second of cid's bodies in the log.
   for (const auto& entry : fs::directory_iterator(folder_ + "/data/log")) {
     std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
@@ -366,7 +367,83 @@ TEST_F(EmbeddedStoreTest, VerifyCountsRecordsAndNamesDamage) {
   report = verify_data(folder_ + "/data");
   ASSERT_TRUE(report.ok()) << report.error().to_string();
   EXPECT_EQ(to_json(*report),
-            R"({"records":9,"corrupt":[{"conversation":"p3:ann:cid","from_seq":2,"to_seq":2}],"cut_bytes":0})");
+            R"({"records":9,"corrupt":[{"conversation":"p3:ann:cid","from_seq":2,"to_seq":2}],"cut_bytes":0,"problems":[]})");
+}
+
+TEST_F(EmbeddedStoreTest, VerifySaysSoOfADamagedTableOfFollowersAndChangesNothing) {
+  open(options("data"));
+  ASSERT_TRUE(block_on(store_->register_follower("search", LogPosition(0))).ok());
+  store_.reset();
+  const std::string file = folder_ + "/data/followers";
+  std::fstream(file, std::ios::in | std::ios::out | std::ios::binary).put('#');
+  const auto report = verify_data(folder_ + "/data");
+  ASSERT_TRUE(report.ok());
+  ASSERT_EQ(report->problems.size(), 1U);
+  EXPECT_EQ(report->problems[0].file, "followers");
+  EXPECT_TRUE(fs::exists(file));
+}
+
+// Each file flipped at its beginning, middle or end, cut in half, or missing.
+TEST_F(EmbeddedStoreTest, WhateverAStartRefusesVerificationHasSaid) {
+  set_log_level(LogLevel::Off);
+  const auto small = [&](const std::string& name) {
+    EmbeddedOptions all = options(name);
+    all.segment_bytes = 128 << 10;
+    return all;
+  };
+  open(small("clean"));
+  ASSERT_TRUE(block_on(store_->register_follower("search", LogPosition(0))).ok());
+  for (int i = 0; i < 30; ++i) send(i % 2 == 0 ? "ben" : "cid", "m" + std::to_string(i));
+  ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+  ASSERT_TRUE(
+      block_on(store_->state().save_cursors({{UserId("ann"), DeviceId("d"), {store_->epoch(), LogPosition(3), {}, from_ms(5)}}})).ok());
+  ASSERT_TRUE(block_on(store_->recall(private_conversation("ann", "ben"), MessageSeq(2))).ok());
+  for (int i = 30; i < 40; ++i) send("ben", "m" + std::to_string(i));
+  copy_as_killed("clean", "killed");
+  store_.reset();
+  const std::string trial = folder_ + "/trial";
+  int trials = 0;
+  int refused = 0;
+  for (const std::string base : {"clean", "killed"}) {
+    const auto whole = verify_data(folder_ + "/" + base);
+    ASSERT_TRUE(whole.ok()) << whole.error().to_string();
+    EXPECT_TRUE(whole->healthy()) << base << " " << to_json(*whole);
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::recursive_directory_iterator(folder_ + "/" + base)) {
+      if (entry.is_regular_file()) files.push_back(fs::relative(entry.path(), folder_ + "/" + base));
+    }
+    for (const fs::path& file : files) {
+      const std::vector<std::string> ways =
+          base == "clean" ? std::vector<std::string>{"first", "last", "half", "gone"} : std::vector<std::string>{"middle"};
+      for (const std::string& how : ways) {
+        fs::remove_all(trial);
+        copy_as_killed(base, "trial");
+        const fs::path victim = fs::path(trial) / file;
+        const std::uint64_t size = fs::file_size(victim);
+        if (how == "gone") {
+          fs::remove(victim);
+        } else if (how == "half") {
+          fs::resize_file(victim, size / 2);
+        } else if (size != 0) {
+          const std::uint64_t at = how == "first" ? 0 : how == "middle" ? size / 2 : size - 1;
+          std::fstream bytes(victim, std::ios::in | std::ios::out | std::ios::binary);
+          bytes.seekg(static_cast<std::streamoff>(at));
+          const int byte = bytes.get();
+          bytes.seekp(static_cast<std::streamoff>(at));
+          bytes.put(static_cast<char>(byte ^ 0x55));
+        }
+        const auto report = verify_data(trial);
+        const bool said = !report.ok() || !report->healthy();
+        const auto opened = EmbeddedStore::open(small("trial"));
+        EXPECT_TRUE(opened.ok() || said) << base << "/" << file.string() << " " << how << ": " << opened.error().to_string();
+        ++trials;
+        refused += opened.ok() ? 0 : 1;
+      }
+    }
+  }
+  EXPECT_GT(trials, 100);
+  EXPECT_GT(refused, 10) << "the table meets refusals";
+  set_log_level(LogLevel::Info);
 }
 
 class EmbeddedStoreClockTest : public EmbeddedStoreTest {

@@ -41,6 +41,15 @@ Result<std::unique_ptr<Followers>> Followers::open(FileSystem& files, std::strin
   return followers;
 }
 
+Status Followers::check(FileSystem& files, const std::string& data_folder) {
+  TRY_ASSIGN(const auto bytes, read_small_file(files, data_folder, kFile, kMostBytes));
+  bool other_epoch = false;
+  if (bytes && !decode(*bytes, Epoch(), &other_epoch)) {
+    return Error(ErrorCode::Corrupt, "the table of followers is damaged: a start moves it aside, and they begin anew");
+  }
+  return {};
+}
+
 Status Followers::load() {
   MutexLock changing(changing_);
   TRY_ASSIGN(const auto bytes, read_small_file(fs_, folder_, kFile, kMostBytes));

@@ -23,6 +23,8 @@ namespace dunlin::embedded {
 class Followers {
  public:
   static Result<std::unique_ptr<Followers>> open(FileSystem& files, std::string data_folder, Epoch epoch);
+  // Corrupt when open() would move the file aside. Changes nothing.
+  static Status check(FileSystem& files, const std::string& data_folder);
 
   Result<Follower> add(const std::string& name, LogPosition from) EXCLUDES(changing_, mutex_);
   Status advance(const std::string& name, LogPosition position, LogPosition settled) EXCLUDES(changing_, mutex_);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "storage/embedded/data_lock.h"
 #include "storage/embedded/file/owner_only.h"
+#include "storage/embedded/followers.h"
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/log/log_scan.h"
 #include "storage/embedded/meta_file.h"
@@ -140,12 +141,53 @@ Result<Meta> meta_of(const std::string& folder) {
 
 }  // namespace
 
-Result<VerifyReport> verify_data(const std::string& folder, const ToolProgress& progress) {
-  TRY_ASSIGN(const auto lock, DataLock::share(folder));
-  TRY_ASSIGN(const Meta meta, meta_of(folder));
-  VerifyReport report;
+namespace {
+
+// Records of history and log, and what is damaged of them.
+Status verify_records(const std::string& folder, const Meta& meta, const ToolProgress& progress, VerifyReport& report) {
   Damaged damaged;
   LogPosition stored;
+  TRY_ASSIGN(const auto history, posix_file_system().list(folder + "/history"));
+  if (!history.empty()) {
+    const auto on_corrupt = [&](const CorruptInterval& c) { damaged.add(c.conversation.str(), 0, c.from.value(), c.to.value()); };
+    const auto counted = verify_history(folder + "/history", on_corrupt, progress);
+    if (!counted.ok()) {
+      report.problems.push_back({"history", counted.error().to_string()});
+      report.corrupt = damaged.merged();
+      return {};  // what the log holds cannot be judged without
+    }
+    report.records = counted->records;
+    stored = counted->position;
+  }
+  CountingSink sink;
+  const auto scan = scan_log(posix_file_system(), folder + "/log", meta.log_secret, stored, sink);
+  if (!scan.ok()) {
+    report.problems.push_back({"log", scan.error().to_string()});
+    report.corrupt = damaged.merged();
+    return {};
+  }
+  sink.report(damaged);
+  report.records += scan->records;
+  report.corrupt = damaged.merged();
+  if (meta.clean && scan->last < meta.end) report.corrupt.push_back({"", 0, 0, meta.end.value() - scan->last.value()});
+  if (scan->unknown != 0) report.corrupt.push_back({"", 0, 0, scan->unknown});
+  report.cut_bytes = scan->tail ? scan->tail->bytes.size() : 0;
+  return {};
+}
+
+}  // namespace
+
+Result<VerifyReport> verify_data(const std::string& folder, const ToolProgress& progress) {
+  TRY_ASSIGN(const auto lock, DataLock::share(folder));
+  VerifyReport report;
+  const auto meta = meta_of(folder);
+  if (!meta.ok() && meta.error().code() == ErrorCode::NotFound) return meta.error();
+  if (!meta.ok()) {
+    report.problems.push_back({"meta", meta.error().to_string()});
+    return report;
+  }
+  if (auto followers = Followers::check(posix_file_system(), folder); !followers.ok())
+    report.problems.push_back({"followers", followers.error().to_string()});
   const std::uint64_t history_bytes = bytes_below(folder + "/history");
   const std::uint64_t total = history_bytes + bytes_below(folder + "/log") + bytes_below(folder + "/state");
   // Read conversation by conversation, so that bytes are an estimate.
@@ -153,33 +195,19 @@ Result<VerifyReport> verify_data(const std::string& folder, const ToolProgress& 
     const double part = static_cast<double>(conversations) / static_cast<double>(of);
     if (progress) progress(static_cast<std::uint64_t>(static_cast<double>(history_bytes) * part), total);
   };
-  TRY_ASSIGN(const auto history, posix_file_system().list(folder + "/history"));
-  if (!history.empty()) {
-    const auto on_corrupt = [&](const CorruptInterval& c) { damaged.add(c.conversation.str(), 0, c.from.value(), c.to.value()); };
-    TRY_ASSIGN(const HistoryReport counted, verify_history(folder + "/history", on_corrupt, history_progress));
-    report.records = counted.records;
-    stored = counted.position;
-  }
-  CountingSink sink;
-  const std::string log = folder + "/log";
-  TRY_ASSIGN(const LogScan scan, scan_log(posix_file_system(), log, meta.log_secret, stored, sink));
-  sink.report(damaged);
-  report.records += scan.records;
-  report.corrupt = damaged.merged();
-  if (meta.clean && scan.last < meta.end) report.corrupt.push_back({"", 0, 0, meta.end.value() - scan.last.value()});
-  if (scan.unknown != 0) report.corrupt.push_back({"", 0, 0, scan.unknown});
+  TRY(verify_records(folder, *meta, history_progress, report));
   TRY_ASSIGN(const auto state, posix_file_system().list(folder + "/state"));
   if (!state.empty()) {
     const auto rows = verify_state(folder + "/state");
-    if (!rows.ok() && rows.error().code() != ErrorCode::Corrupt) return rows.error();
-    if (!rows.ok()) {
+    if (!rows.ok() && rows.error().code() == ErrorCode::Corrupt) {
       log_error("state", "rows cannot be read", {{"error", rows.error().to_string()}});
       report.corrupt.push_back({});
+    } else if (!rows.ok()) {
+      report.problems.push_back({"state", rows.error().to_string()});
     }
     report.state_rows = rows.ok() ? *rows : 0;
   }
   if (progress) progress(total, total);
-  report.cut_bytes = scan.tail ? scan.tail->bytes.size() : 0;
   return report;
 }
 
@@ -194,7 +222,18 @@ std::string to_json(const VerifyReport& report) {
     if (corrupt.conversation.empty()) out += fmt::format(",\"number\":{}", corrupt.number);
     out += fmt::format(",\"from_seq\":{},\"to_seq\":{}}}", corrupt.from_seq, corrupt.to_seq);
   }
-  out += fmt::format("],\"cut_bytes\":{}}}", report.cut_bytes);
+  out += fmt::format("],\"cut_bytes\":{},\"problems\":[", report.cut_bytes);
+  first = true;
+  for (const auto& problem : report.problems) {
+    if (!first) out += ',';
+    first = false;
+    out += "{\"file\":";
+    append_json_string(out, problem.file);
+    out += ",\"reason\":";
+    append_json_string(out, problem.reason);
+    out += '}';
+  }
+  out += "]}";
   return out;
 }
 
@@ -212,8 +251,8 @@ Status restore(const std::string& backup, const std::string& into, const ToolPro
   TRY(copy_folder(backup, into, progress));
   meta.epoch = Meta::create().epoch;
   meta.clean = meta.weak_acks = false;
+  meta.acked_in.reset();
   return write_meta(posix_file_system(), into, meta);
 }
 
 }  // namespace dunlin::embedded
-  meta.acked_in.reset();

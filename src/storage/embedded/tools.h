@@ -20,17 +20,25 @@ struct VerifyReport {
   std::vector<Corrupt> corrupt;  // merged into intervals
   std::uint64_t cut_bytes = 0;   // torn tail that a start would cut
   std::uint64_t state_rows = 0;  // cursors, read positions and recalls
+  // Files and folders, named from the data folder, that a start would refuse or set aside. What depends on them is not checked.
+  struct Problem {
+    std::string file;
+    std::string reason;
+  };
+  std::vector<Problem> problems;
+  bool healthy() const { return corrupt.empty() && problems.empty(); }
 };
 
 // How many bytes are done of how many; called on the caller's thread.
 using ToolProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
-// Checks every record of a data folder or backup, changing nothing. Busy while a server has it open. Damage that concerns no one
-// conversation is an entry with number 0, whose seqs tell how many records it cost, as far as that is known.
+// Checks every record of a data folder or backup, and all else that a start of the store reads, changing nothing. Busy while a server has
+// it open; NotFound when it is no data folder. Damage that concerns no one conversation is an entry with number 0, whose seqs tell how many
+// records it cost, as far as that is known.
 Result<VerifyReport> verify_data(const std::string& folder, const ToolProgress& progress = nullptr);
 
 // One line of JSON as docs and scripts know it:
-// {"records":N,"corrupt":[{"conversation":…,"from_seq":…,"to_seq":…}],"cut_bytes":N}
+// {"records":N,"corrupt":[{"conversation":…,"from_seq":…,"to_seq":…}],"cut_bytes":N,"problems":[{"file":…,"reason":…}]}
 std::string to_json(const VerifyReport& report);
 
 // Copies a data folder that no server has open (Busy otherwise: ask the server, EmbeddedStore::backup_to). `target` must be empty or
