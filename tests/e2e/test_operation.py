@@ -51,6 +51,29 @@ async def test_ready_line_names_what_was_bound(server):
     assert len(server.stdout) == 1
 
 
+@pytest.mark.deadline(200)
+async def test_fifty_restarts_leave_a_bounded_number_of_files(server_factory):
+    """By kill -9 under way and by SIGTERM; nothing that a start makes may stay for ever."""
+    server = server_factory({"store": {"log": {"segment-bytes": 256 * 1024}}, "shutdown": {"reconnect-delay-ms": 1}})
+    counts = []
+    for life in range(50):
+        alice, bob = await login(server, "alice"), await login(server, "bob")
+        for i in range(5):
+            await alice.send("bob", "m", f"{life}-{i}")
+        await bob.messages(5)
+        if life % 2 == 0:
+            late = [await alice.raw("send", {"to": "bob", "client_msg_id": f"{life}-late-{i}", "body": "m"}) for i in range(5)]
+            await asyncio.to_thread(server.kill)
+            await asyncio.gather(*late, return_exceptions=True)
+        else:
+            await asyncio.to_thread(server.stop)
+        counts.append({folder: len(list((server.data / folder).iterdir())) for folder in (".", "history", "state", "log")})
+        await asyncio.to_thread(server.start)
+    # History merges the files of a family when 32 of them wait (48 of its dedup entries), and each start has brought it a segment.
+    for folder, bound in {".": 30, "state": 30, "log": 12, "history": 5 * 48}.items():
+        assert max(count[folder] for count in counts) <= bound, (folder, [count[folder] for count in counts])
+
+
 async def test_port_in_use_is_named(server, server_factory, binary, tmp_path):
     port = int(server.ws.rsplit(":", 1)[1])
     config = tmp_path / "second.yaml"

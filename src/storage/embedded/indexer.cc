@@ -10,6 +10,11 @@
 #include "base/log.h"
 
 namespace dunlin::embedded {
+namespace {
+
+constexpr std::size_t kManyFiles = 4;  // of segments of 16 MB: half of the window's bound, when they are full
+
+}  // namespace
 
 Indexer::Indexer(IndexerOptions options, FileSystem& files, History& history, const Log& log)
     : options_(std::move(options)),
@@ -245,7 +250,8 @@ void Indexer::retain() {
 }
 
 void Indexer::set_priority() {
-  const bool raise = ending_.load() || window_.waiting_bytes() > options_.window_bytes / 2;
+  // Files, too: lives that end soon leave segments with little in them, which a busy machine would let pile up.
+  const bool raise = ending_.load() || window_.waiting_bytes() > options_.window_bytes / 2 || window_.files().size() > kManyFiles;
   const pid_t thread = thread_id_.load();
   if (thread == 0 || raised_.exchange(raise) == raise) return;
   const sched_param none{};

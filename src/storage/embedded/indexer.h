@@ -34,7 +34,7 @@ struct IndexerOptions {
 
 // Brings sealed parts of the window into history, then recycles their files once all followers have them; keeps spares ready, watches the
 // disk's free space, lets history retain, and has recalled content leave the files (recall_rounds.h). One thread, SCHED_IDLE where it may
-// come back from that (root or LimitNICE), else SCHED_BATCH; raised to normal while the backlog is above half of its bound. What fails is
+// come back from that (root or LimitNICE), else SCHED_BATCH; raised while the backlog is above half its bound, or many files. What fails is
 // tried again every 200 ms; the window's bound is what stops sends then.
 //
 // Order for one segment: ingest (atomic, durable) → state sync → the part may leave the window → every follower has passed it, or those

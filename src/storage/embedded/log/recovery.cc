@@ -2,11 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/log.h"
 
 namespace dunlin::embedded {
+namespace {
+
+constexpr std::size_t kMostCopies = 64;  // torn-* files: a server that is killed again and again must not fill the disk with them
+
+}  // namespace
 
 Result<Recovered> Recovery::run(const std::string& data_folder, std::uint32_t secret, LogPosition passed) {
   Recovered out;
@@ -211,7 +217,15 @@ Status Recovery::set_aside(const std::string& data_folder, const LogScan& scan) 
 }
 
 Status Recovery::keep_tail(const std::string& data_folder, const TornTail& tail) {
-  const std::string path = fmt::format("{}/torn-{}-{}", data_folder, tail.file, tail.offset);
+  const std::string name = fmt::format("torn-{}-{}", tail.file, tail.offset);
+  const std::string path = data_folder + "/" + name;
+  TRY_ASSIGN(const auto names, fs_.list(data_folder));
+  const auto copies = std::count_if(names.begin(), names.end(), [&](const std::string& n) { return n.starts_with("torn-") && n != name; });
+  if (static_cast<std::size_t>(copies) >= kMostCopies) {
+    log_warn("store", "the end of the log is torn and cut; it is not copied, since there are many copies already: remove torn-*",
+             {{"file", tail.file}, {"offset", tail.offset}, {"bytes", tail.bytes.size()}, {"copies", copies}});
+    return {};
+  }
   log_warn("store", "the end of the log is torn: copied aside and cut",
            {{"file", tail.file}, {"offset", tail.offset}, {"bytes", tail.bytes.size()}, {"copy", path}});
   TRY_ASSIGN(const auto copy, fs_.open(path, OpenMode::Create));

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "base/log.h"
 #include "storage/embedded/log/log_harness.h"
 
 namespace dunlin::embedded {
@@ -136,6 +139,42 @@ TEST_F(RecoveryTest, ATornLastBatchIsCopiedAsideAndCut) {
   LogHarness after(files_, history_);
   EXPECT_FALSE(after.recovered.scan.tail) << "the cut is durable";
   EXPECT_EQ(after.recovered.scan.records, 6U);
+}
+
+// A server that is killed again and again must not fill the disk with what nobody was promised.
+TEST_F(RecoveryTest, CopiesOfTornEndsAreBoundedInNumber) {
+  set_log_level(LogLevel::Off);
+  for (int i = 0; i < 63; ++i) files_.set_content("data/torn-p0-00000001.seg-" + std::to_string(8 * i + 100'000), "old");
+  const auto copies = [&] {
+    const auto names = files_.list("data").value();
+    return std::count_if(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("torn-"); });
+  };
+  for (int i = 0; i < 3; ++i) {
+    {
+      LogHarness store(files_, history_);
+      const SessionKey session = store.open_session();
+      for (const char* half : {"kept", "torn"}) {
+        ASSERT_FALSE(store.send(session, "ann", "ben", half + std::to_string(i), "\"body\"").refused);
+      }
+    }
+    std::string path;
+    std::uint64_t newest = 0;
+    const auto names = files_.list("data/log").value();
+    for (const std::string& name : names) {
+      const std::uint64_t generation = index_segment(files_.content("data/log/" + name), LogHarness::kSecret).generation;
+      if (generation > newest) path = "data/log/" + name;
+      newest = std::max(newest, generation);
+    }
+    const BatchHead last = index_segment(files_.content(path), LogHarness::kSecret).batches.back();
+    std::string bytes = files_.content(path);
+    bytes.replace(last.end() - 40, 40, 40, '\0');
+    files_.set_content(path, bytes);
+    LogHarness store(files_, history_);
+    ASSERT_TRUE(store.alive) << store.failure;
+    EXPECT_TRUE(store.recovered.scan.tail);
+    EXPECT_EQ(copies(), 64);
+  }
+  set_log_level(LogLevel::Info);
 }
 
 TEST_F(RecoveryTest, AnEndMarkTellsACleanStopAndGuardsTheLastBatch) {

@@ -4,9 +4,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 
@@ -100,6 +102,38 @@ TEST(EmbeddedStateStoreTest, KeepsConfirmedRowsThroughAKilledProcess) {
     pool.stop();
   }
   fs::remove_all(path);
+}
+
+// After kills and after clean ends, with rows and without any.
+TEST(EmbeddedStateStoreTest, ItsFilesDoNotGrowWithTheNumberOfStarts) {
+  for (const bool writes : {true, false}) {
+    StateFolder state;
+    std::size_t most = 0;
+    for (std::uint64_t life = 1; life <= 50; ++life) {
+      if (writes) {
+        ASSERT_TRUE(block_on(state.store().save_cursors({cursor("ada", "d" + std::to_string(life), life)})).ok());
+      }
+      if (life % 2 == 0) {
+        ASSERT_TRUE(state.reopen()) << state.error().to_string();
+      } else {
+        state.stop();
+        ASSERT_TRUE(state.open()) << state.error().to_string();
+      }
+      const auto files = static_cast<std::size_t>(std::distance(fs::directory_iterator(state.path()), fs::directory_iterator()));
+      most = std::max(most, files);
+    }
+    EXPECT_LE(most, 25U) << (writes ? "with rows" : "without");
+    EXPECT_EQ(block_on(state.store().devices(UserId("ada")))->size(), writes ? 50U : 0U);
+  }
+}
+
+TEST(EmbeddedStateStoreTest, LogsWithoutCurrentAreDamageAndNotANewStore) {
+  StateFolder state;
+  ASSERT_TRUE(block_on(state.store().save_cursors({cursor("ada", "phone", 1)})).ok());
+  state.stop();
+  fs::remove(state.path() / "CURRENT");
+  EXPECT_FALSE(state.open());
+  EXPECT_EQ(state.error().code(), ErrorCode::Corrupt);
 }
 
 TEST(EmbeddedStateStoreTest, CopiesItselfWhileOpen) {

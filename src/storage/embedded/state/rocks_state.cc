@@ -24,6 +24,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kNoKey = "-";  // shorter than any
+constexpr std::size_t kOldLogs = 8;  // of earlier lives that an instance is opened with as they are; each life makes one or two
+
 rocksdb::Options state_options(const std::shared_ptr<rocksdb::Cache>& cache, std::size_t write_buffer_bytes,
                                std::shared_ptr<rocksdb::EventListener> listener) {
   rocksdb::BlockBasedTableOptions table;
@@ -42,7 +45,6 @@ rocksdb::Options state_options(const std::shared_ptr<rocksdb::Cache>& cache, std
   options.bytes_per_sync = 1 << 20;
   options.allow_fallocate = false;  // space is taken when it is used, so that little of it is enough to heal
   options.manifest_preallocation_size = 64 << 10;
-  options.avoid_flush_during_recovery = true;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   options.info_log = rocks_log("state");
@@ -62,11 +64,13 @@ Status probe(const std::string& path) {
   return written;
 }
 
-// The logs of an earlier life are read into memory, not rewritten, and sync() covers only those of this one.
-Status sync_old_logs(const std::string& path) {
+// The logs of an earlier life are read into memory, not rewritten, and sync() covers only those of this one. Gives how many there are.
+Result<std::size_t> sync_old_logs(const std::string& path) {
+  std::size_t logs = 0;
   std::error_code error;
   for (fs::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
     if (entry->path().extension() != ".log") continue;
+    ++logs;
     const int fd = ::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC);
     const bool synced = fd >= 0 && ::fsync(fd) == 0;
     const int reason = errno;
@@ -74,7 +78,7 @@ Status sync_old_logs(const std::string& path) {
     if (!synced) return errno_error("syncing " + entry->path().string(), reason);
   }
   if (error) return Error(ErrorCode::Io, "reading " + path + ": " + error.message());
-  return {};
+  return logs;
 }
 
 Error closed() {
@@ -124,7 +128,8 @@ Result<std::unique_ptr<RocksState>> RocksState::open(const StateOptions& options
   if (!fs::exists(fs::path(options.path) / "CURRENT", error) && !error) {
     // RocksDB would take the folder for a new one and delete what it holds.
     for (fs::directory_iterator entry(options.path, error), end; !error && entry != end; entry.increment(error)) {
-      if (entry->path().extension() == ".sst") return state_damaged(options.path, "CURRENT is missing");
+      const auto kind = entry->path().extension();
+      if (kind == ".sst" || (kind == ".log" && entry->file_size(error) > 0)) return state_damaged(options.path, "CURRENT is missing");
     }
   }
   if (error) return Error(ErrorCode::Io, "reading " + options.path + ": " + error.message());
@@ -136,12 +141,20 @@ Result<std::unique_ptr<RocksState>> RocksState::open(const StateOptions& options
 Status RocksState::open_instance() {
   rocksdb::DB* db = nullptr;
   const std::string& path = options_.path;
-  TRY(sync_old_logs(path));
+  TRY_ASSIGN(const std::size_t logs, sync_old_logs(path));
   rocksdb::Options options = state_options(cache_, options_.write_buffer_bytes, std::make_shared<Listener>(stopped_));
   options.env = env_.get();
-  const rocksdb::Status opened = rocksdb::DB::Open(options, path, &db);
+  // Logs that were read stay until their rows are in a table file, which each start would make them wait for. So now and then one does.
+  options.avoid_flush_during_recovery = logs <= kOldLogs;
+  rocksdb::Status opened = rocksdb::DB::Open(options, path, &db);
+  if (!opened.ok() && is_io_failure(opened) && !options.avoid_flush_during_recovery) {
+    options.avoid_flush_during_recovery = true;  // no space for the file, say
+    opened = rocksdb::DB::Open(options, path, &db);
+  }
   if (opened.ok()) {
     db_.reset(db);
+    // Logs without a row are kept for good; with this one the next start can let them go.
+    if (logs > kOldLogs) db_->Delete({}, kNoKey).PermitUncheckedError();
     return {};
   }
   if (opened.IsIOError() && opened.ToString().find("lock") != std::string::npos) {

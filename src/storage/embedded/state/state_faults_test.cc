@@ -191,6 +191,31 @@ TEST_P(StateWrites, WhatIsConfirmedOutlivesAKillAndWhatIsRefusedHeals) {
   });
 }
 
+// With so many logs of earlier lives that they are to be written into a table file.
+TEST_F(StateFaultsTest, AStartThatCannotTidyItsLogsOpensAllTheSame) {
+  begin_anew();
+  const auto logs = [&] {
+    return std::ranges::count_if(fs::directory_iterator(folder / "state"),
+                                 [](const auto& entry) { return entry.path().extension() == ".log"; });
+  };
+  const auto no_tables = [&] {
+    files->only([](std::string_view path) { return path.ends_with(".sst"); });
+    files->fail({Call::NewFile, Call::Append}, 0, ErrorCode::NoSpace, Effect::None, UINT64_MAX);
+  };
+  for (int life = 0; life < 20; ++life) {
+    write_one();
+    no_tables();
+    open();
+    expect_confirmed(*state, false);
+  }
+  EXPECT_TRUE(files->reached());
+  EXPECT_GT(logs(), 12);
+  files->heal();
+  open();
+  EXPECT_LE(logs(), 12) << "they go as soon as there is room";
+  expect_confirmed(*state, false);
+}
+
 // RocksDB waits a second behind each flush that failed, so these are few.
 TEST_F(StateFaultsTest, AFlushThatFailsCostsNothingAndIsMadeUpFor) {
   StateStore::CursorWrite large{UserId("ada"), DeviceId("large"), {Epoch{1}, LogPosition(1), {}, from_ms(5)}};
