@@ -20,7 +20,8 @@ constexpr Scenario kScenarios[] = {{"limits", run_limits},
                                    {"echo", run_echo},
                                    {"direct", run_direct},
                                    {"login", run_login},
-                                   {"slow-readers", run_slow_readers}};
+                                   {"slow-readers", run_slow_readers},
+                                   {"soak", run_soak}};
 
 #ifdef NDEBUG
 constexpr bool kOptimised = true;

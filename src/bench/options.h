@@ -17,6 +17,8 @@ struct BenchOptions {
   double rate = 0;                    // direct: messages/s of the open schedule; 0 = half of what the closed run reaches
   std::uint32_t connections = 15000;  // idle
   bool tls = false;                   // idle: over TLS
+  std::uint64_t messages = 0;         // soak: as many; 0 = as long as `seconds`
+  std::uint64_t seconds = 0;          // soak: at most so long; 0 = kSoakSeconds, or with `messages` without a bound
   double scale = 1.0;
   bool allow_debug = false;
 };

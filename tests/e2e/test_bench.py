@@ -24,6 +24,16 @@ NAMES = {
     "idle": ["connections", "bytes_per_connection"],
     "login": ["logins_per_s", "logins_per_cpu_s", "raw_logins_per_cpu_s", "ratio"],
     "slow-readers": ["rss_growth_bytes", "bound_bytes", "p99_change", "delivered_per_s", "ratio"],
+    "soak": [
+        "messages",
+        "rss_bytes_first",
+        "rss_bytes_last",
+        "descriptors_max",
+        "disk_bytes_per_message",
+        "delivered_p99_ms_first",
+        "delivered_p99_ms_last",
+        "part10_rss_bytes",
+    ],
     "store": ["raw_log_cpu_us", "full_cpu_us", "cold_full_cpu_us", "ratio"],
 }
 
@@ -66,6 +76,15 @@ def test_direct_keeps_to_the_rate_that_it_is_given(binary):
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["half_per_s"] == 1500
     assert 0 < result["half_ack_p50_ms"] <= result["half_ack_p999_ms"]
+
+
+def test_soak_ends_with_its_messages_or_its_time(binary):
+    done = bench(binary, "soak", "--messages", "1500000", "--seconds", "600")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["messages"] >= 30000 and (result["lost"], result["duplicated"], result["reordered"]) == (0, 0, 0)
+    assert result["descriptors_max"] > 1000 and result["disk_bytes_per_message"] > 100
+    assert result["rss_bytes_max"] >= result["rss_bytes_last"] > 0
 
 
 def test_running_server_is_used_with_url(binary, server_factory):

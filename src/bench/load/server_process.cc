@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -25,6 +27,7 @@
 namespace dunlin::bench {
 namespace {
 
+namespace fs = std::filesystem;
 using SteadyClock = std::chrono::steady_clock;
 constexpr auto kStartLimit = std::chrono::seconds(60);
 constexpr auto kStopLimit = std::chrono::seconds(20);
@@ -197,6 +200,35 @@ std::uint64_t ServerProcess::memory_bytes() const {
     return kilobytes * 1024;
   }
   return 0;
+}
+
+std::uint64_t ServerProcess::resident_bytes() const {
+  if (pid_ <= 0) return 0;
+  std::istringstream pages(read_file(fmt::format("/proc/{}/statm", pid_)));  // size, then resident
+  std::uint64_t size = 0;
+  std::uint64_t resident = 0;
+  pages >> size >> resident;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::uint64_t ServerProcess::descriptors() const {
+  if (pid_ <= 0) return 0;
+  std::uint64_t count = 0;
+  std::error_code failed;
+  for (fs::directory_iterator entry(fmt::format("/proc/{}/fd", pid_), failed), end; !failed && entry != end; entry.increment(failed))
+    ++count;
+  return count;
+}
+
+std::uint64_t ServerProcess::data_bytes() const {
+  if (!folder_) return 0;
+  std::uint64_t bytes = 0;
+  std::error_code failed;
+  for (fs::recursive_directory_iterator entry(folder_->file("data"), failed), end; !failed && entry != end; entry.increment(failed)) {
+    struct stat info{};  // a file may go meanwhile
+    if (::stat(entry->path().c_str(), &info) == 0 && S_ISREG(info.st_mode)) bytes += static_cast<std::uint64_t>(info.st_blocks) * 512;
+  }
+  return bytes;
 }
 
 bool ServerProcess::is_alive() const {

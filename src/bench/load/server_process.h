@@ -37,8 +37,11 @@ class ServerProcess {
   std::string token(std::string_view user) const;
 
   bool is_measurable() const { return pid_ > 0; }
-  double cpu_seconds() const;          // user and system time of all its threads; 0 when not measurable
-  std::uint64_t memory_bytes() const;  // proportional set size; 0 when not measurable
+  double cpu_seconds() const;            // user and system time of all its threads; 0 when not measurable
+  std::uint64_t memory_bytes() const;    // proportional set size; 0 when not measurable
+  std::uint64_t resident_bytes() const;  // 0 when not measurable; so are the next two
+  std::uint64_t descriptors() const;     // open ones
+  std::uint64_t data_bytes() const;      // blocks on disk of a server of ours
   bool is_alive() const;
 
   // Stops a server of ours and starts it again on the same data, on other ports; nothing for one that we did not start.
