@@ -84,6 +84,26 @@ async def test_everything_that_is_made_is_for_its_owner_alone(server_factory, bi
     must_be_private(keyed.data, 10)
 
 
+async def test_roots_of_volumes_hold_data_and_copies(server_factory, binary, tmp_path):
+    """The file system's own lost+found is neither copied nor in the way; anything else is."""
+    data = tmp_path / "data"
+    for root in (data, tmp_path / "online", tmp_path / "offline", tmp_path / "restored"):
+        (root / "lost+found").mkdir(parents=True)
+    (data / "lost+found" / "#12").write_text("a piece of somebody's file")
+    server = server_factory({"auth": {}}, data=data)
+    config = server.folder / "dunlin.yaml"
+    for step in (("backup", tmp_path / "online", "--config", config), None, ("backup", tmp_path / "offline", "--config", config), ("restore", tmp_path / "offline", "--into", tmp_path / "restored"), ("verify", tmp_path / "restored")):
+        if step is None:
+            assert server.stop() == 0
+            continue
+        done = run("022", binary, *step)
+        assert done.returncode == 0, done.stderr
+    for copy in ("online", "offline", "restored"):
+        assert not any((tmp_path / copy / "lost+found").iterdir())
+    done = run("022", binary, "restore", tmp_path / "offline", "--into", tmp_path / "online")
+    assert done.returncode == 2 and "not empty" in done.stderr
+
+
 async def test_what_was_wide_is_narrowed_and_named(server_factory, binary, tmp_path):
     server = server_factory(SMALL_SEGMENTS | {"auth": {}})
     await fill(server, 0, 150)
