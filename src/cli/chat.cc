@@ -41,7 +41,7 @@ using TokenSource = std::function<Result<std::string>()>;
 // A new token for each connect, signed with the server's own key: for development on the machine of the server.
 Result<TokenSource> minting(const Config& config, const std::string& user) {
   TRY_ASSIGN(const AuthKeys keys, read_auth_keys(config));
-  TRY_ASSIGN(auto key_set, auth::KeySet::create(keys.specs));
+  TRY_ASSIGN(auto key_set, make_key_set(config, keys));
   auth::MintRequest request;
   request.user = UserId(user);
   request.issuer = config.auth.issuer;

@@ -12,21 +12,22 @@
 #include "config/load.h"
 #include "config/report.h"
 #include "server/auth_keys.h"
-#include "session/auth/key_set.h"
+#include "server/certificate.h"
 
 namespace dunlin {
 namespace {
 
 using File = std::shared_ptr<std::optional<std::string>>;
 
-// Keys are read too, but none is generated: a check changes nothing.
+// Keys and certificate are read too, but none is generated: a check changes nothing.
 Result<LoadedConfig> load_and_check(const std::optional<std::string>& file) {
   TRY_ASSIGN(LoadedConfig loaded, load_config(file, process_environment()));
   if (!loaded.config.auth.keys.empty()) {
     TRY_ASSIGN(const AuthKeys keys, read_auth_keys(loaded.config));
     loaded.warnings.insert(loaded.warnings.end(), keys.warnings.begin(), keys.warnings.end());
-    TRY(auth::KeySet::create(keys.specs));
+    TRY(make_key_set(loaded.config, keys));
   }
+  TRY(load_certificate(loaded.config));
   return loaded;
 }
 

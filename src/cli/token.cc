@@ -43,7 +43,7 @@ Result<std::string> mint(const Arguments& arguments) {
   TRY_ASSIGN(const std::chrono::seconds ttl, parse_ttl(arguments.ttl));
   TRY_ASSIGN(const LoadedConfig loaded, load_config(arguments.config, process_environment()));
   TRY_ASSIGN(const AuthKeys keys, read_auth_keys(loaded.config));
-  TRY_ASSIGN(const auto key_set, auth::KeySet::create(keys.specs));
+  TRY_ASSIGN(const auto key_set, make_key_set(loaded.config, keys));
   const auth::MintRequest request{UserId(std::string_view(arguments.user)), ttl, arguments.key_id, loaded.config.auth.issuer,
                                   loaded.config.auth.audience};
   return auth::mint_token(*key_set, request, SystemClock().wall());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -187,6 +188,9 @@ struct Config {
   RocketMqConfig rocketmq;
   ClusterConfig cluster;
   DebugConfig debug;
+
+  // Where each key that was set stands, for errors: "dunlin.yaml:12" or the environment variable; items of lists as "auth.keys[0]".
+  std::map<std::string, std::string, std::less<>> origins;
 };
 
 }  // namespace dunlin

@@ -230,6 +230,72 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"? [a]\n: b", "a key must be text"}, Refusal{"a: \xff", "not valid UTF-8"}, Refusal{"a: \x04", "raw control character"}));
 
 TEST(ConfigTest, BossThreadsAreAcceptedWithAWarning) {
+// Whatever is wrong, and whoever finds it, is named by where it stands and by its key.
+class ConfigOriginTest : public ::testing::TestWithParam<Refusal> {};
+
+TEST_P(ConfigOriginTest, ErrorBeginsWithFileLineAndKey) {
+  EXPECT_THAT(refusal(GetParam().yaml), ::testing::StartsWith(GetParam().says));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, ConfigOriginTest,
+    ::testing::Values(
+        Refusal{"store:\n  durability: memory\n", "test.yaml:2: store.durability: "},
+        Refusal{"store:\n  path: x\n  engine: memory\n", "test.yaml:3: store.engine: "},
+        Refusal{"store:\n  path: x\n  engine: redis\n", "test.yaml:3: store.engine: "},
+        Refusal{"store:\n  path: ''\n", "test.yaml:2: store.path: "},
+        Refusal{"store:\n  log:\n    segment-bytes: 256KiB\nperformance:\n  max-frame-size: 128KiB\n",
+                "test.yaml:3: store.log.segment-bytes: "},
+        Refusal{"performance:\n  max-frame-size: 16MiB\n", "test.yaml:2: store.log.segment-bytes: "},
+        Refusal{"auth:\n  keys:\n    - {id: a, alg: HS256, secret: x}\n    - {id: a, alg: HS256, secret: y}\n",
+                "test.yaml:4: auth.keys[1]: "},
+        Refusal{"auth:\n  keys:\n    - {id: a, alg: HS256, secret: x}\n    - id: b\n      alg: none\n",
+                "test.yaml:4: auth.keys[1]: key b: alg"},
+        Refusal{"auth:\n  keys:\n    - {id: a, alg: HS256, secret: x}\n    - {id: b, alg: HS256}\n", "test.yaml:4: auth.keys[1]: key b: "},
+        Refusal{"auth:\n  keys:\n    - {id: a, alg: ES256, secret: x}\n", "test.yaml:3: auth.keys[0]: key a: "},
+        Refusal{"auth:\n  keys:\n    - {id: a, alg: HS256, secret-file: /none}\n", "test.yaml:3: auth.keys[0]: cannot read /none"},
+        Refusal{"auth:\n  keys:\n    - {id: '', alg: HS256, secret: x}\n", "test.yaml:3: auth.keys[0]: each key needs an id"},
+        Refusal{"auth:\n  keys:\n    - {id: a, alg: HS256, secret: x}\n    - {id: b, alg: HS256,\n       sceret: x}\n",
+                "test.yaml:5: auth.keys: "},
+        Refusal{"auth:\n  keys:\n    - {id: a, alg: HS256, secret: x}\n    - b\n", "test.yaml:4: auth.keys: each key must be a map"},
+        Refusal{"tls:\n  certificate-file: a.pem\n", "test.yaml:2: tls.key-file: missing"},
+        Refusal{"tls:\n  key-file: a.pem\n", "test.yaml:2: tls.certificate-file: missing"},
+        Refusal{"tls:\n  key-file: b.pem\n  certificate-file: a.pem\n", "test.yaml:3: tls.certificate-file: cannot read /base/a.pem"},
+        Refusal{"tls:\n  key-file: b.pem\n  certificate-file: /dev/null\n", "test.yaml:2: tls.key-file: cannot read /base/b.pem"},
+        Refusal{"limits:\n  trusted-proxies:\n    - 10.0.0.1\n    - nowhere\n", "test.yaml:4: limits.trusted-proxies[1]: nowhere"},
+        Refusal{"limits:\n  trusted-proxies: nowhere\n", "test.yaml:2: limits.trusted-proxies[0]: nowhere"},
+        Refusal{"limits:\n  trusted-proxies:\n    - 10.0.0.1\n    - [a]\n", "test.yaml:4: limits.trusted-proxies: must be a list"},
+        Refusal{"admin:\n  listen: 8090\n", "test.yaml:2: admin.listen: "},
+        Refusal{"admin:\n  listen: nowhere:80\n", "test.yaml:2: admin.listen: "},
+        Refusal{"admin:\n  listen: '::1:80'\n", "test.yaml:2: admin.listen: "},
+        Refusal{"websocket:\n  listen: nowhere\n", "test.yaml:2: websocket.listen: "},
+        Refusal{"tcpsocket:\n  listen: nowhere\n", "test.yaml:2: tcpsocket.listen: "},
+        Refusal{"websocket:\n  path: im\n", "test.yaml:2: websocket.path: "},
+        Refusal{"websocket:\n  enable: no\ntcpsocket:\n  enable: no\n", "test.yaml:2: websocket.enable: "},
+        Refusal{"tcpsocket:\n  port: 8080\n", "test.yaml:2: tcpsocket.port: 8080 is taken"},
+        Refusal{"websocket:\n  port: 8081\n", "test.yaml:2: tcpsocket.port: 8081 is taken"},
+        Refusal{"net:\n  write-queue-bytes: 64KiB\n", "test.yaml:2: net.write-queue-bytes: "},
+        Refusal{"performance:\n  max-frame-size: 128KiB\n", "test.yaml:2: net.write-queue-bytes: "},
+        Refusal{"cluster:\n  enable: true\n", "test.yaml:2: cluster.enable: "}, Refusal{"- 1", "test.yaml:1: must be a map"},
+        Refusal{"log: {}\na: \xff", "test.yaml: line 2: not valid UTF-8"},
+        Refusal{"---\n---\n", "test.yaml: line 2: more than one document"}));
+
+TEST(ConfigTest, ErrorOfAVariableBeginsWithItsNameAndKey) {
+  const auto begins = [](const Environment& environment, const char* with, std::string_view yaml = "") {
+    EXPECT_THAT(refusal(yaml, environment), ::testing::StartsWith(with));
+  };
+  begins({{"DUNLIN_STORE_DURABILITY", "memory"}}, "DUNLIN_STORE_DURABILITY: store.durability: ");
+  begins({{"DUNLIN_STORE_ENGINE", "postgres"}}, "DUNLIN_STORE_ENGINE: store.engine: ");
+  begins({{"DUNLIN_AUTH_KEYS", "[{id: a, alg: HS256}]"}}, "DUNLIN_AUTH_KEYS: auth.keys[0]: ");
+  begins({{"DUNLIN_AUTH_KEYS", "["}}, "DUNLIN_AUTH_KEYS: auth.keys: line");
+  begins({{"DUNLIN_TLS_KEY_FILE", "/none"}}, "DUNLIN_TLS_KEY_FILE: tls.certificate-file: missing");
+  begins({{"DUNLIN_LIMITS_TRUSTED_PROXIES", "10.0.0.1,x"}}, "DUNLIN_LIMITS_TRUSTED_PROXIES: limits.trusted-proxies[1]: x",
+         "limits: {trusted-proxies: [10.0.0.1, 10.0.0.2]}");
+  begins({{"DUNLIN_ADMIN_LISTEN", "8090"}}, "DUNLIN_ADMIN_LISTEN: admin.listen: ");
+  begins({{"DUNLIN_NET_WRITE_QUEUE_BYTES", "64KiB"}}, "DUNLIN_NET_WRITE_QUEUE_BYTES: net.write-queue-bytes: ");
+  begins({{"DUNLIN_WEBSOCKET_PORT", "x"}}, "DUNLIN_WEBSOCKET_PORT: websocket.port: must be a number");
+}
+
   const Result<LoadedConfig> result = parse("performance: {boss-threads: 4}");
   ASSERT_TRUE(result.ok());
   EXPECT_THAT(result->warnings, ElementsAre(HasSubstr("performance.boss-threads has no effect")));

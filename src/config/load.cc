@@ -66,8 +66,14 @@ class Reader {
 
   Status set(const Setting& setting, const std::string& key, const YamlNode& node) {
     if (!set_.insert(setting.key).second) return fail(node, fmt::format("{} is set twice", setting.key));
-    if (const Status done = assign(setting, node, config_); !done.ok())
-      return fail(node, fmt::format("{}: {}", key, done.error().context()));
+    const YamlNode* wrong = &node;
+    if (const Status done = assign(setting, node, config_, &wrong); !done.ok())
+      return fail(*wrong, fmt::format("{}: {}", key, done.error().context()));
+    if (node.kind == YamlNode::Kind::Null) return {};
+    config_.origins.insert_or_assign(std::string(setting.key), origin(node));
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      config_.origins.insert_or_assign(fmt::format("{}[{}]", setting.key, i), origin(node.items[i]));
+    }
     return {};
   }
 
@@ -75,8 +81,9 @@ class Reader {
     return fmt::format("unknown key {}, did you mean {}?", shown(key), nearest(key, known_names(), '.'));
   }
 
+  std::string origin(const YamlNode& node) const { return fmt::format("{}:{}", name_, node.line); }
   Error fail(const YamlNode& node, std::string_view why) const {
-    return Error(ErrorCode::Config, fmt::format("{}:{}: {}", name_, node.line, why));
+    return Error(ErrorCode::Config, fmt::format("{}: {}", origin(node), why));
   }
 
   std::string_view name_;
@@ -133,10 +140,11 @@ Status apply_environment(const Environment& environment, Config& config, std::ve
     if (setting == nullptr) return unknown_variable(variable);
     if (text.empty()) continue;  // compose files pass unset variables on as empty ones
     Result<YamlNode> node = variable_value(*setting, text);
-    if (!node.ok()) return Error(ErrorCode::Config, fmt::format("{}: {}", variable, node.error().context()));
-    if (const Status done = assign(*setting, *node, config); !done.ok()) {
-      return Error(ErrorCode::Config, fmt::format("{}: {}", variable, done.error().context()));
-    }
+    const Status done = node.ok() ? assign(*setting, *node, config) : Status(std::move(node).error());
+    if (!done.ok()) return Error(ErrorCode::Config, fmt::format("{}: {}: {}", variable, setting->key, done.error().context()));
+    const std::string items = std::string(setting->key) + "[";  // of the list that this one replaces
+    std::erase_if(config.origins, [&](const auto& origin) { return origin.first.starts_with(items); });
+    config.origins.insert_or_assign(std::string(setting->key), variable);
   }
   return {};
 }
@@ -195,12 +203,23 @@ Result<LoadedConfig> parse_config(std::string_view yaml, std::string_view name, 
   if (root.kind == YamlNode::Kind::Map) {
     TRY(Reader(name, loaded.config).section(root, ""));
   } else if (root.kind != YamlNode::Kind::Null) {
-    return Error(ErrorCode::Config, fmt::format("{}: must be a map of sections, as in `websocket: {{port: 8080}}`", name));
+    return Error(ErrorCode::Config, fmt::format("{}:{}: must be a map of sections, as in `websocket: {{port: 8080}}`", name, root.line));
   }
   TRY(apply_environment(environment, loaded.config, loaded.warnings));
   make_paths_absolute(loaded.config, folder);
   TRY(validate(loaded.config, loaded.warnings));
   return loaded;
+}
+
+Error config_error(const Config& config, std::string_view key, std::string_view why, std::string_view set_with) {
+  const auto origin = [&](std::string_view name) {
+    auto found = config.origins.find(name);
+    if (found == config.origins.end()) found = config.origins.find(name.substr(0, name.find('[')));
+    return found == config.origins.end() ? std::string() : found->second + ": ";
+  };
+  std::string where = origin(key);
+  if (where.empty() && !set_with.empty()) where = origin(set_with);
+  return Error(ErrorCode::Config, fmt::format("{}{}: {}", where, key, why));
 }
 
 Result<LoadedConfig> load_config(const std::optional<std::string>& file, const Environment& environment) {

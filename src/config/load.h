@@ -30,6 +30,10 @@ Result<LoadedConfig> load_config(const std::optional<std::string>& file, const E
 // The same from text in memory (tests, fuzzing). `name` stands for the file in errors; `folder` is what relative paths count from.
 Result<LoadedConfig> parse_config(std::string_view yaml, std::string_view name, const std::string& folder, const Environment& environment);
 
+// A Config error "ORIGIN: KEY: WHY" about a value that was read well and still cannot be used. If `key` was not set, it is the origin of
+// `set_with`, the key that it does not fit.
+Error config_error(const Config& config, std::string_view key, std::string_view why, std::string_view set_with = {});
+
 // The keys on which two configurations differ, by whether a reload (SIGHUP) can apply them.
 struct ConfigChanges {
   std::vector<std::string> reloadable;

@@ -59,7 +59,8 @@ constexpr std::string_view kIntroduction = R"(# Configuration
 `dunlin serve` reads the file that `--config` names, else `./dunlin.yaml`, else `/etc/dunlin/dunlin.yaml`; every key is optional and so is
 the file. Relative paths count from the file's folder, without a file from the working folder.
 
-- `dunlin config check` says whether a configuration is good: exit code 0, or 2 and one line that names file, line and key.
+- `dunlin config check` says whether a configuration is good, the files of keys and certificate included: exit code 0, or 2 and one line that
+  names file and line (or the environment variable) and the key.
 - `dunlin config print` shows what is in force, defaults and environment included, secrets masked.
 - An unknown key is refused, with the nearest known one. Keys may be nested or dotted (`websocket.port: 8080`).
 - Each key has an environment variable that overrides the file: `DUNLIN_`, then the key in capitals with `_` for dots and dashes, as in

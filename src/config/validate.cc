@@ -12,13 +12,10 @@
 #include <string_view>
 
 #include "base/escape.h"
+#include "config/load.h"
 
 namespace dunlin {
 namespace {
-
-Error wrong(std::string_view key, std::string_view why) {
-  return Error(ErrorCode::Config, fmt::format("{}: {}", key, why));
-}
 
 std::string shown(std::string_view value) {
   std::string out;
@@ -36,87 +33,96 @@ bool parse_int(std::string_view text, int max, int& value) {
   return error == std::errc{} && end == text.data() + text.size() && value >= 0 && value <= max;
 }
 
-Status plain_address(std::string_view key, std::string& address) {
+Status plain_address(const Config& config, std::string_view key, std::string& address) {
   if (address.size() > 2 && address.front() == '[' && address.back() == ']') address = address.substr(1, address.size() - 2);
   if (address == "localhost") address = "127.0.0.1";
   if (is_address(address)) return {};
-  return wrong(key, fmt::format("{} is not an IPv4 or IPv6 address", shown(address)));
+  return config_error(config, key, fmt::format("{} is not an IPv4 or IPv6 address", shown(address)));
 }
 
-Status check_endpoint(std::string_view key, std::string& endpoint) {
+Status check_endpoint(const Config& config, std::string_view key, std::string& endpoint) {
   const auto colon = endpoint.rfind(':');
   int port = 0;
   if (colon == std::string::npos || !parse_int(std::string_view(endpoint).substr(colon + 1), 65535, port)) {
-    return wrong(key, fmt::format("{} is not HOST:PORT", shown(endpoint)));
+    return config_error(config, key, fmt::format("{} is not HOST:PORT", shown(endpoint)));
   }
   std::string host = endpoint.substr(0, colon);
   if (host.find(':') != std::string::npos && host.front() != '[') {
-    return wrong(key, fmt::format("write an IPv6 address in brackets, as in [::1]:{}", port));
+    return config_error(config, key, fmt::format("write an IPv6 address in brackets, as in [::1]:{}", port));
   }
-  TRY(plain_address(key, host));
+  TRY(plain_address(config, key, host));
   endpoint = host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
   return {};
 }
 
-Status check_readable(std::string_view key, const std::string& file) {
+Status check_readable(const Config& config, std::string_view key, const std::string& file) {
   if (access(file.c_str(), R_OK) == 0) return {};
-  return wrong(key, fmt::format("cannot read {}: {}", shown(file), std::strerror(errno)));
+  return config_error(config, key, fmt::format("cannot read {}: {}", shown(file), std::strerror(errno)));
 }
 
 Status check_listeners(Config& config) {
   if (!config.websocket.enable && !config.tcpsocket.enable)
-    return wrong("websocket.enable", "false, and so is tcpsocket.enable: nothing to serve");
-  TRY(plain_address("websocket.listen", config.websocket.listen));
-  TRY(plain_address("tcpsocket.listen", config.tcpsocket.listen));
-  TRY(check_endpoint("admin.listen", config.admin.listen));
+    return config_error(config, "websocket.enable", "false, and so is tcpsocket.enable: nothing to serve", "tcpsocket.enable");
+  TRY(plain_address(config, "websocket.listen", config.websocket.listen));
+  TRY(plain_address(config, "tcpsocket.listen", config.tcpsocket.listen));
+  TRY(check_endpoint(config, "admin.listen", config.admin.listen));
   const std::string& path = config.websocket.path;
   const bool plain = std::all_of(path.begin(), path.end(), [](char c) { return c > 0x20 && c < 0x7F && c != '?' && c != '#'; });
-  if (path.empty() || path.front() != '/' || !plain) return wrong("websocket.path", "must begin with / and hold no spaces, ? or #");
+  if (path.empty() || path.front() != '/' || !plain)
+    return config_error(config, "websocket.path", "must begin with / and hold no spaces, ? or #");
   const bool same = config.websocket.enable && config.tcpsocket.enable && config.websocket.port == config.tcpsocket.port &&
                     config.websocket.port != 0 && config.websocket.listen == config.tcpsocket.listen;
-  if (same) return wrong("tcpsocket.port", fmt::format("{} is taken by websocket.port", config.tcpsocket.port));
+  if (same)
+    return config_error(config, "tcpsocket.port", fmt::format("{} is taken by websocket.port", config.tcpsocket.port), "websocket.port");
   return {};
 }
 
-Status check_tls(const TlsConfig& tls) {
+Status check_tls(const Config& config) {
+  const TlsConfig& tls = config.tls;
   if (tls.certificate_file.empty() != tls.key_file.empty()) {
-    return wrong(tls.key_file.empty() ? "tls.key-file" : "tls.certificate-file", "missing: a certificate needs both files");
+    const bool no_key = tls.key_file.empty();
+    return config_error(config, no_key ? "tls.key-file" : "tls.certificate-file", "missing: a certificate needs both files",
+                        no_key ? "tls.certificate-file" : "tls.key-file");
   }
   if (!tls.enabled()) return {};
-  TRY(check_readable("tls.certificate-file", tls.certificate_file));
-  return check_readable("tls.key-file", tls.key_file);
+  TRY(check_readable(config, "tls.certificate-file", tls.certificate_file));
+  return check_readable(config, "tls.key-file", tls.key_file);
 }
 
-Status check_hmac_key(const std::string& name, const AuthKeyConfig& key) {
-  if (!key.public_key_file.empty() || !key.private_key_file.empty()) return wrong(name, "HS256 takes secret or secret-file, no PEM file");
-  if (key.secret.empty() == key.secret_file.empty()) return wrong(name, "HS256 needs either secret or secret-file");
-  return key.secret_file.empty() ? Status() : check_readable(name, key.secret_file);
-}
-
-Status check_pem_key(const std::string& name, const AuthKeyConfig& key) {
-  if (!key.secret.empty() || !key.secret_file.empty())
-    return wrong(name, fmt::format("{} takes public-key-file or private-key-file, no secret", key.alg));
-  if (key.public_key_file.empty() && key.private_key_file.empty())
-    return wrong(name, fmt::format("{} needs public-key-file or private-key-file", key.alg));
-  for (const std::string& file : {key.public_key_file, key.private_key_file}) {
-    if (!file.empty()) TRY(check_readable(name, file));
-  }
+// What is wrong with a key; empty if nothing is.
+std::string wrong_in_hmac_key(const AuthKeyConfig& key) {
+  if (!key.public_key_file.empty() || !key.private_key_file.empty()) return "HS256 takes secret or secret-file, no PEM file";
+  if (key.secret.empty() == key.secret_file.empty()) return "HS256 needs either secret or secret-file";
   return {};
 }
 
-Status check_keys(const std::vector<AuthKeyConfig>& keys) {
-  if (keys.size() > 16) return wrong("auth.keys", "more than 16 keys");
+std::string wrong_in_pem_key(const AuthKeyConfig& key) {
+  if (!key.secret.empty() || !key.secret_file.empty())
+    return fmt::format("{} takes public-key-file or private-key-file, no secret", key.alg);
+  if (key.public_key_file.empty() && key.private_key_file.empty())
+    return fmt::format("{} needs public-key-file or private-key-file", key.alg);
+  return {};
+}
+
+std::string wrong_in_key(const AuthKeyConfig& key) {
+  if (key.alg == "HS256") return wrong_in_hmac_key(key);
+  if (key.alg == "RS256" || key.alg == "ES256" || key.alg == "EdDSA") return wrong_in_pem_key(key);
+  return fmt::format("alg must be HS256, RS256, ES256 or EdDSA, not {}", shown(key.alg));
+}
+
+Status check_keys(const Config& config) {
+  const std::vector<AuthKeyConfig>& keys = config.auth.keys;
+  if (keys.size() > 16) return config_error(config, "auth.keys", "more than 16 keys");
   std::set<std::string> ids;
-  for (const AuthKeyConfig& key : keys) {
-    if (!is_valid_id(key.id)) return wrong("auth.keys", "each key needs an id of 1 to 64 bytes without control characters");
-    if (!ids.insert(key.id).second) return wrong("auth.keys", fmt::format("two keys have the id {}", shown(key.id)));
-    const std::string name = "auth.keys[" + shown(key.id) + "]";
-    if (key.alg == "HS256") {
-      TRY(check_hmac_key(name, key));
-    } else if (key.alg == "RS256" || key.alg == "ES256" || key.alg == "EdDSA") {
-      TRY(check_pem_key(name, key));
-    } else {
-      return wrong(name, fmt::format("alg must be HS256, RS256, ES256 or EdDSA, not {}", shown(key.alg)));
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const AuthKeyConfig& key = keys[i];
+    const std::string name = fmt::format("auth.keys[{}]", i);
+    if (!is_valid_id(key.id)) return config_error(config, name, "each key needs an id of 1 to 64 bytes without control characters");
+    if (!ids.insert(key.id).second) return config_error(config, name, fmt::format("two keys have the id {}", shown(key.id)));
+    if (const std::string why = wrong_in_key(key); !why.empty())
+      return config_error(config, name, fmt::format("key {}: {}", shown(key.id), why));
+    for (const std::string& file : {key.secret_file, key.public_key_file, key.private_key_file}) {
+      if (!file.empty()) TRY(check_readable(config, name, file));
     }
   }
   return {};
@@ -125,16 +131,18 @@ Status check_keys(const std::vector<AuthKeyConfig>& keys) {
 Status check_store(const Config& config) {
   const StoreConfig& store = config.store;
   if (store.engine == "memory" && store.durability != "memory") {
-    return wrong("store.engine", "memory keeps nothing: it needs store.durability: memory and store.unsafe-memory-acks: true");
+    return config_error(config, "store.engine",
+                        "memory keeps nothing: it needs store.durability: memory and store.unsafe-memory-acks: true");
   }
   if (store.engine != "embedded" && store.engine != "memory")
-    return wrong("store.engine", fmt::format("{} is not available in this build; use embedded", store.engine));
-  if (store.path.empty()) return wrong("store.path", "must not be empty");
+    return config_error(config, "store.engine", fmt::format("{} is not available in this build; use embedded", store.engine));
+  if (store.path.empty()) return config_error(config, "store.path", "must not be empty");
   if (store.durability == "memory" && !store.unsafe_memory_acks) {
-    return wrong("store.durability", "memory loses acked messages at a crash; it needs store.unsafe-memory-acks: true");
+    return config_error(config, "store.durability", "memory loses acked messages at a crash; it needs store.unsafe-memory-acks: true");
   }
   if (store.log_segment_bytes < 4 * config.performance.max_frame_size) {
-    return wrong("store.log.segment-bytes", "must be at least four times performance.max-frame-size");
+    return config_error(config, "store.log.segment-bytes", "must be at least four times performance.max-frame-size",
+                        "performance.max-frame-size");
   }
   return {};
 }
@@ -149,26 +157,31 @@ bool is_network(const std::string& text) {
 }
 
 Status check_limits(const Config& config) {
-  for (const std::string& proxy : config.limits.trusted_proxies) {
-    if (!is_network(proxy)) return wrong("limits.trusted-proxies", fmt::format("{} is not an address or CIDR", shown(proxy)));
+  const std::vector<std::string>& proxies = config.limits.trusted_proxies;
+  for (std::size_t i = 0; i < proxies.size(); ++i) {
+    const std::string& proxy = proxies[i];
+    if (!is_network(proxy))
+      return config_error(config, fmt::format("limits.trusted-proxies[{}]", i), fmt::format("{} is not an address or CIDR", shown(proxy)));
   }
   if (config.net.write_queue_bytes < 2 * config.performance.max_frame_size) {
-    return wrong("net.write-queue-bytes", "must be at least twice performance.max-frame-size, or a message could never be delivered");
+    return config_error(config, "net.write-queue-bytes",
+                        "must be at least twice performance.max-frame-size, or a message could never be delivered",
+                        "performance.max-frame-size");
   }
   return {};
 }
 
 Status check_cluster(const Config& config) {
   if (!config.cluster.enable) return {};
-  return wrong("cluster.enable", "clusters are not available in this build; use false");
+  return config_error(config, "cluster.enable", "clusters are not available in this build; use false");
 }
 
 }  // namespace
 
 Status validate(Config& config, std::vector<std::string>& warnings) {
   TRY(check_listeners(config));
-  TRY(check_tls(config.tls));
-  TRY(check_keys(config.auth.keys));
+  TRY(check_tls(config));
+  TRY(check_keys(config));
   TRY(check_store(config));
   TRY(check_limits(config));
   TRY(check_cluster(config));

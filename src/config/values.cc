@@ -79,10 +79,11 @@ Status assign_text(const Setting& setting, const YamlNode& node, std::string& fi
   return {};
 }
 
-Status assign_list(const Setting& setting, const YamlNode& node, std::vector<std::string>& field) {
+Status assign_list(const Setting& setting, const YamlNode& node, const YamlNode*& at, std::vector<std::string>& field) {
   std::vector<std::string> items;
   if (node.kind == YamlNode::Kind::Scalar && !node.text.empty()) items.push_back(node.text);
   for (const YamlNode& item : node.items) {
+    at = &item;
     if (item.kind != YamlNode::Kind::Scalar) return wrong(setting, item, "a list of texts");
     items.push_back(item.text);
   }
@@ -104,10 +105,12 @@ constexpr std::array<KeyField, 6> kKeyFields = {{
     {"private-key-file", &AuthKeyConfig::private_key_file},
 }};
 
-Result<AuthKeyConfig> read_key(const YamlNode& node) {
+Result<AuthKeyConfig> read_key(const YamlNode& node, const YamlNode*& at) {
   AuthKeyConfig key;
+  at = &node;
   if (node.kind != YamlNode::Kind::Map) return Error(ErrorCode::Config, "each key must be a map of id, alg and its files");
   for (const YamlNode& value : node.items) {
+    at = &value;
     const std::string& name = value.name;
     const auto field = std::find_if(kKeyFields.begin(), kKeyFields.end(), [&](const KeyField& f) { return f.name == name; });
     if (field == kKeyFields.end()) {
@@ -123,12 +126,12 @@ Result<AuthKeyConfig> read_key(const YamlNode& node) {
   return key;
 }
 
-Status assign_keys(const YamlNode& node, std::vector<AuthKeyConfig>& field) {
+Status assign_keys(const YamlNode& node, const YamlNode*& at, std::vector<AuthKeyConfig>& field) {
   if (node.kind != YamlNode::Kind::Sequence)
     return Error(ErrorCode::Config, "must be a list of keys, as in [{id: main, alg: HS256, secret-file: secret}]");
   std::vector<AuthKeyConfig> keys;
   for (const YamlNode& item : node.items) {
-    TRY_ASSIGN(AuthKeyConfig key, read_key(item));
+    TRY_ASSIGN(AuthKeyConfig key, read_key(item, at));
     keys.push_back(std::move(key));
   }
   field = std::move(keys);
@@ -158,6 +161,7 @@ std::string format_key(const AuthKeyConfig& key, bool masked) {
 struct Assigner {
   const Setting& setting;
   const YamlNode& node;
+  const YamlNode*& at;
 
   template <class Field>
   Status scalar(Status (*store)(const Setting&, const YamlNode&, Field&), Field& field, std::string_view wanted) const {
@@ -169,9 +173,9 @@ struct Assigner {
   Status operator()(std::string* field) const { return scalar(&assign_text, *field, "text"); }
   Status operator()(std::vector<std::string>* field) const {
     if (node.kind == YamlNode::Kind::Map) return wrong(setting, node, "a list of texts");
-    return assign_list(setting, node, *field);
+    return assign_list(setting, node, at, *field);
   }
-  Status operator()(std::vector<AuthKeyConfig>* field) const { return assign_keys(node, *field); }
+  Status operator()(std::vector<AuthKeyConfig>* field) const { return assign_keys(node, at, *field); }
 };
 
 struct Formatter {
@@ -191,9 +195,12 @@ struct Formatter {
 
 }  // namespace
 
-Status assign(const Setting& setting, const YamlNode& node, Config& config) {
+Status assign(const Setting& setting, const YamlNode& node, Config& config, const YamlNode** wrong) {
   if (node.kind == YamlNode::Kind::Null) return {};
-  return std::visit(Assigner{setting, node}, setting.field(config));
+  const YamlNode* at = &node;
+  const Status done = std::visit(Assigner{setting, node, at}, setting.field(config));
+  if (wrong != nullptr) *wrong = at;
+  return done;
 }
 
 std::string format_value(const Setting& setting, const Config& config, bool masked) {

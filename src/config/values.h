@@ -9,8 +9,8 @@
 namespace dunlin {
 
 // Stores `node` in the field of `setting`, after checking type, bounds and choices. The error says what is allowed, and what was
-// found unless the setting is secret. A null leaves the default.
-Status assign(const Setting& setting, const YamlNode& node, Config& config);
+// found unless the setting is secret; `wrong` is set to the item that it means, if it means one. A null leaves the default.
+Status assign(const Setting& setting, const YamlNode& node, Config& config, const YamlNode** wrong = nullptr);
 
 // The field's value as YAML in flow style; secrets as "********" if `masked`.
 std::string format_value(const Setting& setting, const Config& config, bool masked);

@@ -27,7 +27,7 @@ struct Refused {
 // Builds the tree from the parser's events. A map waits for key and value in turn: `key_` holds the key in between.
 class Builder final : public YAML::EventHandler {
  public:
-  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentStart(const YAML::Mark& mark) override { line_ = mark.line + 1; }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { add(mark, YamlNode::Kind::Null, {}); }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { throw Refused{mark.line + 1, "aliases (*name) are not allowed"}; }
@@ -44,6 +44,7 @@ class Builder final : public YAML::EventHandler {
   void OnMapEnd() override { close(); }
 
   YamlNode take() { return std::move(root_); }
+  int line() const { return line_; }
 
  private:
   struct Level {
@@ -96,6 +97,7 @@ class Builder final : public YAML::EventHandler {
     level.node.items.push_back(std::move(node));
   }
 
+  int line_ = 0;
   YamlNode root_;
   std::vector<Level> levels_;
   std::size_t nodes_ = 0;
@@ -104,7 +106,16 @@ class Builder final : public YAML::EventHandler {
 // What yaml-cpp would silently read as something else: it replaces bad UTF-8 and takes 0x04 for the end of the file.
 Status check_characters(std::string_view text) {
   if (text.size() > kMaxText) return Error(ErrorCode::Config, fmt::format("larger than {} KiB", kMaxText >> 10));
-  if (!is_valid_utf8(text)) return Error(ErrorCode::Config, "not valid UTF-8");
+  if (!is_valid_utf8(text)) {
+    std::size_t good = 0;  // lines before the first bad one
+    int line = 1;
+    for (auto end = text.find('\n'); end != std::string_view::npos && is_valid_utf8(text.substr(good, end - good));
+         end = text.find('\n', good)) {
+      good = end + 1;
+      ++line;
+    }
+    return Error(ErrorCode::Config, fmt::format("line {}: not valid UTF-8", line));
+  }
   const auto control = std::find_if(text.begin(), text.end(), [](char c) {
     const auto u = static_cast<unsigned char>(c);
     return (u < 0x20 && c != '\t' && c != '\n' && c != '\r') || u == 0x7F;
@@ -125,7 +136,7 @@ Result<YamlNode> parse_yaml(std::string_view text) {
     Builder first;
     parser.HandleNextDocument(first);
     Builder second;
-    if (parser.HandleNextDocument(second)) return Error(ErrorCode::Config, "more than one document");
+    if (parser.HandleNextDocument(second)) return Error(ErrorCode::Config, fmt::format("line {}: more than one document", second.line()));
     return first.take();
   } catch (const Refused& refused) {
     return Error(ErrorCode::Config, fmt::format("line {}: {}", refused.line, refused.why));

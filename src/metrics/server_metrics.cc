@@ -157,6 +157,8 @@ class ServerMetricsWriter {
     gauge("dunlin_stop_phase", of_.stop_phase, "0 serving, 1 not ready, 2 not accepting, 3 flushing, 4 closing clients.");
     out_.family("dunlin_health", Type::Gauge, "1 if the check of /readyz is green.");
     for (std::size_t i = 0; i < metrics::kChecks.size(); ++i) out_.sample({{"check", metrics::kChecks[i]}}, of_.health_[i].value());
+    gauge("dunlin_tls_certificate_end_seconds", of_.tls_certificate_end_seconds,
+          "When the first certificate of the chain expires, in seconds since 1970; 0 without TLS.");
     counter("dunlin_config_reloads_total", of_.config_reloads_total, "Reloads applied.");
     counter("dunlin_config_reload_failures_total", of_.config_reload_failures_total, "Reloads refused.");
     config_unsafe();

@@ -71,8 +71,12 @@ Result<Endpoint> NetServer::listen(ListenerOptions options, std::vector<Connecti
 
 Status NetServer::load_certificate(const std::string& chain_file, const std::string& key_file) {
   TRY_ASSIGN(auto context, TlsContext::load(chain_file, key_file));
-  shared_.tls.store(std::move(context));
+  use_certificate(std::move(context));
   return {};
+}
+
+void NetServer::use_certificate(std::shared_ptr<TlsContext> certificate) {
+  shared_.tls.store(std::move(certificate));
 }
 
 void NetServer::set_admission(AdmissionOptions options) {

@@ -36,6 +36,7 @@ class NetServer {
 
   // Loads (or reloads) the certificate chain and key for new TLS connections; live ones keep theirs. On error the old one stays.
   Status load_certificate(const std::string& chain_file, const std::string& key_file);
+  void use_certificate(std::shared_ptr<TlsContext> certificate);
 
   void set_admission(AdmissionOptions options);  // any thread; live
   void pause_accepting();                        // ports stay open, new connections wait in the backlog

@@ -2,6 +2,10 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <ctime>
 
 namespace dunlin {
 namespace {
@@ -15,6 +19,26 @@ Error tls_error(const std::string& what) {
   return Error(ErrorCode::Config, what + ": " + text);
 }
 
+// OpenSSL would ask on the terminal, and the process would wait there.
+int no_passphrase(char*, int, int, void* asked) {
+  if (asked != nullptr) *static_cast<bool*>(asked) = true;
+  return -1;
+}
+
+WallTime end_of(const X509* certificate) {
+  tm end{};
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1) return WallTime::max();
+  return WallTime(std::chrono::seconds(timegm(&end)));
+}
+
+WallTime first_end(SSL_CTX* context) {
+  WallTime end = end_of(SSL_CTX_get0_certificate(context));
+  STACK_OF(X509)* chain = nullptr;
+  if (SSL_CTX_get0_chain_certs(context, &chain) != 1) return end;
+  for (int i = 0; i < sk_X509_num(chain); ++i) end = std::min(end, end_of(sk_X509_value(chain, i)));
+  return end;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<TlsContext>> TlsContext::load(const std::string& chain_file, const std::string& key_file) {
@@ -26,9 +50,19 @@ Result<std::shared_ptr<TlsContext>> TlsContext::load(const std::string& chain_fi
                       SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_mode(native, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_OFF);  // resumption is by tickets, which cost no memory here
-  if (SSL_CTX_use_certificate_chain_file(native, chain_file.c_str()) != 1) return tls_error("certificate " + chain_file);
-  if (SSL_CTX_use_PrivateKey_file(native, key_file.c_str(), SSL_FILETYPE_PEM) != 1) return tls_error("key " + key_file);
-  if (SSL_CTX_check_private_key(native) != 1) return tls_error("key " + key_file + " does not belong to " + chain_file);
+  bool asked = false;
+  SSL_CTX_set_default_passwd_cb(native, no_passphrase);
+  SSL_CTX_set_default_passwd_cb_userdata(native, &asked);
+  if (SSL_CTX_use_certificate_chain_file(native, chain_file.c_str()) != 1) return tls_error(chain_file + ": no certificate");
+  // Which also finds out whether they belong together.
+  if (SSL_CTX_use_PrivateKey_file(native, key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
+    if (asked) return tls_error(key_file + ": the key is encrypted, and nobody is asked for its passphrase: store it without one");
+    if (ERR_GET_LIB(ERR_peek_last_error()) == ERR_LIB_X509) return tls_error(key_file + ": not the key of the certificate " + chain_file);
+    return tls_error(key_file + ": no private key");
+  }
+  if (SSL_CTX_check_private_key(native) != 1) return tls_error(key_file + ": not the key of the certificate " + chain_file);
+  SSL_CTX_set_default_passwd_cb_userdata(native, nullptr);
+  context->expires_ = first_end(native);
   return context;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/result.h"
 
 struct ssl_ctx_st;
@@ -15,6 +16,7 @@ namespace dunlin {
 // A certificate chain and key, ready for connections; immutable and shared: a reload makes a new one, live connections keep theirs.
 class TlsContext {
  public:
+  // The error begins with the path of the file that is wrong. Nobody is asked for a passphrase: an encrypted key is an error.
   static Result<std::shared_ptr<TlsContext>> load(const std::string& chain_file, const std::string& key_file);
   // For TlsStream::connect: believes any certificate.
   static std::shared_ptr<TlsContext> trusting_client();
@@ -23,9 +25,12 @@ class TlsContext {
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
   ssl_ctx_st* native() const { return context_; }
+  // When the first certificate of the chain expires.
+  WallTime expires() const { return expires_; }
 
  private:
   ssl_ctx_st* context_;
+  WallTime expires_ = WallTime::max();
 };
 
 enum class TlsStep : unsigned char { Done, WantRead, WantWrite, Ended, Failed };

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "base/log.h"
+#include "config/load.h"
 #include "server/secret_file.h"
 
 namespace dunlin {
@@ -31,11 +32,15 @@ std::string without_last_line_break(std::string text) {
   return text;
 }
 
+std::string key_name(std::size_t index) {
+  return fmt::format("auth.keys[{}]", index);
+}
+
 Result<auth::KeySpec> read_key(const AuthKeyConfig& key) {
   auth::KeySpec spec;
   spec.id = key.id;
   const auto algorithm = auth::parse_algorithm(key.alg);
-  if (!algorithm) return Error(ErrorCode::Config, "auth.keys: unknown alg " + key.alg + " of key " + key.id);
+  if (!algorithm) return Error(ErrorCode::Config, "unknown alg " + key.alg + " of key " + key.id);
   spec.algorithm = *algorithm;
   spec.secret = key.secret;
   if (!key.secret_file.empty()) {
@@ -68,8 +73,11 @@ Result<AuthKeys> generated_key(const Config& config) {
 Result<AuthKeys> read_auth_keys(const Config& config) {
   if (config.auth.keys.empty()) return generated_key(config);
   AuthKeys keys;
-  for (const AuthKeyConfig& key : config.auth.keys) {
-    TRY_ASSIGN(auth::KeySpec spec, read_key(key));
+  for (std::size_t i = 0; i < config.auth.keys.size(); ++i) {
+    const AuthKeyConfig& key = config.auth.keys[i];
+    auto read = read_key(key);
+    if (!read.ok()) return config_error(config, key_name(i), read.error().context());
+    auth::KeySpec spec = *std::move(read);
     if (spec.algorithm == auth::JwtAlgorithm::HS256 && spec.secret.size() < kGoodSecretBytes) {
       keys.warnings.push_back(
           fmt::format("auth.keys: the secret of {} has {} bytes; HS256 wants {} at least, or it can be guessed from a token", key.id,
@@ -80,13 +88,21 @@ Result<AuthKeys> read_auth_keys(const Config& config) {
   return keys;
 }
 
+Result<std::shared_ptr<const auth::KeySet>> make_key_set(const Config& config, const AuthKeys& keys) {
+  for (std::size_t i = 0; i < config.auth.keys.size() && i < keys.specs.size(); ++i) {
+    const auto alone = auth::KeySet::create(std::span(&keys.specs[i], 1));
+    if (!alone.ok()) return config_error(config, key_name(i), alone.error().context());
+  }
+  return auth::KeySet::create(keys.specs);
+}
+
 Result<std::shared_ptr<const auth::KeySet>> load_key_set(const Config& config) {
   TRY_ASSIGN(const AuthKeys keys, read_auth_keys(config));
   if (keys.generated_now) {
     log_info("auth", "no key is configured: a secret was generated; `dunlin token USER` signs with it", {{"file", keys.generated_file}});
   }
   for (const std::string& warning : keys.warnings) log_warn("auth", warning);
-  return auth::KeySet::create(keys.specs);
+  return make_key_set(config, keys);
 }
 
 auth::AuthOptions auth_options(const Config& config) {

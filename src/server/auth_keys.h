@@ -23,6 +23,9 @@ struct AuthKeys {
 // A secret for HS256 of less than 32 bytes can be guessed from one token (RFC 7518, section 3.2): it is taken, with a warning.
 Result<AuthKeys> read_auth_keys(const Config& config);
 
+// Those keys, ready to verify with. The error of one that cannot be used names where it is configured.
+Result<std::shared_ptr<const auth::KeySet>> make_key_set(const Config& config, const AuthKeys& keys);
+
 // The keys of read_auth_keys(), ready to verify with; says in the log when a secret was made, and what read_auth_keys() warns of.
 Result<std::shared_ptr<const auth::KeySet>> load_key_set(const Config& config);
 

@@ -30,7 +30,7 @@ Result<Endpoint> endpoint(std::string_view section, const std::string& host, std
   const bool bare_v6 = host.find(':') != std::string::npos && !host.starts_with('[');
   const std::string text = (bare_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
   auto parsed = Endpoint::parse(text);
-  if (!parsed.ok()) return Error(ErrorCode::Config, std::string(section) + ".listen: " + parsed.error().context());
+  if (!parsed.ok()) return config_error(config, std::string(section) + ".listen", parsed.error().context());
   return parsed;
 }
 
@@ -64,7 +64,7 @@ Result<AdmissionOptions> admission_options(const Config& config) {
   options.auth_failures_per_minute = static_cast<std::uint32_t>(config.limits.ip_auth_failures_per_minute);
   for (const std::string& block : config.limits.trusted_proxies) {
     auto cidr = Cidr::parse(block);
-    if (!cidr.ok()) return Error(ErrorCode::Config, "limits.trusted-proxies: " + cidr.error().context());
+    if (!cidr.ok()) return config_error(config, "limits.trusted-proxies", cidr.error().context());
     options.trusted_proxies.push_back(*cidr);
   }
   return options;

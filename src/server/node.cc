@@ -105,7 +105,7 @@ Status Node::make_sessions() {
 }
 
 Status Node::listen() {
-  if (config_.tls.enabled()) TRY(net_->load_certificate(config_.tls.certificate_file, config_.tls.key_file));
+  TRY(use_certificate(config_));
   const std::vector<ConnectionHandler*> handlers(services_->hosts.begin(), services_->hosts.end());
   Prober::Targets targets{
       .clock = clock_, .workers = {}, .mailboxes = {}, .hosts = services_->hosts, .ports = {}, .engine = engine_.get(), .net = net_.get()};

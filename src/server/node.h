@@ -54,7 +54,8 @@ class Node {
 
   // What a SIGHUP can change: keys, certificate, limits, log level, faults. The first error is returned; what comes before it holds.
   Status reload(const Config& config);
-  // Loads the certificate and the auth keys again when their files have changed. Called every second or so.
+  // Loads the certificate and the auth keys again when their files have changed, and warns once a day of a certificate that is about to
+  // expire. Called every second or so.
   void take_changed_files();
   // What is in force: of a reloaded configuration only what a reload changes.
   const Config& config() const { return config_; }
@@ -79,6 +80,8 @@ class Node {
   void collect();
   void stall_workers(Milliseconds by);
   void watch_files();
+  Status use_certificate(const Config& config);
+  void look_at_certificate(const std::string& file);
   void taken(std::string_view what, WatchedFiles& files, const Status& status);
 
   Config config_;
@@ -109,6 +112,10 @@ class Node {
   std::unique_ptr<ControlSocket> control_;
   WatchedFiles certificate_files_;
   WatchedFiles key_files_;
+  WallTime certificate_end_ = WallTime::max();  // without TLS never
+  WallTime certificate_looked_{};               // when it was last compared with the clock
+  int calm_looks_ = 0;                          // in a row, at which a crowd had left
+  bool trim_next_ = false;                      // the workers have given back what they had
   std::string files_error_;  // the last one told, empty when all is well
   bool shut_down_ = false;
 };

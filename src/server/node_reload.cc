@@ -3,12 +3,16 @@
 
 #include "base/log.h"
 #include "config/load.h"
+#include "net/tls.h"
 #include "server/auth_keys.h"
+#include "server/certificate.h"
 #include "server/layer_options.h"
 #include "server/node.h"
 
 namespace dunlin {
 namespace {
+
+constexpr std::chrono::hours kCertificateLook{24};
 
 std::vector<std::string> certificate_files(const Config& config) {
   if (!config.tls.enabled()) return {};
@@ -32,9 +36,28 @@ void Node::watch_files() {
   key_files_ = WatchedFiles(key_files(config_));
 }
 
+Status Node::use_certificate(const Config& config) {
+  TRY_ASSIGN(auto certificate, load_certificate(config));
+  if (certificate == nullptr) return {};
+  certificate_end_ = certificate->expires();
+  metrics_.tls_certificate_end_seconds.set(std::chrono::duration_cast<std::chrono::seconds>(certificate_end_.time_since_epoch()).count());
+  net_->use_certificate(std::move(certificate));
+  look_at_certificate(config.tls.certificate_file);
+  return {};
+}
+
+void Node::look_at_certificate(const std::string& file) {
+  const WallTime now = clock_.wall();
+  certificate_looked_ = now;
+  const std::string warning = certificate_warning(certificate_end_, now);
+  if (!warning.empty()) log_warn("server", warning, {{"file", file}});
+}
+
 void Node::take_changed_files() {
+  if (certificate_end_ != WallTime::max() && std::chrono::abs(clock_.wall() - certificate_looked_) >= kCertificateLook)
+    look_at_certificate(config_.tls.certificate_file);
   if (certificate_files_.changed()) {
-    taken("certificate", certificate_files_, net_->load_certificate(config_.tls.certificate_file, config_.tls.key_file));
+    taken("certificate", certificate_files_, use_certificate(config_));
   }
   if (!key_files_.changed()) return;
   auto keys = load_key_set(config_);
@@ -65,13 +88,14 @@ Status Node::reload(const Config& changed) {
   config.limits = changed.limits;
   config.debug = changed.debug;
   config.log_level = changed.log_level;
+  config.origins = changed.origins;
   if (config_.tls.enabled() && changed.tls.enabled()) config.tls = changed.tls;
   // Looked at before they are read, so that no change falls in between.
   WatchedFiles certificate(certificate_files(config));
   WatchedFiles key_material(key_files(config));
   TRY_ASSIGN(auto keys, load_key_set(config));
   TRY_ASSIGN(AdmissionOptions admission, admission_options(config));
-  if (config.tls.enabled()) TRY(net_->load_certificate(config.tls.certificate_file, config.tls.key_file));
+  TRY(use_certificate(config));
   authenticator_->replace(std::move(keys), auth_options(config));
   net_->set_admission(std::move(admission));
   set_log_level(log_level(config));
