@@ -415,6 +415,23 @@ TEST(SettingsTest, EveryRowHasADistinctVariableDocAndDefaultWithinBounds) {
 }
 
 TEST(ConfigurationReferenceTest, PageIsUpToDate) {
+// Zero means what an operator expects, and the page says so; where it would mean nothing it is refused.
+TEST(SettingsTest, ZeroIsExplainedOrRefused) {
+  for (const Setting& row : settings()) {
+    Config copy;
+    FieldRef field = row.field(copy);
+    if (!std::holds_alternative<std::int64_t*>(field) || row.traits.hidden || row.traits.not_in_this_build) continue;
+    if (row.traits.min == 0) {
+      EXPECT_THAT(row.doc, ::testing::ContainsRegex("[^0-9.]0[ :]")) << row.key;
+      EXPECT_TRUE(!row.key.starts_with("limits.") || row.doc.find("0: no limit") != std::string_view::npos) << row.key;
+      continue;
+    }
+    const auto dot = row.key.rfind('.');
+    const std::string yaml = fmt::format("{}:\n  {}: 0\n", row.key.substr(0, dot), row.key.substr(dot + 1));
+    EXPECT_THAT(refusal(yaml), ::testing::StartsWith(fmt::format("test.yaml:2: {}: must be a number from", row.key)));
+  }
+}
+
   EXPECT_EQ(read(DUNLIN_SOURCE_DIR "/docs/operating/configuration.md"), configuration_reference())
       << "run: dunlin config reference > docs/operating/configuration.md";
 }

@@ -69,6 +69,7 @@ the file. Relative paths count from the file's folder, without a file from the w
   (`DUNLIN_ANYTHING_SERVICE_HOST`, `…_SERVICE_PORT*`, `…_PORT_8080_TCP*`, and `…_PORT` with a value like `tcp://10.0.0.1:8080`). One of them that has the
   name of a key, as `DUNLIN_WEBSOCKET_PORT` of a service called `dunlin-websocket`, is ignored with a warning; to set that key, write it into the file,
   or switch these variables off (`enableServiceLinks: false` in the pod).
+- A limit of 0 is no limit, a time or size of 0 means what its row says; where 0 would make no sense it is refused.
 - Bytes may be written with `KiB`, `MiB` or `GiB`. A secret may hold any characters; quote it if YAML would read it otherwise. One line break at the end
   of a secret file is not part of the secret.
 - *Reloadable* keys take effect at SIGHUP (`systemctl reload dunlin`); a changed key that is not is reported and waits for a restart. A bad file changes nothing.

@@ -49,11 +49,22 @@ bool Admission::exempt(const AdmissionOptions& options, const IpAddress& ip) con
 }
 
 void Admission::drain_buckets(const AdmissionOptions& options, Entry& entry, MonotonicTime now) {
+  // Without a limit a bucket would neither fill nor drain: what an earlier limit left in it is forgotten.
+  if (options.handshakes_per_s == 0) entry.handshakes = 0;
+  if (options.auth_failures_per_minute == 0) entry.auth_failures = 0;
   const float seconds = std::chrono::duration<float>(now - entry.updated).count();
   if (seconds <= 0) return;
   entry.handshakes = std::max(0.0F, entry.handshakes - seconds * static_cast<float>(options.handshakes_per_s));
   entry.auth_failures = std::max(0.0F, entry.auth_failures - seconds * static_cast<float>(options.auth_failures_per_minute) / 60);
   entry.updated = now;
+}
+
+std::optional<Refusal> Admission::judge(const AdmissionOptions& options, const Entry& entry) {
+  const auto above = [](float used, float limit) { return limit > 0 && used > limit; };
+  if (above(entry.auth_failures + 1, static_cast<float>(options.auth_failures_per_minute))) return Refusal::IpAuthFailures;
+  if (above(entry.handshakes + 1, 2 * static_cast<float>(options.handshakes_per_s))) return Refusal::IpHandshakes;
+  if (options.connections > 0 && entry.connections >= options.connections) return Refusal::IpConnections;
+  return std::nullopt;
 }
 
 // Looks at some entries from where the last search ended: forgets those that say nothing any more, else the oldest of them.
@@ -94,19 +105,15 @@ Admission::Verdict Admission::admit(const IpAddress& ip, MonotonicTime now) {
   }
   drain_buckets(*current, entry, now);
   Verdict verdict;
-  if (entry.auth_failures + 1 > static_cast<float>(current->auth_failures_per_minute)) {
-    verdict.refusal = Refusal::IpAuthFailures;
-  } else if (entry.connections >= current->connections) {
-    verdict.refusal = Refusal::IpConnections;
-  } else if (entry.handshakes + 1 > 2 * static_cast<float>(current->handshakes_per_s)) {
-    verdict.refusal = Refusal::IpHandshakes;
-  }
+  verdict.refusal = judge(*current, entry);
   verdict.admitted = !verdict.refusal || current->mode == LimitMode::Observe;
   if (verdict.admitted) {
     verdict.counted = true;
     if (entry.connections++ == 0) --home.idle;
-    entry.handshakes = std::min(entry.handshakes + 1, 2 * static_cast<float>(current->handshakes_per_s));
   }
+  // One too many costs a handshake too, in which it is told so.
+  if (verdict.admitted || verdict.refusal == Refusal::IpConnections)
+    entry.handshakes = std::min(entry.handshakes + 1, 2 * static_cast<float>(current->handshakes_per_s));
   if (home.idle > kIdleEntries / stripes_.size()) make_room(*current, home, now);
   return verdict;
 }

@@ -59,6 +59,7 @@ class Admission {
   std::shared_ptr<const AdmissionOptions> options() const;
   bool exempt(const AdmissionOptions& options, const IpAddress& ip) const;
   Stripe& stripe(const IpAddress& key) { return stripes_[std::hash<IpAddress>{}(key) % stripes_.size()]; }
+  static std::optional<Refusal> judge(const AdmissionOptions& options, const Entry& entry);
   static void drain_buckets(const AdmissionOptions& options, Entry& entry, MonotonicTime now);
   static void make_room(const AdmissionOptions& options, Stripe& stripe, MonotonicTime now) REQUIRES(stripe.mutex);
 

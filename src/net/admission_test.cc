@@ -54,17 +54,56 @@ TEST(AdmissionTest, RefusesAnAddressThatFailedToAuthenticateTooOften) {
 }
 
 TEST(AdmissionTest, ExemptsLoopbackAndTrustedProxies) {
+  Admission admission(limits(1, 1, 1));
+  for (const char* exempt : {"127.0.0.1", "127.255.255.254", "::1", "10.1.2.3"}) {
+    for (int i = 0; i < 10; ++i) {
+      admission.auth_failed(ip(exempt), kNow);
+      EXPECT_TRUE(admission.admit(ip(exempt), kNow).admitted) << exempt;
+      EXPECT_FALSE(admission.admit(ip(exempt), kNow).counted) << exempt;
+    }
+  }
+  for (const char* limited : {"192.0.2.7", "128.0.0.1", "11.0.0.1", "::2"}) {
+    EXPECT_TRUE(admission.admit(ip(limited), kNow).admitted) << limited;
+    EXPECT_FALSE(admission.admit(ip(limited), kNow).admitted) << limited;
+  }
+}
+
+TEST(AdmissionTest, ZeroIsNoLimit) {
   Admission admission(limits(0, 0, 0));
-  EXPECT_TRUE(admission.admit(ip("127.0.0.1"), kNow).admitted);
-  EXPECT_TRUE(admission.admit(ip("10.1.2.3"), kNow).admitted);
+  for (int i = 0; i < 10'000; ++i) {
+    const auto verdict = admission.admit(kStranger, kNow);
+    ASSERT_TRUE(verdict.admitted && !verdict.refusal) << i;
+    admission.auth_failed(kStranger, kNow);
+  }
+  const auto refused_by = [&](AdmissionOptions options) {
+    Admission one(std::move(options));
+    for (int i = 0; i < 100; ++i) {
+      if (const auto verdict = one.admit(kStranger, kNow); verdict.refusal) return verdict.refusal;
+      one.auth_failed(kStranger, kNow);
+    }
+    return std::optional<Refusal>();
+  };
+  EXPECT_EQ(refused_by(limits(5, 0, 0)), Refusal::IpConnections) << "each alone";
+  EXPECT_EQ(refused_by(limits(0, 5, 0)), Refusal::IpHandshakes);
+  EXPECT_EQ(refused_by(limits(0, 0, 5)), Refusal::IpAuthFailures);
+}
+
+TEST(AdmissionTest, LimitThatIsSwitchedOffAndOnAgainBeginsAnew) {
+  Admission admission(limits(1000, 1, 1));
+  for (int i = 0; i < 10; ++i) admission.auth_failed(kStranger, kNow);
+  for (int i = 0; i < 10; ++i) static_cast<void>(admission.admit(kStranger, kNow));
   EXPECT_FALSE(admission.admit(kStranger, kNow).admitted);
-  EXPECT_FALSE(admission.admit(ip("127.0.0.1"), kNow).counted);
+  admission.set_options(limits(0, 0, 0));
+  EXPECT_TRUE(admission.admit(kStranger, kNow).admitted);
+  admission.set_options(limits(1000, 1, 1));
+  EXPECT_TRUE(admission.admit(kStranger, kNow).admitted);
 }
 
 TEST(AdmissionTest, ObserveSaysWhatItWouldDoAndOffDoesNothing) {
-  AdmissionOptions options = limits(0);
+  AdmissionOptions options = limits(1);
   options.mode = LimitMode::Observe;
   Admission admission(options);
+  EXPECT_EQ(admission.admit(kStranger, kNow).refusal, std::nullopt);
   const auto verdict = admission.admit(kStranger, kNow);
   EXPECT_TRUE(verdict.admitted);
   EXPECT_EQ(verdict.refusal, Refusal::IpConnections);

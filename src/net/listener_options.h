@@ -34,7 +34,7 @@ struct ListenerOptions {
 
 enum class LimitMode : std::uint8_t { Off, Observe, Enforce };
 
-// Limits by IP address (IPv6: by /64). Loopback and trusted proxies are exempt.
+// Limits by IP address (IPv6: by /64); a number of 0 is no limit. Loopback (127.0.0.0/8 and ::1) and trusted proxies are exempt.
 struct AdmissionOptions {
   LimitMode mode = LimitMode::Enforce;
   std::uint32_t connections = 1000;             // at the same time

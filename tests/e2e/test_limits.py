@@ -10,7 +10,8 @@ import websockets
 from im_client import Refused, TcpClient, WsClient, stopped_reader
 from under_test import SANITIZER
 
-# Loopback is exempt unless a proxy that is trusted names another client: so the tests speak as that proxy.
+# Loopback (127.0.0.0/8 and ::1) is exempt from the limits by address, as are trusted proxies; only a client that a trusted proxy names is not.
+# So the tests speak as that proxy, for clients with addresses of their own.
 PROXY = {"trusted-proxies": ["127.0.0.1"]}
 
 
@@ -98,6 +99,60 @@ async def test_forwarded_for_with_ports_and_without_an_address(server_factory):
     server = server_factory({"limits": {**PROXY, "ip": {"connections": 1, "handshakes-per-s": 1000}}})
     held = await WsClient.open(server, extra_headers={"X-Forwarded-For": "203.0.113.7:5555"})
     assert (await status_of(server, "203.0.113.7"))[0] in (503, 429)
+ZERO = {"connections": 0, "handshakes-per-s": 0, "auth-failures-per-minute": 0}
+STRICT = {"connections": 1, "handshakes-per-s": 1, "auth-failures-per-minute": 1}
+
+
+async def outcomes_of_a_crowd(server, client, size=30):
+    """HTTP statuses of connections of one address that are all held open, each with a failed login."""
+    held, statuses = [], []
+    for _ in range(size):
+        try:
+            one = await WsClient.open(server, extra_headers={"X-Forwarded-For": client})
+        except websockets.InvalidStatusCode as refused:
+            statuses.append(refused.status_code)
+            continue
+        statuses.append(101)
+        held.append(one)
+        assert (await (await one.raw("connect", {"token": "x", "device": "d"})))["error"]["name"] == "unauthorized"
+    for one in held:
+        one.cut()
+    return statuses
+
+
+@pytest.mark.parametrize("limit", [*sorted(ZERO), "all"])
+async def test_zero_is_no_limit_for_an_address_that_is_not_exempt(server_factory, limit):
+    generous = {"connections": 10_000, "handshakes-per-s": 10_000, "auth-failures-per-minute": 10_000}
+    server = server_factory({"limits": {**PROXY, "ip": {**generous, **(ZERO if limit == "all" else {limit: 0})}}})
+    assert await outcomes_of_a_crowd(server, "203.0.113.7") == [101] * 30
+    assert server.metric("dunlin_limited_total") == 0
+
+
+async def test_limits_become_zero_and_come_back_by_a_reload(server_factory):
+    server = server_factory({"limits": {**PROXY, "ip": STRICT}})
+    assert 101 in await outcomes_of_a_crowd(server, "203.0.113.7") and 503 in await outcomes_of_a_crowd(server, "203.0.113.7")
+
+    async def reloaded(limits):
+        before = server.metric("dunlin_config_reloads_total")
+        server.config["limits"]["ip"] = limits
+        server.reload()
+        while server.metric("dunlin_config_reloads_total") == before:
+            await asyncio.sleep(0.05)
+
+    await reloaded(ZERO)
+    assert await outcomes_of_a_crowd(server, "203.0.113.7") == [101] * 30
+    await reloaded(STRICT)
+    assert 503 in await outcomes_of_a_crowd(server, "203.0.113.7")
+
+
+async def test_zero_sends_per_second_and_zero_logins_are_no_limits(server_factory):
+    server = server_factory({"limits": {"user": {"sends-per-s": 0, "sends-burst": 1}, "server": {"logins": 0}}})
+    clients = await asyncio.gather(*[login(server, f"user{i}") for i in range(20)])
+    replies = await asyncio.gather(*[await clients[0].raw("send", {"to": "bob", "client_msg_id": f"m{i}", "body": i}) for i in range(300)])
+    assert all("send" in reply for reply in replies)
+    assert server.metric("dunlin_limited_total") == 0
+
+
     assert (await status_of(server, "[2001:db8::1]:44"))[0] == 101
     assert (await status_of(server, "garbage"))[0] == 400  # else it would count as the proxy, which is exempt
     held.cut()
