@@ -109,6 +109,8 @@ void SessionHost::on_message(Connection& connection, const ReceivedMessage& mess
   Session& session = static_cast<Session&>(*connection.user());
   session.last_life = now();
   if (session.phase == Session::Phase::Leaving) return;
+  // Over TCP the first payload chooses the encoding: a frame of no bytes chooses nothing.
+  if (message.payload.empty() && !session.encoding_known) return;
   learn_encoding(session, message);
   if (connection.transport() == Transport::WebSocket && message.kind != frame_kind(session.encoding)) {
     return connection.close(kWsUnsupportedData, "not the kind of message of this encoding");

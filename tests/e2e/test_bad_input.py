@@ -221,6 +221,19 @@ async def test_first_byte_that_is_no_length_gets_a_readable_line(server):
     await still_serves(server, "http-on-tcp")
 
 
+@pytest.mark.parametrize("empty_frames", [1, 3])
+async def test_frames_of_no_bytes_choose_no_encoding(server, empty_frames):
+    for split in (False, True):
+        client = await TcpClient.open(server)
+        client.writer.write(bytes(4 * empty_frames))
+        if split:
+            await asyncio.sleep(0.1)
+        assert (await client.connect(server.token("alice"), "d1"))["user"] == "alice"
+        client.writer.write(bytes(4))  # nor do they harm later
+        await client.ping()
+        await client.close()
+
+
 async def test_line_mode_by_hand(server):
     with socket.create_connection(server.tcp_address) as by_hand:
         file = by_hand.makefile("rwb")
