@@ -21,18 +21,6 @@ bool is_any(const IpAddress& ip) {
   return ip == IpAddress{} || ip == IpAddress::v4(0);
 }
 
-// Where a client of this machine reaches a port that is bound to `bound`.
-Endpoint reachable(const Endpoint& bound) {
-  if (!is_any(bound.ip)) return bound;
-  Endpoint local = bound;
-  local.ip = IpAddress::v4(0x7f000001);
-  if (!bound.ip.is_v4()) {
-    local.ip = IpAddress{};
-    local.ip.bytes[15] = 1;
-  }
-  return local;
-}
-
 socklen_t to_sockaddr(const Endpoint& endpoint, sockaddr_storage& out) {
   std::memset(&out, 0, sizeof out);
   if (endpoint.ip.is_v4()) {
@@ -61,6 +49,26 @@ Endpoint from_sockaddr(const sockaddr_storage& address) {
     endpoint.port = ntohs(v6.sin6_port);
   }
   return endpoint;
+}
+
+// False where IPv6 is switched off (net.ipv6.conf.all.disable_ipv6): [::] can be listened on there, and serves IPv4.
+bool is_local(const IpAddress& ip) {
+  sockaddr_storage address;
+  const socklen_t size = to_sockaddr({ip, 0}, address);
+  const int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const bool bound = bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0;
+  ::close(fd);
+  return bound;
+}
+
+// Where a client of this machine reaches a port that is bound to `bound`.
+Endpoint reachable(const Endpoint& bound) {
+  if (!is_any(bound.ip)) return bound;
+  IpAddress loopback6;
+  loopback6.bytes[15] = 1;
+  const bool over_ipv6 = !bound.ip.is_v4() && is_local(loopback6);
+  return {over_ipv6 ? loopback6 : IpAddress::v4(0x7f000001), bound.port};
 }
 
 // One connection to one port, from an address that the server knows. Ends with a reset, so that no probe leaves a port in TIME_WAIT.

@@ -6,6 +6,7 @@ import socket
 
 import websockets
 
+import own_network
 from im_client import TcpClient, WsClient
 
 
@@ -125,3 +126,21 @@ async def test_failed_logins_are_limited_by_network(server_factory):
         failed += 1
     assert failed >= 5
     assert await open_for(server, OTHER_NETWORK)
+
+
+LOOK = """
+import socket, sys, urllib.request
+with socket.create_connection(("127.0.0.1", sys.argv[2])) as tcp:
+    tcp.sendall(b"GET")
+    print(tcp.recv(8))
+print(urllib.request.urlopen(f"http://{sys.argv[1]}/readyz", timeout=5).read().decode())
+"""
+
+
+def test_unspecified_address_is_ready_and_serves_ipv4_where_ipv6_is_switched_off(server_factory):
+    if why := own_network.missing("without-ipv6"):
+        print(f"was not run: {why}")
+        return
+    server = server_factory({"websocket": {"listen": "::"}, "tcpsocket": {"listen": "::"}}, prefix=own_network.prefix("without-ipv6"))
+    said = own_network.run_beside(server, LOOK, server.admin, server.tcp.rsplit(":", 1)[1])
+    assert "error" in said and '"ready":true' in said, said
