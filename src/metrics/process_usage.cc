@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -23,7 +24,7 @@ std::int64_t resident_bytes() {
   return static_cast<std::int64_t>(pages) * sysconf(_SC_PAGESIZE);
 }
 
-std::int64_t count_descriptors() {
+std::int64_t list_descriptors() {
   DIR* folder = opendir("/proc/self/fd");
   if (folder == nullptr) return 0;
   std::int64_t count = -3;  // ".", ".." and the folder's own
@@ -53,14 +54,24 @@ double start_time() {
 
 }  // namespace
 
-ProcessUsage process_usage() {
+std::int64_t DescriptorCount::count(std::int64_t sockets) {
+  struct stat folder{};
+  if (kernel_counts_ && stat("/proc/self/fd", &folder) == 0 && folder.st_size > 0) return folder.st_size;
+  if (sockets > kListedSockets) return sockets + others_.load(std::memory_order_relaxed);
+  const std::int64_t listed = list_descriptors();
+  others_.store(listed > sockets ? listed - sockets : 0, std::memory_order_relaxed);
+  return listed;
+}
+
+ProcessUsage process_usage(std::int64_t sockets) {
+  static DescriptorCount descriptors;
   ProcessUsage usage;
   rusage resources{};
   if (getrusage(RUSAGE_SELF, &resources) == 0) usage.cpu_seconds = seconds(resources.ru_utime) + seconds(resources.ru_stime);
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) usage.max_descriptors = static_cast<std::int64_t>(limit.rlim_cur);
   usage.resident_bytes = resident_bytes();
-  usage.open_descriptors = count_descriptors();
+  usage.open_descriptors = descriptors.count(sockets);
   static const double started = start_time();
   usage.start_time_seconds = started;
   return usage;

@@ -174,7 +174,7 @@ class ServerMetricsWriter {
   void kernel() {
     out_.family("dunlin_log_lines_dropped_total", Type::Counter, "Log lines that stderr did not take.");
     out_.sample({}, log_lines_dropped());
-    const metrics::ProcessUsage usage = metrics::process_usage();
+    const metrics::ProcessUsage usage = metrics::process_usage(of_.sockets.value());
     out_.family("process_cpu_seconds_total", Type::Counter, "User and system CPU time.");
     out_.sample({}, usage.cpu_seconds);
     out_.family("process_resident_memory_bytes", Type::Gauge, "Resident memory.");

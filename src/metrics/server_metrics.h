@@ -77,6 +77,7 @@ class ServerMetrics {
   metrics::LevelGauge& connections(metrics::Transport transport, metrics::Encoding encoding) {
     return connections_[static_cast<std::size_t>(transport)][static_cast<std::size_t>(encoding)];
   }
+  metrics::Gauge sockets;                 // of clients, in any state: only for process_open_fds
   metrics::Counter accepted_total;        // sockets accepted, refused ones included
   metrics::LevelGauge sessions;           // authenticated sessions
   metrics::LevelGauge lagging_sessions;   // sessions that read on from the store because their write queue was full

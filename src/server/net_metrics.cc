@@ -14,6 +14,7 @@ constexpr LimitRow kLimits[] = {{Refusal::IpConnections, metrics::Limit::IpConne
 }  // namespace
 
 void NetMetrics::update(const NetTotals& totals) {
+  metrics_.sockets.set(static_cast<std::int64_t>(totals.live));
   metrics_.accepted_total.add(totals.accepted - last_.accepted);
   metrics_.write_queue_bytes.add(static_cast<std::int64_t>(totals.write_queue_bytes) - static_cast<std::int64_t>(last_.write_queue_bytes));
   for (const LimitRow& row : kLimits) {
