@@ -23,7 +23,7 @@ ADVICE = {
     "internal": ("The server failed at this request.", "Repeat with back-off; after the third time tell the user.", "The log has the request's error. Report it."),
     "retry_in_order": ("An earlier send of this session to the same conversation was refused temporarily, so this one would overtake it.", "Send the refused message again first (same client_msg_id), or give it up by `\"abandon\": true` on the next send; then repeat this one.", "Nothing: follows from the error before it."),
     "auth_timeout": ("The connection's first packet, `connect`, did not come before the deadline (10 s).", "Reconnect with back-off; send `connect` at once.", "If many: port scanners or health checks on the wrong port; use /livez."),
-    "too_many_connections": ("This address, or the server, has as many connections as allowed.", "Reconnect with back-off.", "Raise `limits.ip.connections`, or name the proxy in `limits.trusted-proxies`."),
+    "too_many_connections": ("This address, or the server, has as many connections as allowed. Told right after the upgrade, over TCP after the first packet; under a storm of connections, and behind a trusted proxy, there may only be a reset or HTTP 503.", "Reconnect with back-off.", "Raise `net.max-connections` or `limits.ip.connections`, or name the proxy in `limits.trusted-proxies`."),
     "timeout": ("The request took longer than its deadline; whether it took effect is unknown.", "Repeat it with the same client_msg_id: a send that did take effect is answered as a duplicate.", "Look at the store's latency metrics."),
     "token_expired": ("The token's exp has passed, before or during the connection.", "Get a new token from your backend; `refresh` if still connected, else reconnect with it.", "If right after issue: the clocks of the issuer and the server differ."),
     "unauthorized": ("No token, or one that is malformed, of another algorithm, or signed by a key that this server does not know.", "Do not retry with this token. Get a new one; when that fails too, log in again.", "Check `auth.keys` against the issuer's key and algorithm."),
@@ -39,7 +39,7 @@ ADVICE = {
     "forbidden": ("This user may not do that.", "Do not repeat it.", "Nothing, or grant the right."),
     "wrong_state": ("A command before `connect`, or `connect` a second time.", "Fix the program: connect first, once.", "Nothing."),
     "device_limit": ("The user has the most devices allowed (32), each active within 60 days.", "Log out on another device, or use a known device id.", "If many: an application makes a new device id at each start."),
-    "unsupported_version": ("A protocol version or encoding that this server does not speak.", "Offer `dunlin.v1.json` or `dunlin.v1.protobuf`.", "Upgrade the server if the clients need it."),
+    "unsupported_version": ("A protocol version or encoding that this server does not speak. It is known before a WebSocket is open, so it is no close code: it stands in the body of HTTP 400 or 505 (a browser shows 1006) and in the line that TCP answers to a wrong first byte.", "Offer `dunlin.v1.json` or `dunlin.v1.protobuf`.", "Upgrade the server if the clients need it."),
 }
 
 ROW = re.compile(r'^X\((\w+),\s*(\d+),\s*"(\w+)",\s*(true|false),\s*"((?:[^"\\]|\\.)*)"\)', re.M)

@@ -7,8 +7,6 @@
 #include <array>
 #include <cctype>
 
-#include "base/error.h"
-
 namespace dunlin {
 namespace {
 
@@ -196,6 +194,11 @@ HttpParse parse_http_request(std::string_view bytes, HttpRequest& request) {
   return {HttpParse::Type::Complete, end + kEndOfHeader.size(), 0, ""};
 }
 
+bool worth_parsing(std::string_view bytes, std::size_t looked) {
+  const std::size_t from = looked < kEndOfHeader.size() ? 0 : looked - (kEndOfHeader.size() - 1);
+  return bytes.size() >= kMaxHttpHeaderBytes || bytes.find(kEndOfHeader, from) != std::string_view::npos;
+}
+
 UpgradeVerdict judge_upgrade(const HttpRequest& request, const UpgradeRules& rules) {
   if (!rules.path.empty() && request.path != rules.path) return refuse(404, "nothing is served at this path");
   if (request.method != "GET") return refuse(405, "WebSocket begins with GET");
@@ -240,8 +243,8 @@ std::string upgrade_response(std::string_view key, std::string_view subprotocol)
   return out += "\r\n\r\n";
 }
 
-std::string http_refusal(int status, std::string_view text, int retry_after_s) {
-  const ErrorInfo& error = error_info(status_code(status));
+std::string http_refusal(int status, std::string_view text, int retry_after_s, std::optional<ErrorCode> code) {
+  const ErrorInfo& error = error_info(code.value_or(status_code(status)));
   const std::string body =
       fmt::format("{{\"error\":{{\"code\":{},\"name\":\"{}\",\"message\":\"{}\",\"temporary\":{},\"retry_after_ms\":{}}}}}\n",
                   static_cast<int>(error.code), error.name, text, error.temporary, retry_after_s * 1000);

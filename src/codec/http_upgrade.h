@@ -2,13 +2,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
+
 namespace dunlin {
 
-inline constexpr std::size_t kMaxHttpHeaderBytes = 8192;
+inline constexpr std::size_t kMaxHttpHeaderBytes = 32 * 1024;  // the cookies of a large site come with it
 inline constexpr std::size_t kMaxHttpHeaders = 64;
 
 // What the upgrade needs of an HTTP/1.1 request; views into the parsed bytes. A header that is absent is empty.
@@ -38,6 +41,10 @@ struct HttpParse {
 // one Host, no body (Content-Length other than 0, Transfer-Encoding), limits on size and number of headers.
 HttpParse parse_http_request(std::string_view bytes, HttpRequest& request);
 
+// True when `bytes`, of which the first `looked` were looked at before, hold the end of a header or more than one may have: for who gets it
+// in small pieces, and would else parse it again with each.
+bool worth_parsing(std::string_view bytes, std::size_t looked);
+
 struct UpgradeRules {
   std::string_view path{};                                    // empty = any
   const std::vector<std::string>* subprotocols = nullptr;     // empty = offers are ignored
@@ -58,8 +65,9 @@ std::string ws_accept(std::string_view key);
 
 // "HTTP/1.1 101 ..." ; subprotocol empty = none named.
 std::string upgrade_response(std::string_view key, std::string_view subprotocol);
-// A refusal that ends the connection, with `text` as body. retry_after_s > 0 adds Retry-After.
-std::string http_refusal(int status, std::string_view text, int retry_after_s = 0);
+// A refusal that ends the connection, with `text` as body. retry_after_s > 0 adds Retry-After. `code`: where the status alone says too
+// little.
+std::string http_refusal(int status, std::string_view text, int retry_after_s = 0, std::optional<ErrorCode> code = {});
 
 // -- the client's side
 std::string upgrade_request(std::string_view host, std::string_view target, std::string_view key, std::string_view subprotocols);

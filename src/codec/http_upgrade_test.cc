@@ -74,13 +74,31 @@ TEST(HttpUpgradeTest, RefusesWithTheRightStatus) {
       {"absolute target", replaced(kGood, "/im?", "http://x/im?"), 400},
       {"no headers at all", "GET /im HTTP/1.1\r\n\r\n", 400},
       {"not HTTP", "\x16\x03\x01\x02", 400},
-      {"too large", "GET /im HTTP/1.1\r\nX: " + std::string(9000, 'x'), 431},
+      {"too large", "GET /im HTTP/1.1\r\nX: " + std::string(33'000, 'x'), 431},
   };
   for (const auto& one : cases) EXPECT_EQ(status_of(one.bytes), one.status) << one.what;
   std::string many = "GET /im HTTP/1.1\r\n";
   for (int i = 0; i < 65; ++i) many += "A: b\r\n";
   EXPECT_EQ(status_of(many + "\r\n"), 431);
   EXPECT_EQ(status_of(replaced(kGood, "/im?", "/any?"), {}), 101) << "an empty path allows all";
+}
+
+TEST(HttpUpgradeTest, TakesTheCookiesOfALargeSite) {
+  for (const std::size_t size : {8'000, 20'000, 32'000}) {
+    const std::string cookies = "Cookie: " + std::string(size, 'c') + "\r\nHost:";
+    EXPECT_EQ(status_of(replaced(kGood, "Host:", cookies)), 101) << size;
+  }
+}
+
+TEST(HttpUpgradeTest, IsWorthParsingOnceItsEndHasComeOrNeverWill) {
+  const std::string header(kGood);
+  for (std::size_t size = 1; size <= header.size(); ++size) {
+    for (std::size_t looked = 0; looked < size; ++looked) {
+      EXPECT_EQ(worth_parsing(header.substr(0, size), looked), size == header.size()) << size << " " << looked;
+    }
+  }
+  EXPECT_FALSE(worth_parsing(std::string(kMaxHttpHeaderBytes - 1, 'x'), 1));
+  EXPECT_TRUE(worth_parsing(std::string(kMaxHttpHeaderBytes, 'x'), kMaxHttpHeaderBytes - 1));
 }
 
 TEST(HttpUpgradeTest, ChecksTheOriginOnlyAgainstAList) {

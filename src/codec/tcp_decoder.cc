@@ -36,7 +36,8 @@ std::optional<Framing> TcpDecoder::framing_of(char first_byte) {
 }
 
 std::string_view TcpDecoder::wrong_first_byte_line() {
-  return "{\"error\":{\"code\":4510,\"name\":\"bad_request\",\"message\":\"this port speaks packets with a u32 big-endian length before "
+  return "{\"error\":{\"code\":4519,\"name\":\"unsupported_version\",\"message\":\"this port speaks packets with a u32 big-endian length "
+         "before "
          "each, or "
          "lines of JSON that begin with {\",\"temporary\":false,\"retry_after_ms\":0}}\n";
 }

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -229,7 +230,6 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"a: &x 1\nb: *x", "aliases"}, Refusal{"---\n---\n", "more than one document"}, Refusal{"a: [", "test.yaml: line"},
         Refusal{"? [a]\n: b", "a key must be text"}, Refusal{"a: \xff", "not valid UTF-8"}, Refusal{"a: \x04", "raw control character"}));
 
-TEST(ConfigTest, BossThreadsAreAcceptedWithAWarning) {
 // Whatever is wrong, and whoever finds it, is named by where it stands and by its key.
 class ConfigOriginTest : public ::testing::TestWithParam<Refusal> {};
 
@@ -296,6 +296,7 @@ TEST(ConfigTest, ErrorOfAVariableBeginsWithItsNameAndKey) {
   begins({{"DUNLIN_WEBSOCKET_PORT", "x"}}, "DUNLIN_WEBSOCKET_PORT: websocket.port: must be a number");
 }
 
+TEST(ConfigTest, BossThreadsAreAcceptedWithAWarning) {
   const Result<LoadedConfig> result = parse("performance: {boss-threads: 4}");
   ASSERT_TRUE(result.ok());
   EXPECT_THAT(result->warnings, ElementsAre(HasSubstr("performance.boss-threads has no effect")));
@@ -414,7 +415,6 @@ TEST(SettingsTest, EveryRowHasADistinctVariableDocAndDefaultWithinBounds) {
   }
 }
 
-TEST(ConfigurationReferenceTest, PageIsUpToDate) {
 // Zero means what an operator expects, and the page says so; where it would mean nothing it is refused.
 TEST(SettingsTest, ZeroIsExplainedOrRefused) {
   for (const Setting& row : settings()) {
@@ -432,6 +432,7 @@ TEST(SettingsTest, ZeroIsExplainedOrRefused) {
   }
 }
 
+TEST(ConfigurationReferenceTest, PageIsUpToDate) {
   EXPECT_EQ(read(DUNLIN_SOURCE_DIR "/docs/operating/configuration.md"), configuration_reference())
       << "run: dunlin config reference > docs/operating/configuration.md";
 }

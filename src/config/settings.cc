@@ -140,11 +140,15 @@ const auto kSettings = std::to_array<Setting>({
     {"net.max-connections",
      FIELD(net.max_connections),
      {.max = 10'000'000},
-     "Connections of the whole server. 0: as many as file descriptors allow."},
+     "Connections of the whole server. More are told `too_many_connections` and closed, 64 at a time; beyond these they are reset. 0: as "
+     "many "
+     "as file descriptors allow."},
     {"net.max-partial-bytes",
      FIELD(net.max_partial_bytes),
      {.min = kMiB, .max = kTiB, .unit = "bytes"},
-     "Memory for incomplete messages of all connections together."},
+     "Memory for incomplete messages of all connections together; beside it a quarter of it for incomplete upgrade requests, of which each "
+     "may "
+     "have 32 KiB of headers."},
     {"session.heartbeat-interval-ms",
      FIELD(session.heartbeat_interval_ms),
      {.min = 50, .max = kDayMs, .unit = "ms"},

@@ -128,8 +128,8 @@ class ServerMetrics {
   // The process.
   metrics::Gauge stop_phase;  // 0 serving, 1 not ready, 2 not accepting, 3 flushing, 4 closing clients
   metrics::Gauge& health(metrics::Check check) { return health_[static_cast<std::size_t>(check)]; }
-  metrics::Counter config_reloads_total;
   metrics::Gauge tls_certificate_end_seconds;  // since 1970; 0 without TLS
+  metrics::Counter config_reloads_total;
   metrics::Counter config_reload_failures_total;
 
   // Marks an unsafe setting as on (1) or off (0): `option` is a key of the settings table. At most 32 options; more are ignored.

@@ -17,7 +17,8 @@
 namespace dunlin {
 namespace {
 constexpr std::uint16_t kNormalClosure = 1000;
-constexpr Milliseconds kLinger{2'000};  // until a peer that was told to go has closed its side
+constexpr Milliseconds kLinger{2'000};   // until a peer that was told to go has closed its side
+constexpr Milliseconds kSurplus{2'000};  // for each step of one that is here only to be told that it is too many
 }  // namespace
 
 Connection::Connection(std::uint8_t timer_kind, std::uint32_t slot, std::uint32_t generation)
@@ -56,12 +57,13 @@ void Connection::begin(ConnectionSet& set, int fd, const Listening& listening, c
   }
   if (!worker().watch(fd, watched_, *this).ok() || (listening.options.tls && !tls_)) return refuse(Refusal::BadRequest, {});
   opening_ = std::make_unique<Opening>(*this);
-  worker().timers().arm(*this, now() + listening.options.header_deadline);
+  worker().timers().arm(*this,
+                        now() + (surplus_ ? std::min(kSurplus, listening.options.header_deadline) : listening.options.header_deadline));
 }
 
 // Before it was open: a last answer, if any, and the end. Nobody above is told.
 void Connection::refuse(Refusal refusal, std::string_view farewell) {
-  if (!probe_) set_->counters_.refused[static_cast<std::size_t>(refusal)].add();
+  if (!probe_ && !surplus_) set_->counters_.refused[static_cast<std::size_t>(refusal)].add();
   if (farewell.empty()) return die();
   enqueue(farewell);
   peer_closed_ = true;
@@ -77,10 +79,15 @@ void Connection::opened(MutableBytes rest) {
   state_ = State::Open;
   worker().timers().cancel(*this);
   if (probe_) return probed();
-  told_open_ = true;
-  set_->counters_.opened.add();
-  if (auto* histogram = net_options().handshake_seconds) histogram->observe(now() - keep->accepted());
-  handler().on_open(*this);
+  if (surplus_) {
+    if (framing_ == Framing::WebSocket) return turn_away({});
+    worker().timers().arm(*this, now() + kSurplus);  // its first packet tells in which encoding it is to be told
+  } else {
+    told_open_ = true;
+    set_->counters_.opened.add();
+    if (auto* histogram = net_options().handshake_seconds) histogram->observe(now() - keep->accepted());
+    handler().on_open(*this);
+  }
   if (!rest.empty()) {
     // Into the read buffer, which has the padding behind it that receivers may read.
     std::memmove(set_->read_buffer_.get(), rest.data, rest.size);
@@ -92,6 +99,11 @@ void Connection::opened(MutableBytes rest) {
 void Connection::probed() {
   set_->counters_.probes.add();
   start_closing(kNormalClosure, {});
+}
+
+void Connection::turn_away(std::string_view first) {
+  handler().on_refused(*this, first);
+  close(ErrorCode::TooManyConnections);
 }
 
 void Connection::on_ready(std::uint32_t events) {
@@ -124,7 +136,7 @@ void Connection::cancel_timer() {
 void Connection::fire_timer() {
   switch (state_) {
     case State::Opening: return opening_->on_deadline();
-    case State::Open: return handler().on_timer(*this);
+    case State::Open: return surplus_ ? turn_away({}) : handler().on_timer(*this);
     default: return die();
   }
 }
@@ -203,6 +215,7 @@ void Connection::abort() {
 }
 
 void Connection::fail(CloseCause cause, std::uint16_t code, std::string_view reason) {
+  if (surplus_ && state_ == State::Open) return turn_away({});
   if (state_ == State::Open && transport() == Transport::Tcp) handler().on_failing(*this, {cause, code});
   if (state_ != State::Open) return;
   end_open({cause, code});
@@ -230,7 +243,8 @@ void Connection::start_closing(std::uint16_t ws_code, std::string_view reason) {
     held_.reset();
     account_pinned();
   }
-  worker().timers().arm(*this, now() + listening_->options.close_deadline);
+  worker().timers().arm(*this,
+                        now() + (surplus_ ? std::min(kSurplus, listening_->options.close_deadline) : listening_->options.close_deadline));
   update_interest();
   note_dirty();
 }

@@ -47,7 +47,8 @@ class ConnectionUser {
 // (kReplySlackBytes: then input is not read), incomplete input over the whole process (NetOptions::incomplete_bytes).
 //
 // Life: Opening → Open → Closing (our close frame is out, theirs is awaited) → Lingering (our FIN is out, input is dropped until theirs) →
-// gone; every state but Open has a deadline of its own. on_close is told when Open ends.
+// gone; every state but Open has a deadline of its own. on_close is told when Open ends. One too many (ConnectionSet::adopt) lives the same
+// life, but as soon as it is Open it is told so and closed.
 class Connection final : public Pollable, private TimerNode {
  public:
   static constexpr std::size_t kReplySlackBytes = 64 * 1024;
@@ -113,6 +114,7 @@ class Connection final : public Pollable, private TimerNode {
   // -- life (connection.cc)
   void begin(ConnectionSet& set, int fd, const Listening& listening, const Endpoint& peer, bool counted);
   void refuse(Refusal refusal, std::string_view farewell);
+  void turn_away(std::string_view first);
   void opened(MutableBytes rest);
   void probed();
   void end_open(CloseInfo info);
@@ -182,6 +184,7 @@ class Connection final : public Pollable, private TimerNode {
   std::int8_t subprotocol_ = -1;
   bool counted_ : 1 = false;       // admission counts it
   bool probe_ : 1 = false;         // of our own (ProbeSources): ends when it is open
+  bool surplus_ : 1 = false;       // one too many: here only until it has been told
   bool dirty_ : 1 = false;         // is in the set's list of connections to flush
   bool told_open_ : 1 = false;     // on_open was called, on_close is owed
   bool ending_ : 1 = false;        // is in the set's list of connections to end

@@ -58,6 +58,9 @@ class ConnectionHandler {
   // A TCP connection is about to end because of what its peer sent: the last moment for a packet that says why (reply()).
   // A WebSocket peer learns it from the close code.
   virtual void on_failing(Connection&, const CloseInfo&) {}
+  // One too many, which nothing else is told of: the last moment for a packet that says so (reply()), then it is closed with
+  // too_many_connections. `first`: over TCP what its peer sent first, if it sent anything.
+  virtual void on_refused(Connection&, std::string_view /*first*/) {}
   // Exactly once for each on_open, at the end of the turn in which it ended (never from inside close()); after it the user is destroyed.
   virtual void on_close(Connection& connection, const CloseInfo& info) = 0;
 };

@@ -106,6 +106,10 @@ bool Connection::process_tcp(MutableBytes& input) {
     fail(CloseCause::TooLarge, static_cast<std::uint16_t>(ErrorCode::TooLarge), {});
     return false;
   }
+  if (surplus_) {
+    if (!event.payload.empty()) turn_away(event.payload.view());
+    return true;
+  }
   set_->counters_.messages_in.add();
   const MessageKind kind = framing_ == Framing::TcpLines ? MessageKind::Text : MessageKind::Binary;
   handler().on_message(*this, {event.payload, kind, !input.empty()});
@@ -149,7 +153,7 @@ void Connection::peer_ended(StreamEnd end) {
     if (orderly) {  // it may still read
       input_ended_ = true;
       update_interest();
-      if (!handler().on_half_closed(*this)) finish();
+      if (surplus_ || !handler().on_half_closed(*this)) finish();
       return;
     }
     end_open({input_ended_ ? CloseCause::PeerClose : CloseCause::PeerGone, 0});

@@ -28,14 +28,14 @@ class ConnectionSet::PacedClose final : public Timer {
 
   void on_timer() override {
     const std::uint32_t share = std::max<std::uint32_t>(1, per_second_ * static_cast<std::uint32_t>(kPause.count()) / 1000);
-    for (std::uint32_t closed = 0; closed < share && next_ < set_.slots_used_; ++next_) {
-      Connection& connection = set_.at(next_);
-      if (!connection.open()) continue;
-      connection.close(code_);
+    for (std::uint32_t closed = 0; closed < share && next_ < set_.slots(); ++next_) {
+      Connection* connection = set_.at(next_);
+      if (connection == nullptr || !connection->open()) continue;
+      connection->close(code_);
       ++closed;
     }
     const Milliseconds pause = std::max(kPause, Milliseconds(1000 / per_second_));
-    if (next_ < set_.slots_used_) set_.worker_.timers().arm(*this, set_.worker_.now() + pause);
+    if (next_ < set_.slots()) set_.worker_.timers().arm(*this, set_.worker_.now() + pause);
   }
 
  private:
@@ -54,17 +54,56 @@ ConnectionSet::ConnectionSet(Worker& worker, NetShared& shared)
 
 ConnectionSet::~ConnectionSet() {
   paced_close_.reset();
-  for (std::uint32_t slot = 0; slot < slots_used_; ++slot) {
-    at(slot).die();
-    at(slot).user_.reset();
-    at(slot).~Connection();
+  for (std::uint32_t slot = 0; slot < slots(); ++slot) {
+    Connection* connection = at(slot);
+    if (connection == nullptr) continue;
+    connection->die();
+    connection->user_.reset();
   }
-  for (std::byte* chunk : chunks_) ::operator delete(chunk, std::align_val_t(alignof(Connection)));
+  for (Chunk& chunk : chunks_) drop(chunk);
   worker_.remove_hook(*this);
 }
 
-Connection& ConnectionSet::at(std::uint32_t slot) {
-  return reinterpret_cast<Connection*>(chunks_[slot / kChunk])[slot % kChunk];
+Connection* ConnectionSet::at(std::uint32_t slot) {
+  Connection* const first = chunks_[slot / kChunk].slots;
+  return first == nullptr ? nullptr : first + slot % kChunk;
+}
+
+void ConnectionSet::add_chunk() {
+  auto chunk = std::find_if(chunks_.begin(), chunks_.end(), [](const Chunk& one) { return one.slots == nullptr; });
+  if (chunk == chunks_.end()) chunk = chunks_.emplace(chunk);
+  const auto first = static_cast<std::uint32_t>(chunk - chunks_.begin()) * kChunk;
+  CHECK(first < kMaxSlots);
+  chunk->slots = static_cast<Connection*>(::operator new(kChunk * sizeof(Connection), std::align_val_t(alignof(Connection))));
+  for (std::uint32_t i = kChunk; i-- > 0;) {
+    new (chunk->slots + i) Connection(timer_kind_, first + i, chunk->generation);
+    free_slots_.push_back(first + i);
+  }
+}
+
+// Its slots come back later than any generation that was given out.
+void ConnectionSet::drop(Chunk& chunk) {
+  if (chunk.slots == nullptr) return;
+  for (std::uint32_t i = 0; i < kChunk; ++i) {
+    chunk.generation = std::max(chunk.generation, chunk.slots[i].generation_);
+    chunk.slots[i].~Connection();
+  }
+  ::operator delete(chunk.slots, std::align_val_t(alignof(Connection)));
+  chunk.slots = nullptr;
+}
+
+void ConnectionSet::give_back() {
+  for (Chunk& chunk : chunks_) {
+    if (chunk.taken == 0) drop(chunk);
+  }
+  std::erase_if(free_slots_, [this](std::uint32_t slot) { return at(slot) == nullptr; });
+  free_slots_.shrink_to_fit();
+  spare_queues_.clear();
+}
+
+std::size_t ConnectionSet::slots_in_memory() const {
+  return kChunk *
+         static_cast<std::size_t>(std::count_if(chunks_.begin(), chunks_.end(), [](const Chunk& one) { return one.slots != nullptr; }));
 }
 
 Connection* ConnectionSet::find(ConnectionHandle handle) {
@@ -73,51 +112,72 @@ Connection* ConnectionSet::find(ConnectionHandle handle) {
 }
 
 Connection* ConnectionSet::find_until_closed(ConnectionHandle handle) {
-  if (handle.worker() != worker_.index() || handle.slot() >= slots_used_) return nullptr;
-  Connection& connection = at(handle.slot());
-  return connection.generation_ == handle.generation() && connection.told_open_ ? &connection : nullptr;
+  if (handle.worker() != worker_.index() || handle.slot() >= slots()) return nullptr;
+  Connection* connection = at(handle.slot());
+  return connection != nullptr && connection->generation_ == handle.generation() && connection->told_open_ ? connection : nullptr;
+}
+
+// Takes a place, unless there is none. Admission is asked either way: its limit of handshakes bounds what telling costs.
+std::optional<Refusal> ConnectionSet::judge(const IpAddress& peer, Admission::Verdict& verdict) {
+  // Taken before it is looked at: workers that accept at the same moment would each see the last place free.
+  const std::uint64_t before = shared_.live.fetch_add(1, std::memory_order_relaxed);
+  const bool full = before >= shared_.options.max_connections;
+  if (before >= shared_.most_live.load(std::memory_order_relaxed)) shared_.most_live.store(before + 1, std::memory_order_relaxed);
+  verdict = shared_.admission->admit(peer, worker_.now());
+  if (!full && verdict.admitted) return std::nullopt;
+  shared_.live.fetch_sub(1, std::memory_order_relaxed);
+  return verdict.admitted ? Refusal::ServerFull : *verdict.refusal;
+}
+
+// Those who come too fast or with forged tokens are told nothing: it would cost what the limit saves.
+bool ConnectionSet::take_surplus(Refusal refusal) {
+  if (refusal != Refusal::ServerFull && refusal != Refusal::IpConnections) return false;
+  if (shared_.surplus.fetch_add(1, std::memory_order_relaxed) < kMostSurplus) return true;
+  shared_.surplus.fetch_sub(1, std::memory_order_relaxed);
+  return false;
 }
 
 Connection* ConnectionSet::adopt(int fd, const Listening& listening, const Endpoint& peer) {
   const bool probe = shared_.probes.contains(peer);
   Admission::Verdict verdict;
+  std::optional<Refusal> refusal;
   if (!probe) {
     counters_.accepted.add();
-    // Taken before it is looked at: workers that accept at the same moment would each see the last place free.
-    const bool full = shared_.live.fetch_add(1, std::memory_order_relaxed) >= shared_.options.max_connections;
-    if (!full) verdict = shared_.admission->admit(peer.ip, worker_.now());
-    if (full || !verdict.admitted) {
-      shared_.live.fetch_sub(1, std::memory_order_relaxed);
-      counters_.refused[static_cast<std::size_t>(full ? Refusal::ServerFull : *verdict.refusal)].add();
+    refusal = judge(peer.ip, verdict);
+  }
+  if (refusal) {
+    counters_.refused[static_cast<std::size_t>(*refusal)].add();
+    if (!take_surplus(*refusal)) {
+      if (verdict.counted) shared_.admission->release(peer.ip);
       ::close(fd);
       return nullptr;
     }
   }
-  if (verdict.refusal) counters_.would_have_refused[static_cast<std::size_t>(*verdict.refusal)].add();
-  if (free_slots_.empty()) {
-    CHECK(slots_used_ < kMaxSlots);
-    if (slots_used_ % kChunk == 0) {
-      chunks_.push_back(static_cast<std::byte*>(::operator new(kChunk * sizeof(Connection), std::align_val_t(alignof(Connection)))));
-    }
-    const std::uint32_t slot = slots_used_++;
-    new (&at(slot)) Connection(timer_kind_, slot, 1);
-    free_slots_.push_back(slot);
-  }
-  Connection& connection = at(free_slots_.back());
+  if (verdict.admitted && verdict.refusal) counters_.would_have_refused[static_cast<std::size_t>(*verdict.refusal)].add();
+  if (free_slots_.empty()) add_chunk();
+  const std::uint32_t slot = free_slots_.back();
   free_slots_.pop_back();
+  ++chunks_[slot / kChunk].taken;
+  Connection& connection = *at(slot);
   counters_.live.add();
   connection.probe_ = probe;
+  connection.surplus_ = refusal.has_value();
   connection.begin(*this, fd, listening, peer, verdict.counted);
   return &connection;
 }
 
 void ConnectionSet::release(Connection& connection) {
-  if (!connection.probe_) shared_.live.fetch_sub(1, std::memory_order_relaxed);
+  if (connection.surplus_) {
+    shared_.surplus.fetch_sub(1, std::memory_order_relaxed);
+  } else if (!connection.probe_) {
+    shared_.live.fetch_sub(1, std::memory_order_relaxed);
+  }
   const std::uint32_t slot = connection.slot_;
   const std::uint32_t generation = connection.generation_ == kMaxGeneration ? 1 : connection.generation_ + 1;
   connection.~Connection();
   new (&connection) Connection(timer_kind_, slot, generation);
   free_slots_.push_back(slot);
+  --chunks_[slot / kChunk].taken;
   counters_.live.sub();
 }
 

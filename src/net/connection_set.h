@@ -3,9 +3,11 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "codec/bytes.h"
+#include "net/admission.h"
 #include "net/connection.h"
 #include "net/counters.h"
 #include "net/listener_options.h"
@@ -15,7 +17,6 @@
 
 namespace dunlin {
 
-class Admission;
 class TlsContext;
 
 // A port's constant settings, shared by all its connections; lives as long as the NetServer.
@@ -29,16 +30,21 @@ struct Listening {
 struct NetShared {
   NetOptions options;
   std::atomic<std::uint64_t> incomplete_bytes{0};
-  std::atomic<std::uint64_t> live{0};  // of clients: probes of our own take no place
+  std::atomic<std::uint64_t> live{0};          // of clients: probes of our own take no place
+  std::atomic<std::uint64_t> most_live{0};     // since memory was given back last
+  std::atomic<std::uint32_t> surplus{0};       // beyond them: connections that are here to be told that they are too many
+  std::atomic<std::uint64_t> header_bytes{0};  // of incomplete upgrade requests
   std::atomic<std::shared_ptr<TlsContext>> tls;
   Admission* admission = nullptr;
   ProbeSources probes;
 };
 
-// The connections of one worker, in slots that are reused (memory is kept at its highest mark), with what they share: the read buffer,
-// recycled write queues, the lists of those to flush and to end at the end of the turn. Worker-bound but for counters().
+// The connections of one worker, in slots that are reused and given back by the chunk when asked (give_back), with what they share: the
+// read buffer, recycled write queues, the lists of those to flush and to end at the end of the turn. Worker-bound but for counters().
 class ConnectionSet final : public TurnHook {
  public:
+  static constexpr std::uint32_t kMostSurplus = 64;  // of the whole process, beyond NetOptions::max_connections
+
   ConnectionSet(Worker& worker, NetShared& shared);
   ~ConnectionSet();
   ConnectionSet(const ConnectionSet&) = delete;
@@ -48,19 +54,23 @@ class ConnectionSet final : public TurnHook {
   Connection* find(ConnectionHandle handle);
   // The same until its on_close has been called.
   Connection* find_until_closed(ConnectionHandle handle);
-  // Takes a connected non-blocking stream socket (an accepted one, or a test's end of a socketpair), counted by admission or not. Null when
-  // the server is full or admission refuses; fd is closed then.
+  // Takes a connected non-blocking stream socket (an accepted one, or a test's end of a socketpair), counted by admission or not. When the
+  // server or the peer's address has as many connections as allowed, it is taken to be told that, if fewer than kMostSurplus are; else, or
+  // when another limit refuses, fd is closed and null returned.
   Connection* adopt(int fd, const Listening& listening, const Endpoint& peer);
   // Calls fn(Connection&) for each open connection; fn may close it.
   template <class F>
   void for_each_open(F&& fn) {
-    for (std::uint32_t slot = 0; slot < slots_used_; ++slot) {
-      Connection& connection = at(slot);
-      if (connection.open()) fn(connection);
+    for (std::uint32_t slot = 0; slot < slots(); ++slot) {
+      if (Connection* connection = at(slot); connection != nullptr && connection->open()) fn(*connection);
     }
   }
   // Closes all open connections, at most `per_second` in a second (0 = at once).
   void close_all(ErrorCode code, std::uint32_t per_second);
+
+  // Gives the memory of chunks in which no slot is taken back to the allocator. What was in them stays as stale as before.
+  void give_back();
+  std::size_t slots_in_memory() const;
 
   Worker& worker() { return worker_; }
   NetCounters& counters() { return counters_; }
@@ -76,7 +86,18 @@ class ConnectionSet final : public TurnHook {
   class PacedClose;
   friend class Listener;
 
-  Connection& at(std::uint32_t slot);
+  std::optional<Refusal> judge(const IpAddress& peer, Admission::Verdict& verdict);
+  bool take_surplus(Refusal refusal);
+  struct Chunk {
+    Connection* slots = nullptr;  // kChunk of them, null while it is given back
+    std::uint32_t taken = 0;
+    std::uint32_t generation = 1;  // of its slots, when it comes into memory
+  };
+
+  std::uint32_t slots() const { return static_cast<std::uint32_t>(chunks_.size()) * kChunk; }
+  Connection* at(std::uint32_t slot);  // null where the chunk is given back
+  void add_chunk();
+  void drop(Chunk& chunk);
   void release(Connection& connection);
   void add_dirty(Connection& connection) { dirty_.push_back(&connection); }
   void add_ending(Connection& connection) { ending_.push_back(&connection); }
@@ -88,9 +109,8 @@ class ConnectionSet final : public TurnHook {
   NetShared& shared_;
   NetCounters counters_;
   std::uint8_t timer_kind_ = 0;
-  std::vector<std::byte*> chunks_;
+  std::vector<Chunk> chunks_;
   std::vector<std::uint32_t> free_slots_;
-  std::uint32_t slots_used_ = 0;
   std::vector<Connection*> dirty_;
   std::vector<Connection*> ending_;
   std::vector<Connection*> dirty_batch_;

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,10 @@ struct Recorder final : ConnectionHandler {
   }
   void on_timer(Connection&) override { log.push_back("timer"); }
   void on_failing(Connection& connection, const CloseInfo&) override { connection.reply(MessageKind::Text, "{\"kick\":1}"); }
+  void on_refused(Connection& connection, std::string_view first) override {
+    log.push_back("refused " + std::string(first));
+    connection.reply(MessageKind::Text, "{\"kick\":2}");
+  }
   void on_close(Connection&, const CloseInfo& info) override {
     log.push_back("close " + std::string(close_cause_name(info.cause)) + " " + std::to_string(info.code));
   }
@@ -431,6 +436,182 @@ TEST_F(ConnectionTest, AFailingTcpConnectionGetsALastPacket) {
   EXPECT_EQ(hear(fd), std::string("\0\0\0\x0a", 4) + "{\"kick\":1}");
   EXPECT_TRUE(ended(fd));
   EXPECT_EQ(recorder.log, (Log{"open", "close too_large 4512"}));
+}
+
+TEST_F(ConnectionTest, OneTooManyIsToldSoOverWebSocket) {
+  shared.options.max_connections = 1;
+  upgraded();
+  recorder.log.clear();
+  const int fd = connect();
+  say(fd, kUpgrade + "\r\n" + frame(WsOpcode::Text, "a connect that waits for nothing"));
+  const std::string heard = hear(fd);
+  EXPECT_TRUE(heard.starts_with("HTTP/1.1 101 "));
+  const std::string kick = std::string("\x81\x0a", 2) + "{\"kick\":2}";
+  EXPECT_TRUE(heard.ends_with(kick + close_frame(4009, "too_many_connections"))) << heard;
+  EXPECT_EQ(recorder.log, (Log{"refused "})) << "neither opened nor closed for the layer above";
+  say(fd, frame(WsOpcode::Close, "\x0f\xa9"));
+  EXPECT_TRUE(ended(fd));
+  EXPECT_EQ(set->counters().refused[static_cast<std::size_t>(Refusal::ServerFull)].get(), 1U);
+  EXPECT_EQ(shared.live.load(), 1U);
+  ::shutdown(fd, SHUT_RDWR);
+  worker.poll();
+  EXPECT_EQ(shared.surplus.load(), 0U);
+}
+
+TEST_F(ConnectionTest, OneTooManyIsToldSoOverTcpInTheEncodingOfItsFirstPacket) {
+  shared.options.max_connections = 0;
+  listening.options.transport = Transport::Tcp;
+  int fd = connect();
+  say(fd, std::string("\0\0\0\0\0\0\0\x05hel", 11));
+  EXPECT_EQ(hear(fd), "");
+  say(fd, std::string("lo\0\0\0\x04more", 10));
+  EXPECT_EQ(hear(fd), std::string("\0\0\0\x0a", 4) + "{\"kick\":2}");
+  EXPECT_TRUE(ended(fd));
+  EXPECT_EQ(recorder.log, (Log{"refused hello"}));
+  recorder.log.clear();
+  fd = connect();
+  say(fd, "{\"id\":1}\n{\"id\":2}\n");
+  EXPECT_EQ(hear(fd), "{\"kick\":2}\n");
+  EXPECT_TRUE(ended(fd));
+  recorder.log.clear();
+  fd = connect();
+  say(fd, std::string("\0\xff\xff\xff", 4));
+  EXPECT_EQ(hear(fd), std::string("\0\0\0\x0a", 4) + "{\"kick\":2}") << "too large besides";
+  EXPECT_EQ(recorder.log, (Log{"refused "}));
+  fd = connect();
+  say(fd, std::string("\0", 1));
+  ::shutdown(fd, SHUT_WR);
+  worker.poll();
+  EXPECT_TRUE(ended(fd)) << "left before it said anything";
+}
+
+TEST_F(ConnectionTest, ThoseTooManyAreFewAndSoonGone) {
+  shared.options.max_connections = 0;
+  std::vector<int> told;
+  for (std::uint32_t i = 0; i < ConnectionSet::kMostSurplus; ++i) told.push_back(connect());
+  EXPECT_TRUE(ended(connect())) << "beyond them nobody is told";
+  EXPECT_EQ(shared.surplus.load(), ConnectionSet::kMostSurplus);
+  for (const int fd : told) say(fd, kUpgrade);  // and stops in the middle
+  pass(Milliseconds(2'100));
+  for (const int fd : told) EXPECT_TRUE(hear(fd).starts_with("HTTP/1.1 503 "));
+  pass(Milliseconds(2'100));
+  pass(Milliseconds(2'100));
+  EXPECT_EQ(shared.surplus.load(), 0U);
+  const int fd = connect();
+  say(fd, kUpgrade + "\r\n");
+  EXPECT_TRUE(hear(fd).starts_with("HTTP/1.1 101 "));
+  pass(Milliseconds(2'100));  // its close frame is not answered
+  pass(Milliseconds(2'100));
+  EXPECT_EQ(shared.surplus.load(), 0U);
+  listening.options.transport = Transport::Tcp;
+  const int silent = connect();
+  say(silent, std::string("\0\0", 2));
+  pass(Milliseconds(2'100));
+  EXPECT_EQ(hear(silent), std::string("\0\0\0\x0a", 4) + "{\"kick\":2}");
+  EXPECT_EQ(set->counters().refused[static_cast<std::size_t>(Refusal::ServerFull)].get(), ConnectionSet::kMostSurplus + 3U);
+  EXPECT_EQ(shared.live.load(), 0U);
+}
+
+TEST_F(ConnectionTest, OneTooManyOfAnAddressIsToldSoToo) {
+  AdmissionOptions options;
+  options.connections = 1;
+  options.handshakes_per_s = 2;
+  admission.set_options(options);
+  const int first = connect("192.0.2.7");
+  say(first, kUpgrade + "\r\n");
+  EXPECT_TRUE(hear(first).starts_with("HTTP/1.1 101 "));
+  int told = 0;
+  for (int i = 0; i < 10; ++i) {
+    const int fd = connect("192.0.2.7");
+    if (ended(fd)) continue;
+    say(fd, kUpgrade + "\r\n");
+    EXPECT_TRUE(hear(fd).ends_with(close_frame(4009, "too_many_connections")));
+    ++told;
+  }
+  EXPECT_EQ(told, 3) << "the limit of handshakes bounds what telling costs";
+  EXPECT_EQ(set->counters().refused[static_cast<std::size_t>(Refusal::IpConnections)].get(), 3U);
+  EXPECT_EQ(set->counters().refused[static_cast<std::size_t>(Refusal::IpHandshakes)].get(), 7U);
+}
+
+TEST_F(ConnectionTest, LargeUpgradeRequestInPiecesOpensAndItsMemoryIsGivenBack) {
+  const std::string request = kUpgrade + "Cookie: " + std::string(32'000, 'c') + "\r\n\r\n";
+  for (const std::size_t piece : {1UL, 700UL, 20'000UL, 40'000UL}) {
+    const int fd = connect();
+    for (std::size_t at = 0; at < request.size(); at += piece) {
+      say(fd, std::string_view(request).substr(at, piece));
+      EXPECT_LE(shared.header_bytes.load(), 2 * request.size());
+    }
+    EXPECT_TRUE(hear(fd).starts_with("HTTP/1.1 101 ")) << piece;
+    EXPECT_EQ(shared.header_bytes.load(), 0U);
+  }
+  const int fd = connect();
+  say(fd, request.substr(0, 30'000));
+  EXPECT_GE(shared.header_bytes.load(), 30'000U);
+  say(fd, std::string(5'000, 'c'));
+  EXPECT_TRUE(hear(fd).starts_with("HTTP/1.1 431 "));
+  EXPECT_EQ(shared.header_bytes.load(), 0U);
+}
+
+TEST_F(ConnectionTest, IncompleteUpgradeRequestsAreBoundedOverTheProcess) {
+  shared.options.header_bytes = 100'000;
+  const std::string request = kUpgrade + "Cookie: " + std::string(20'000, 'c');
+  int refused = 0;
+  for (int i = 0; i < 20; ++i) {
+    const int fd = connect();
+    say(fd, request);
+    const std::string heard = hear(fd);
+    if (heard.empty()) continue;
+    EXPECT_TRUE(heard.starts_with("HTTP/1.1 503 ") && heard.find("Retry-After: ") != std::string::npos) << heard;
+    EXPECT_NE(heard.find("\"name\":\"overloaded\""), std::string::npos) << heard;
+    ++refused;
+  }
+  EXPECT_GE(refused, 15);
+  EXPECT_LE(shared.header_bytes.load(), 100'000U);
+  EXPECT_EQ(set->counters().refused[static_cast<std::size_t>(Refusal::HeaderMemory)].get(), static_cast<std::uint64_t>(refused));
+  const int fd = connect();  // a small one in two pieces comes through all the same
+  say(fd, kUpgrade);
+  say(fd, "\r\n");
+  EXPECT_TRUE(hear(fd).starts_with("HTTP/1.1 101 "));
+  pass(Milliseconds(11'000));
+  EXPECT_EQ(shared.header_bytes.load(), 0U) << "the deadline of the header gives the memory back";
+}
+
+TEST_F(ConnectionTest, MemoryOfThoseWhoLeftIsGivenBackAndOldHandlesStayStale) {
+  std::set<std::uint64_t> handles;
+  std::vector<ConnectionHandle> old;
+  recorder.opening = [&](Connection& connection) {
+    EXPECT_TRUE(handles.insert(connection.handle().bits()).second) << "a handle was given out twice";
+    old.push_back(connection.handle());
+  };
+  const auto crowd = [&] {
+    std::vector<int> fds;
+    for (int i = 0; i < 600; ++i) fds.push_back(upgraded());
+    return fds;
+  };
+  const auto leave = [&](const std::vector<int>& fds, std::size_t staying) {
+    for (std::size_t i = staying; i < fds.size(); ++i) ::shutdown(fds[i], SHUT_RDWR);
+    worker.poll();
+  };
+  EXPECT_EQ(set->slots_in_memory(), 0U);
+  for (int round = 0; round < 3; ++round) {
+    const std::vector<int> fds = crowd();
+    const std::size_t all = set->slots_in_memory();
+    EXPECT_GE(all, 600U);
+    leave(fds, 10);
+    EXPECT_EQ(set->slots_in_memory(), all) << "kept until it is asked for";
+    set->give_back();
+    EXPECT_LE(set->slots_in_memory(), 2U * 256) << "ten are still here";
+    int found = 0;
+    for (const ConnectionHandle handle : old) found += set->find(handle) != nullptr;
+    EXPECT_EQ(found, 10);
+    int open = 0;
+    set->for_each_open([&](Connection&) { ++open; });
+    EXPECT_EQ(open, 10);
+    leave(fds, 0);
+    set->give_back();
+    EXPECT_EQ(set->slots_in_memory(), 0U);
+  }
+  for (const ConnectionHandle handle : old) EXPECT_EQ(set->find(handle), nullptr);
 }
 
 TEST_F(ConnectionTest, ItsTimerFiresOnceAndCanBeReplaced) {

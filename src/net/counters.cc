@@ -16,6 +16,7 @@ std::string_view refusal_name(Refusal refusal) {
     case Refusal::Origin: return "origin";
     case Refusal::Subprotocol: return "subprotocol";
     case Refusal::PeerGone: return "peer_gone";
+    case Refusal::HeaderMemory: return "header_memory";
   }
   return "unknown";
 }

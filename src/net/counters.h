@@ -31,8 +31,9 @@ enum class Refusal : std::uint8_t {
   Origin,          // not in the allow-list
   Subprotocol,     // none of ours
   PeerGone,        // left before it was open
+  HeaderMemory,    // NetOptions::header_bytes
 };
-inline constexpr std::size_t kRefusals = 10;
+inline constexpr std::size_t kRefusals = 11;
 std::string_view refusal_name(Refusal refusal);
 
 // One worker's numbers, written by it.

@@ -47,6 +47,7 @@ struct AdmissionOptions {
 struct NetOptions {
   std::size_t read_buffer_bytes = 256 * 1024;             // one for each worker
   std::size_t incomplete_bytes = std::size_t{256} << 20;  // of incomplete messages, whole process
+  std::size_t header_bytes = std::size_t{16} << 20;       // of incomplete upgrade requests, whole process
   std::size_t max_connections = 1'000'000;                // whole process
   AdmissionOptions admission;
   metrics::Histogram* handshake_seconds = nullptr;  // of clients, accept to open; outlives the NetServer

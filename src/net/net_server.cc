@@ -108,8 +108,20 @@ void NetServer::close_all(ErrorCode code, std::uint32_t per_second) {
   }
 }
 
+void NetServer::give_back() {
+  shared_.most_live.store(connection_count(), std::memory_order_relaxed);
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    ConnectionSet* const set = sets_[i].get();
+    if (!workers_[i]->post([set] { set->give_back(); })) return;
+  }
+}
+
 std::size_t NetServer::connection_count() const {
   return shared_.live.load(std::memory_order_relaxed);
+}
+
+std::size_t NetServer::most_connections() const {
+  return shared_.most_live.load(std::memory_order_relaxed);
 }
 
 std::uint64_t NetServer::probes_opened(std::uint16_t worker) const {

@@ -45,6 +45,10 @@ class NetServer {
   // Closes every connection with `code`, at most `per_second` in a second and worker (0 = at once). Returns at once.
   void close_all(ErrorCode code, std::uint32_t per_second);
 
+  // Has every worker give the memory of connections that have left back to the allocator. Returns at once.
+  void give_back();
+  std::size_t most_connections() const;  // any thread; since the last give_back()
+
   ConnectionSet& connections(std::uint16_t worker) { return *sets_[worker]; }  // use on that worker
   Admission& admission() { return admission_; }
   ProbeSources& probes() { return shared_.probes; }                                    // any thread

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "codec/http_upgrade.h"
 #include "codec/proxy_header.h"
@@ -16,7 +17,7 @@ namespace dunlin {
 namespace {
 
 // More than a whole header: what follows it is the client's first frames.
-constexpr std::size_t kReadBytes = 16 * 1024;
+constexpr std::size_t kReadBytes = kMaxHttpHeaderBytes + 16 * 1024;
 
 // Spread by address, so that those who are refused together do not come back together.
 int retry_after_s(const IpAddress& ip) {
@@ -31,6 +32,10 @@ Opening::Opening(Connection& connection) : connection_(connection), accepted_(co
   // From anyone else such a header is no HTTP and no TLS, and is refused as that.
   const bool proxied = options.proxy_protocol && !connection_.probe_ && connection_.set_->shared_.admission->trusts(connection_.peer_.ip);
   step_ = proxied ? Step::Proxy : after_proxy();
+}
+
+Opening::~Opening() {
+  connection_.set_->shared_.header_bytes.fetch_sub(accounted_, std::memory_order_relaxed);
 }
 
 Opening::Step Opening::after_proxy() const {
@@ -49,7 +54,7 @@ void Opening::on_ready() {
     if (take_proxy()) on_ready();
     return;
   }
-  const std::size_t got = connection_.read_into(buffer, kReadBytes, end);
+  const std::size_t got = connection_.read_into(buffer, std::min(kReadBytes, connection_.net_options().read_buffer_bytes), end);
   if (got > 0) return take({buffer, got});
   if (end != Connection::StreamEnd::None) connection_.refuse(Refusal::PeerGone, {});
 }
@@ -67,13 +72,32 @@ void Opening::take(MutableBytes input) {
   if (kept_.empty()) {
     if (!advance(input)) return;  // opened or refused
     kept_.assign(input.view());
-    return;
+    return keep();
   }
+  const std::size_t looked = kept_.size();
   kept_.append(input.view());
-  std::string all = std::move(kept_);
-  kept_.clear();
+  if (step_ == Step::Http && !worth_parsing(kept_, looked)) return keep();
+  std::string all = std::exchange(kept_, {});
+  account();
   MutableBytes view{all.data(), all.size()};
-  if (advance(view)) kept_.assign(view.view());
+  if (!advance(view)) return;
+  kept_ = std::move(all);
+  keep();
+}
+
+void Opening::keep() {
+  if (account() || kept_.size() <= kSmallHeader) return;
+  refuse_http(Refusal::HeaderMemory, 503, "too many incomplete requests", retry_after_s(connection_.peer_.ip), ErrorCode::Overloaded);
+}
+
+// Tells the total of all connections what is kept now; false when that is over its bound.
+bool Opening::account() {
+  const std::size_t now = kept_.capacity() > std::string().capacity() ? kept_.capacity() : 0;
+  auto& total = connection_.set_->shared_.header_bytes;
+  const std::uint64_t before = total.fetch_add(now - accounted_, std::memory_order_relaxed);
+  const std::uint64_t sum = before + now - accounted_;
+  accounted_ = now;
+  return sum <= connection_.net_options().header_bytes;
 }
 
 // True while more input is needed; false once the connection is open or refused (and this object gone).
@@ -156,7 +180,8 @@ bool Opening::take_http(MutableBytes& input) {
       judge_upgrade(request, {.path = options.path, .subprotocols = &options.subprotocols, .allowed_origins = &options.allowed_origins});
   if (verdict.status != 101) {
     const Refusal why = verdict.bad_origin ? Refusal::Origin : verdict.bad_subprotocol ? Refusal::Subprotocol : Refusal::BadRequest;
-    refuse_http(why, verdict.status, verdict.text);
+    const auto code = verdict.bad_subprotocol ? std::optional(ErrorCode::UnsupportedVersion) : std::nullopt;
+    refuse_http(why, verdict.status, verdict.text, 0, code);
     return false;
   }
   connection_.subprotocol_ = static_cast<std::int8_t>(verdict.subprotocol);
@@ -180,13 +205,17 @@ bool Opening::take_first_byte(MutableBytes& input) {
   return false;
 }
 
-void Opening::refuse_http(Refusal refusal, int status, std::string_view text, int retry_after) {
-  connection_.refuse(refusal, http_refusal(status, text, retry_after));
+void Opening::refuse_http(Refusal refusal, int status, std::string_view text, int retry_after, std::optional<ErrorCode> code) {
+  std::string().swap(kept_);
+  account();
+  connection_.refuse(refusal, http_refusal(status, text, retry_after, code));
 }
 
 void Opening::on_deadline() {
-  if (step_ == Step::Http && !kept_.empty()) return refuse_http(Refusal::HeaderTimeout, 408, "the header did not come in time");
-  connection_.refuse(Refusal::HeaderTimeout, {});
+  const bool said_something = step_ == Step::Http && !kept_.empty();
+  if (!said_something) return connection_.refuse(Refusal::HeaderTimeout, {});
+  if (connection_.surplus_) return refuse_http(Refusal::ServerFull, 503, "too many connections", retry_after_s(connection_.peer_.ip));
+  refuse_http(Refusal::HeaderTimeout, 408, "the header did not come in time");
 }
 
 }  // namespace dunlin

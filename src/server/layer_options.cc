@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "config/load.h"
 #include "wire/encoding.h"
 
 namespace dunlin {
@@ -26,7 +27,7 @@ std::size_t max_connections(const Config& config) {
   return descriptors > 2 * kReservedDescriptors ? descriptors - kReservedDescriptors : descriptors / 2;
 }
 
-Result<Endpoint> endpoint(std::string_view section, const std::string& host, std::int64_t port) {
+Result<Endpoint> endpoint(const Config& config, std::string_view section, const std::string& host, std::int64_t port) {
   const bool bare_v6 = host.find(':') != std::string::npos && !host.starts_with('[');
   const std::string text = (bare_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
   auto parsed = Endpoint::parse(text);
@@ -74,13 +75,14 @@ Result<NetOptions> net_options(const Config& config) {
   NetOptions options;
   options.max_connections = max_connections(config);
   options.incomplete_bytes = static_cast<std::size_t>(config.net.max_partial_bytes);
+  options.header_bytes = options.incomplete_bytes / 4;
   TRY_ASSIGN(options.admission, admission_options(config));
   return options;
 }
 
 Result<ListenerOptions> websocket_listener(const Config& config) {
   ListenerOptions options;
-  TRY_ASSIGN(options.address, endpoint("websocket", config.websocket.listen, config.websocket.port));
+  TRY_ASSIGN(options.address, endpoint(config, "websocket", config.websocket.listen, config.websocket.port));
   options.transport = Transport::WebSocket;
   options.tls = config.tls.enabled() && config.websocket.tls;
   options.proxy_protocol = config.websocket.proxy_protocol;
@@ -93,7 +95,7 @@ Result<ListenerOptions> websocket_listener(const Config& config) {
 
 Result<ListenerOptions> tcp_listener(const Config& config) {
   ListenerOptions options;
-  TRY_ASSIGN(options.address, endpoint("tcpsocket", config.tcpsocket.listen, config.tcpsocket.port));
+  TRY_ASSIGN(options.address, endpoint(config, "tcpsocket", config.tcpsocket.listen, config.tcpsocket.port));
   options.transport = Transport::Tcp;
   options.tls = config.tls.enabled() && config.tcpsocket.tls;
   options.proxy_protocol = config.tcpsocket.proxy_protocol;

@@ -31,6 +31,7 @@ void NetMetrics::update(const NetTotals& totals) {
     metrics_.disconnects_total.add(metrics::ClientEnd::NotUpgraded, refused(refusal));
   }
   metrics_.disconnects_total.add(metrics::ClientEnd::Lost, refused(Refusal::PeerGone));
+  metrics_.disconnects_total.add(ErrorCode::Overloaded, refused(Refusal::HeaderMemory));
   for (const Refusal refusal : {Refusal::ServerFull, Refusal::NoDescriptors, Refusal::IpConnections}) {
     metrics_.disconnects_total.add(ErrorCode::TooManyConnections, refused(refusal));
   }

@@ -1,8 +1,10 @@
 #include "server/node.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "admin/routes.h"
 #include "base/log.h"
@@ -19,6 +21,8 @@ namespace {
 constexpr std::size_t kMailboxBytes = 32 << 20;
 constexpr std::size_t kMailboxesOfMemory = 16;  // for all workers a sixteenth of the memory at most
 constexpr Milliseconds kLoopDeadAfter{30'000};
+constexpr std::size_t kCrowd = 1'000;  // connections; the memory of fewer is not worth looking for
+constexpr int kCalmLooks = 10;
 
 ProbedPort probed_port(const ListenerOptions& options) {
   return {.bound = {},
@@ -204,6 +208,23 @@ bool Node::loops_turn() const {
     if (now - worker->last_turn() > kLoopDeadAfter) return false;
   }
   return true;
+}
+
+// The allocator keeps what is freed between things that are not. Trimming it took 30 ms after 19,000 connections, in which a worker that
+// needs more memory waits: so it is done only after a crowd has left and does not come back at once.
+void Node::give_memory_back() {
+  if (std::exchange(trim_next_, false)) {
+    const MonotonicTime began = clock_.monotonic();
+    malloc_trim(0);
+    const auto took = std::chrono::duration_cast<std::chrono::microseconds>(clock_.monotonic() - began);
+    log_debug("server", "memory of connections that have left was given back", {{"us", took.count()}});
+  }
+  const std::size_t most = net_->most_connections();
+  calm_looks_ = most >= kCrowd && net_->connection_count() < most / 2 ? calm_looks_ + 1 : 0;
+  if (calm_looks_ < kCalmLooks) return;
+  calm_looks_ = 0;
+  net_->give_back();
+  trim_next_ = true;
 }
 
 void Node::collect() {

@@ -57,6 +57,8 @@ class Node {
   // Loads the certificate and the auth keys again when their files have changed, and warns once a day of a certificate that is about to
   // expire. Called every second or so.
   void take_changed_files();
+  // Gives the memory of a crowd that has left back to the system, when it has been calm for a while. Called every second or so.
+  void give_memory_back();
   // What is in force: of a reloaded configuration only what a reload changes.
   const Config& config() const { return config_; }
 
@@ -78,10 +80,10 @@ class Node {
   ServerInfo info() const;
   bool loops_turn() const;
   void collect();
-  void stall_workers(Milliseconds by);
-  void watch_files();
   Status use_certificate(const Config& config);
   void look_at_certificate(const std::string& file);
+  void stall_workers(Milliseconds by);
+  void watch_files();
   void taken(std::string_view what, WatchedFiles& files, const Status& status);
 
   Config config_;
@@ -110,12 +112,12 @@ class Node {
   Health health_;
   std::unique_ptr<AdminServer> admin_;
   std::unique_ptr<ControlSocket> control_;
-  WatchedFiles certificate_files_;
-  WatchedFiles key_files_;
   WallTime certificate_end_ = WallTime::max();  // without TLS never
   WallTime certificate_looked_{};               // when it was last compared with the clock
   int calm_looks_ = 0;                          // in a row, at which a crowd had left
   bool trim_next_ = false;                      // the workers have given back what they had
+  WatchedFiles certificate_files_;
+  WatchedFiles key_files_;
   std::string files_error_;  // the last one told, empty when all is well
   bool shut_down_ = false;
 };

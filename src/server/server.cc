@@ -197,7 +197,10 @@ int serve(const Signals& signals, const LoadedConfig& config, const std::functio
   for (;;) {
     const int signal = signals.next(kLookAtFiles);
     if (signal == SIGHUP) reload_now(*node, running, reload);
-    if (signal == 0) node->take_changed_files();
+    if (signal == 0) {
+      node->take_changed_files();
+      node->give_memory_back();
+    }
     if (!ends(signal)) continue;
     if (stop(node, running.shutdown, signals)) return 0;
     log_warn("server", "a second signal: ending at once");

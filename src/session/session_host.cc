@@ -145,6 +145,12 @@ void SessionHost::on_failing(Connection& connection, const CloseInfo& info) {
   writer_.push(connection, session.encoding, wire::kick_push(static_cast<ErrorCode>(info.code)));
 }
 
+void SessionHost::on_refused(Connection& connection, std::string_view first) {
+  wire::Encoding encoding = connection.subprotocol() == 1 ? wire::Encoding::Protobuf : wire::Encoding::Json;
+  if (connection.framing() == Framing::TcpLength && !first.empty()) encoding = wire::encoding_of_first_payload(first);
+  writer_.push(connection, encoding, wire::kick_push(ErrorCode::TooManyConnections));
+}
+
 void SessionHost::on_control(Connection& connection) {
   Session& session = static_cast<Session&>(*connection.user());
   session.last_life = now();

@@ -81,6 +81,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void on_control(Connection& connection) override;
   void on_drained(Connection& connection) override;
   void on_failing(Connection& connection, const CloseInfo& info) override;
+  void on_refused(Connection& connection, std::string_view first) override;
   void on_timer(Connection& connection) override;
   bool on_half_closed(Connection& connection) override;
   void on_close(Connection& connection, const CloseInfo& info) override;

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
+import ssl
 import time
 
 import pytest
 import websockets
 
-from im_client import Refused, TcpClient, WsClient, stopped_reader
+import own_network
+from im_client import Closed, Refused, TcpClient, WsClient, stopped_reader
+from test_operation import make_certificate
 from under_test import SANITIZER
 
 # Loopback (127.0.0.0/8 and ::1) is exempt from the limits by address, as are trusted proxies; only a client that a trusted proxy names is not.
@@ -95,10 +99,6 @@ async def test_expired_tokens_do_not_count_as_failed_logins(server_factory):
     assert (await status_of(server, "203.0.113.66"))[0] == 101
 
 
-async def test_forwarded_for_with_ports_and_without_an_address(server_factory):
-    server = server_factory({"limits": {**PROXY, "ip": {"connections": 1, "handshakes-per-s": 1000}}})
-    held = await WsClient.open(server, extra_headers={"X-Forwarded-For": "203.0.113.7:5555"})
-    assert (await status_of(server, "203.0.113.7"))[0] in (503, 429)
 ZERO = {"connections": 0, "handshakes-per-s": 0, "auth-failures-per-minute": 0}
 STRICT = {"connections": 1, "handshakes-per-s": 1, "auth-failures-per-minute": 1}
 
@@ -153,6 +153,10 @@ async def test_zero_sends_per_second_and_zero_logins_are_no_limits(server_factor
     assert server.metric("dunlin_limited_total") == 0
 
 
+async def test_forwarded_for_with_ports_and_without_an_address(server_factory):
+    server = server_factory({"limits": {**PROXY, "ip": {"connections": 1, "handshakes-per-s": 1000}}})
+    held = await WsClient.open(server, extra_headers={"X-Forwarded-For": "203.0.113.7:5555"})
+    assert (await status_of(server, "203.0.113.7"))[0] in (503, 429)
     assert (await status_of(server, "[2001:db8::1]:44"))[0] == 101
     assert (await status_of(server, "garbage"))[0] == 400  # else it would count as the proxy, which is exempt
     held.cut()
@@ -420,3 +424,197 @@ async def test_slow_consumer_is_closed_resumable_and_complete_after(server_facto
     bob = await login(server, "bob", "d", cls=TcpClient)
     assert [m["seq"] for m in await bob.messages(400, 30)] == list(range(1, 401))
     writer.transport.abort()
+
+
+async def turned_away(server, cls=WsClient, **options):
+    """What one too many is told: the kick, and the close code (none on TCP)."""
+    client = await cls.open(server, **options)
+    if cls is TcpClient:
+        await client.write({"id": 1, "connect": {"token": server.token("late"), "device": "d"}})
+    await asyncio.wait_for(client.closed.wait(), 10)
+    assert "connect" not in client.seen
+    return client.kick, client.close_code
+
+
+async def test_one_too_many_is_told_why_and_comes_in_later(server_factory):
+    server = server_factory({"net": {"max-connections": 2}})
+    held = [await login(server, "first"), await login(server, "second", cls=TcpClient)]
+    for _ in range(3):
+        kick, code = await turned_away(server)
+        assert code == 4009 and kick == {"code": 4009, "name": "too_many_connections", "reconnect": "yes"}
+        kick, _ = await turned_away(server, TcpClient)
+        assert kick == {"code": 4009, "name": "too_many_connections", "reconnect": "yes"}
+    reader, writer = await asyncio.open_connection(*server.tcp_address)
+    writer.write(b'{"id":1,"ping":{}}\n')
+    assert json.loads(await asyncio.wait_for(reader.read(), 10))["kick"]["code"] == 4009
+    writer.close()
+    await asyncio.gather(*[client.ping() for client in held])
+    assert server.metric('dunlin_disconnects_total{reason="too_many_connections"}') == 7
+    assert server.metric("dunlin_sessions") == 2 and server.metric("dunlin_accepted_total") == 9
+    await held[0].close()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            await login(server, "late")
+            break
+        except (Closed, websockets.ConnectionClosed):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+
+
+async def test_many_too_many_cost_a_bound_and_the_server_serves_on(server_factory):
+    server = server_factory({"net": {"max-connections": 1}})
+    held = await login(server, "first")
+    silent = [await asyncio.open_connection(*server.tcp_address) for _ in range(200)]
+    ends = [asyncio.create_task(reader.read()) for reader, _ in silent]
+    await asyncio.sleep(0.5)
+    waiting = sum(not end.done() for end in ends)
+    assert waiting <= 64, "beyond the few that may hear why they are closed at once"
+    await held.ping()
+    done, _ = await asyncio.wait(ends, timeout=10)
+    assert len(done) == 200
+    assert (await turned_away(server))[1] == 4009
+    await held.ping()
+    for _, writer in silent:
+        writer.close()
+
+
+async def test_unsupported_version_is_named_where_a_client_can_read_it(server):
+    host, port = server.ws.rsplit(":", 1)
+
+    async def answer(address, request):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(request)
+        text = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        return text.split(b"\r\n")[0], json.loads(text.splitlines()[-1])["error"]
+
+    upgrade = b"GET /im HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    status, error = await answer((host, int(port)), upgrade + b"Sec-WebSocket-Protocol: dunlin.v9.json\r\n\r\n")
+    assert b" 400 " in status and error["code"] == 4519 and error["name"] == "unsupported_version", error
+    status, error = await answer((host, int(port)), upgrade.replace(b"HTTP/1.1", b"HTTP/2.0") + b"\r\n")
+    assert b" 505 " in status and error["code"] == 4519, error
+    _, error = await answer(server.tcp_address, b"\x16\x03\x01 a TLS client\r\n")
+    assert error["code"] == 4519 and error["temporary"] is False, error
+
+
+CROWD = """
+import asyncio, json, sys, websockets
+async def main(url, count):
+    outcomes, held = [], []
+    for _ in range(count):
+        try:
+            socket = await websockets.connect(url, subprotocols=["dunlin.v1.json"], close_timeout=2)
+            held.append(socket)
+            text = await asyncio.wait_for(socket.recv(), 0.3)
+            kick = json.loads(text)["kick"]["name"]
+            await socket.wait_closed()
+            outcomes.append([kick, socket.close_code])
+        except asyncio.TimeoutError:
+            outcomes.append("open")
+        except (OSError, EOFError, websockets.InvalidMessage):
+            outcomes.append("reset")
+    print(json.dumps(outcomes))
+    for socket in held:
+        await socket.close()
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize("limits, outcomes", [
+    ({"connections": 2}, ["open"] * 2 + [["too_many_connections", 4009]] * 3),
+    ({"connections": 0}, ["open"] * 5),
+    ({"handshakes-per-s": 1, "connections": 0}, ["open"] * 2),  # and a third, fourth, … as seconds pass
+    (ZERO, ["open"] * 5),
+])
+def test_client_that_comes_directly_from_an_address_that_is_not_exempt(server_factory, limits, outcomes):
+    if why := own_network.missing():
+        print(f"was not run: {why}")
+        return
+    here = own_network.ADDRESS
+    server = server_factory({"websocket": {"listen": here}, "tcpsocket": {"listen": here}, "limits": {"ip": limits}}, prefix=own_network.prefix())
+    seen = json.loads(own_network.run_beside(server, CROWD, server.ws_url, max(5, len(outcomes))))
+    if "handshakes-per-s" in limits and limits["handshakes-per-s"]:
+        assert seen[:2] == outcomes and "reset" in seen, seen
+    else:
+        assert seen == outcomes
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_upgrade_with_the_cookies_of_a_large_site(server_factory, tmp_path, tls):
+    certificate = {}
+    if tls:
+        make_certificate(tmp_path, "localhost")
+        certificate = {"tls": {"certificate-file": str(tmp_path / "tls.crt"), "key-file": str(tmp_path / "tls.key")}}
+    server = server_factory(certificate)
+    url = server.ws_url.replace("ws://", "wss://") if tls else server.ws_url
+    context = ssl._create_unverified_context() if tls else None
+    for size in (9_000, 20_000, 31_000, 40_000):
+        cookies = "; ".join(f"c{i}={'x' * 1000}" for i in range(size // 1000))
+        try:
+            socket = await websockets.connect(url, ssl=context, subprotocols=["dunlin.v1.json"], extra_headers={"Cookie": cookies})
+            await socket.send(json.dumps({"id": 1, "connect": {"token": server.token("alice"), "device": "d"}}))
+            assert "connect" in json.loads(await socket.recv())
+            await socket.close()
+            assert size < 32_000
+        except websockets.InvalidStatusCode as refused:
+            assert size > 32_000 and refused.status_code == 431
+
+
+@pytest.mark.deadline(120)
+async def test_headers_that_never_end_are_bounded_together(server_factory):
+    server = server_factory({"net": {"max-partial-bytes": 4 << 20, "header-deadline-ms": 20_000}})
+    host, port = server.ws.rsplit(":", 1)
+    start = b"GET /im HTTP/1.1\r\nHost: x\r\nCookie: "
+    before = rss_bytes(server.process.pid)
+    held = [await asyncio.open_connection(host, int(port)) for _ in range(300)]
+    for _, writer in held:
+        writer.write(start + b"c" * 30_000)
+    ends = [asyncio.create_task(reader.read()) for reader, _ in held]
+    done, waiting = await asyncio.wait(ends, timeout=3)
+    assert 0 < len(waiting) <= 40, "a quarter of net.max-partial-bytes"
+    for end in done:
+        assert end.result().startswith(b"HTTP/1.1 503 ") and b"Retry-After: " in end.result() and b'"overloaded"' in end.result()
+    if not SANITIZER:
+        assert rss_bytes(server.process.pid) - before < 8 << 20
+    await login(server, "alice")
+    assert server.metric('dunlin_disconnects_total{reason="overloaded"}') == len(done)
+    for _, writer in held:
+        writer.transport.abort()
+
+
+@pytest.mark.deadline(120)
+async def test_memory_of_a_crowd_that_has_left_is_given_back(server_factory):
+    server = server_factory({"log": {"level": "debug"}, "session": {"auth-deadline-ms": 60_000}})
+    before = rss_bytes(server.process.pid)
+    crowd = [await asyncio.open_connection(*server.tcp_address) for _ in range(2000)]
+    for _, writer in crowd:
+        writer.write(b'{"id":1,"x":"' + b"x" * 12_000)
+    deadline = time.monotonic() + 20
+    while (peak := rss_bytes(server.process.pid)) < before + (20 << 20):
+        assert time.monotonic() < deadline, "the crowd costs nothing"
+        await asyncio.sleep(0.1)
+    for _, writer in crowd:
+        writer.transport.abort()
+    deadline = time.monotonic() + 30
+    while "was given back" not in server.log:
+        assert time.monotonic() < deadline, server.log[-2000:]
+        await asyncio.sleep(0.2)
+    after = rss_bytes(server.process.pid)
+    print(f"{before >> 10} KiB before, {peak >> 10} at the peak, {after >> 10} after", [line for line in server.log.splitlines() if "given back" in line])
+    if not SANITIZER:
+        assert after - before < (peak - before) / 2
+    await login(server, "alice")
+
+
+async def test_open_descriptors_are_counted_as_the_kernel_lists_them(server):
+    held = [await asyncio.open_connection(*server.tcp_address) for _ in range(50)]
+    await login(server, "alice")
+    deadline = time.monotonic() + 10
+    while True:  # a probe of the server's own comes and goes
+        listed, told = len(os.listdir(f"/proc/{server.process.pid}/fd")), server.metric("process_open_fds")
+        if abs(listed - told) <= 1 and told > 50:
+            break
+        assert time.monotonic() < deadline, (listed, told)
+    for _, writer in held:
+        writer.close()

@@ -148,3 +148,24 @@ async def test_bad_protobuf_gets_an_error_and_the_connection_lives(server, schem
         await binary.write(delimited(ping))
         assert (await binary.next("ping")).id == 7
     binary.task.cancel()
+
+
+async def test_frames_of_no_bytes_before_the_first_packet_change_nothing(server, schema):
+    client = await ProtobufClient(schema).over_tcp(server)
+    await client.write(b"")
+    await client.write(b"")
+    assert (await client.connect(server, "alice")).user == "alice"
+
+
+@pytest.mark.parametrize("transport", ["over_websocket", "over_tcp"])
+async def test_one_too_many_is_told_so_in_its_encoding(server_factory, schema, transport):
+    server = server_factory({"net": {"max-connections": 1}})
+    first = await ProtobufClient(schema).over_websocket(server)
+    await first.connect(server, "alice")
+    late = await getattr(ProtobufClient(schema), transport)(server)
+    if transport == "over_tcp":
+        await late.write(delimited(schema.Request(id=1)))
+    assert (await late.next("kick")).kick.code == 4009
+    if transport == "over_websocket":
+        await asyncio.wait_for(late.socket.wait_closed(), 10)
+        assert late.socket.close_code == 4009
