@@ -227,6 +227,30 @@ async def test_start_on_a_full_disk_reads_refuses_sends_and_heals(server_factory
         assert server.stop() == 0
 
 
+@pytest.mark.deadline(120)
+async def test_start_on_a_disk_that_takes_no_more_files_reads(server_factory, tmp_path):
+    mount = tmp_path / "small"
+    mount.mkdir()
+    with small_disk(mount) as (prefix, seen_by):
+        server = server_factory(SMALL_SEGMENTS, data=mount / "data", prefix=prefix)
+        if seen_by(server) != mount:
+            return await without_root(server, seen_by(server))
+        alice = await login(server, "alice")
+        await send_many(alice, "bob", 300, 10_000)
+        await until_history(server, alice)
+        await alice.close()
+        for end in (server.stop, server.kill, server.kill):
+            end()
+            disk = os.statvfs(mount)
+            subprocess.run(["mount", "-o", f"remount,size=96m,nr_inodes={disk.f_files - disk.f_ffree}", str(mount)], check=True)
+            assert os.statvfs(mount).f_favail == 0
+            server.start()
+            alice = await login(server, "alice")
+            page = await alice.request("history", {"with": "bob", "after_seq": 0, "limit": 5})
+            assert [m["seq"] for m in page["messages"]] == [1, 2, 3, 4, 5]
+            await alice.close()
+
+
 async def without_root(server, disk):
     """The disk lives in the server's own mount namespace and ends with it, so it is only filled while the server runs."""
     assert (disk / "data" / "reserve").stat().st_size > 0

@@ -108,7 +108,8 @@ Status copy_folder(const std::string& from, const std::string& to, const ToolPro
       continue;
     }
     // The caller writes meta last: without it the folder is not taken for a whole one.
-    if (relative == "LOCK" || relative == "control.sock" || relative == "meta" || relative == "meta.new" || relative == "reserve") continue;
+    if (relative == "LOCK" || relative == "control.sock" || relative == "meta" || relative == "meta.new") continue;
+    if (relative.native().starts_with("reserve")) continue;
     const std::string target = (fs::path(to) / relative).string();
     if (entry->is_directory()) {
       TRY(files.make_folder(target));
