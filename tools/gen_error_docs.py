@@ -25,6 +25,7 @@ ADVICE = {
     "auth_timeout": ("The connection's first packet, `connect`, did not come before the deadline (10 s).", "Reconnect with back-off; send `connect` at once.", "If many: port scanners or health checks on the wrong port; use /livez."),
     "too_many_connections": ("This address, or the server, has as many connections as allowed. Told right after the upgrade, over TCP after the first packet; under a storm of connections, and behind a trusted proxy, there may only be a reset or HTTP 503.", "Reconnect with back-off.", "Raise `net.max-connections` or `limits.ip.connections`, or name the proxy in `limits.trusted-proxies`."),
     "timeout": ("The request took longer than its deadline; whether it took effect is unknown.", "Repeat it with the same client_msg_id: a send that did take effect is answered as a duplicate.", "Look at the store's latency metrics."),
+    "token_not_yet_valid": ("The token's nbf lies ahead of the server's clock, by less than five minutes: the clocks of the issuer and the server differ, or one of them was set.", "Wait retry_after_ms, then reconnect (or `refresh`) with the same token.", "Compare the clocks of the issuer and the server."),
     "token_expired": ("The token's exp has passed, before or during the connection.", "Get a new token from your backend; `refresh` if still connected, else reconnect with it.", "If right after issue: the clocks of the issuer and the server differ."),
     "unauthorized": ("No token, or one that is malformed, of another algorithm, or signed by a key that this server does not know.", "Do not retry with this token. Get a new one; when that fails too, log in again.", "Check `auth.keys` against the issuer's key and algorithm."),
     "replaced": ("The same user and device connected again; the newer session stays.", "Do not reconnect by itself: it would replace the other. Two programs need two device ids.", "If it alternates: an application uses one device id twice."),
@@ -38,7 +39,7 @@ ADVICE = {
     "not_found": ("There is no such conversation or message for this user.", "Drop it from the local list, or sync again.", "Nothing."),
     "forbidden": ("This user may not do that.", "Do not repeat it.", "Nothing, or grant the right."),
     "wrong_state": ("A command before `connect`, or `connect` a second time.", "Fix the program: connect first, once.", "Nothing."),
-    "device_limit": ("The user has the most devices allowed (32), each active within 60 days.", "Log out on another device, or use a known device id.", "If many: an application makes a new device id at each start."),
+    "device_limit": ("The user has the most devices allowed (32), and all of them are connected at this moment. While one is not, the one unseen longest makes room instead.", "Tell the user; connect again when he has closed or forgotten a device (`devices`, `forget_device`).", "If many: an application makes a new device id at each start; `session.max-devices`."),
     "unsupported_version": ("A protocol version or encoding that this server does not speak. It is known before a WebSocket is open, so it is no close code: it stands in the body of HTTP 400 or 505 (a browser shows 1006) and in the line that TCP answers to a wrong first byte.", "Offer `dunlin.v1.json` or `dunlin.v1.protobuf`.", "Upgrade the server if the clients need it."),
 }
 

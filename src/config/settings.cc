@@ -216,7 +216,7 @@ const auto kSettings = std::to_array<Setting>({
     {"limits.ip.auth-failures-per-minute",
      FIELD(limits.ip_auth_failures_per_minute),
      {.max = 1'000'000, .unit = "1/min", .reload = true},
-     "Refused tokens from one address; above that its connections are refused at accept for a while. 0: no limit."},
+     "Refused tokens from one address; above that a bad one is answered `rate_limited`, while good ones get in. 0: no limit."},
     {"limits.user.mode",
      FIELD(limits.user_mode),
      {.choices = "off|observe|enforce", .reload = true},

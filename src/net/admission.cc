@@ -61,7 +61,6 @@ void Admission::drain_buckets(const AdmissionOptions& options, Entry& entry, Mon
 
 std::optional<Refusal> Admission::judge(const AdmissionOptions& options, const Entry& entry) {
   const auto above = [](float used, float limit) { return limit > 0 && used > limit; };
-  if (above(entry.auth_failures + 1, static_cast<float>(options.auth_failures_per_minute))) return Refusal::IpAuthFailures;
   if (above(entry.handshakes + 1, 2 * static_cast<float>(options.handshakes_per_s))) return Refusal::IpHandshakes;
   if (options.connections > 0 && entry.connections >= options.connections) return Refusal::IpConnections;
   return std::nullopt;
@@ -127,9 +126,16 @@ void Admission::release(const IpAddress& ip) {
   if (--it->second.connections == 0) ++home.idle;
 }
 
-void Admission::auth_failed(const IpAddress& ip, MonotonicTime now) {
+// Until one more failure is within the limit.
+Milliseconds Admission::wait_after(const AdmissionOptions& options, const Entry& entry) {
+  const auto limit = static_cast<float>(options.auth_failures_per_minute);
+  if (limit <= 0 || entry.auth_failures + 1 <= limit) return Milliseconds(0);
+  return Milliseconds(1 + static_cast<std::int64_t>((entry.auth_failures + 1 - limit) * 60'000 / limit));
+}
+
+Admission::Failure Admission::auth_failed(const IpAddress& ip, MonotonicTime now) {
   const auto current = options();
-  if (exempt(*current, ip)) return;
+  if (exempt(*current, ip) || current->auth_failures_per_minute == 0) return {};
   const IpAddress key = ip.limit_key();
   Stripe& home = stripe(key);
   MutexLock lock(home.mutex);
@@ -139,8 +145,22 @@ void Admission::auth_failed(const IpAddress& ip, MonotonicTime now) {
     ++home.idle;
   }
   drain_buckets(*current, it->second, now);
+  const Failure failure{wait_after(*current, it->second), current->mode == LimitMode::Enforce};
   it->second.auth_failures = std::min(it->second.auth_failures + 1, static_cast<float>(current->auth_failures_per_minute));
   if (home.idle > kIdleEntries / stripes_.size()) make_room(*current, home, now);
+  return failure;
+}
+
+Milliseconds Admission::failing(const IpAddress& ip, MonotonicTime now) {
+  const auto current = options();
+  if (exempt(*current, ip) || current->mode != LimitMode::Enforce) return Milliseconds(0);
+  const IpAddress key = ip.limit_key();
+  Stripe& home = stripe(key);
+  MutexLock lock(home.mutex);
+  const auto it = home.entries.find(key);
+  if (it == home.entries.end() || it->second.auth_failures <= 0) return Milliseconds(0);
+  drain_buckets(*current, it->second, now);
+  return wait_after(*current, it->second);
 }
 
 bool Admission::trusts(const IpAddress& proxy) const {

@@ -15,7 +15,9 @@
 
 namespace dunlin {
 
-// Who may connect: live connections, handshakes a second and failed authentications, counted by address over all workers.
+// Who may connect: live connections and handshakes a second, counted by address over all workers; and who has failed to authenticate too
+// often. That costs nobody the connection: it is for whoever judges the tokens (failing()), since others behind the address may have good
+// ones.
 //
 // Any thread; 16 stripes with a mutex each, held for one map look-up. Bound: one entry for each address that has live connections, and at
 // most kIdleEntries for those that have none (idle entries whose buckets have refilled go first; if none has, the oldest met is dropped).
@@ -33,7 +35,14 @@ class Admission {
   // Counts one connection of `ip` if it is admitted; release() it later. Exempt addresses and mode Off are admitted uncounted.
   Verdict admit(const IpAddress& ip, MonotonicTime now);
   void release(const IpAddress& ip);
-  void auth_failed(const IpAddress& ip, MonotonicTime now);
+  // A failure of `ip`.
+  struct Failure {
+    Milliseconds wait{0};  // 0: within the limit; else how long until one more would be
+    bool enforced = false;
+  };
+  Failure auth_failed(const IpAddress& ip, MonotonicTime now);
+  // Not 0: it has failed as often as it may, which is enforced, for this long.
+  Milliseconds failing(const IpAddress& ip, MonotonicTime now);
 
   bool trusts(const IpAddress& proxy) const;
   // The client that X-Forwarded-For names: walked from the right over trusted proxies; `peer` itself if it is not trusted.
@@ -61,6 +70,7 @@ class Admission {
   Stripe& stripe(const IpAddress& key) { return stripes_[std::hash<IpAddress>{}(key) % stripes_.size()]; }
   static std::optional<Refusal> judge(const AdmissionOptions& options, const Entry& entry);
   static void drain_buckets(const AdmissionOptions& options, Entry& entry, MonotonicTime now);
+  static Milliseconds wait_after(const AdmissionOptions& options, const Entry& entry);
   static void make_room(const AdmissionOptions& options, Stripe& stripe, MonotonicTime now) REQUIRES(stripe.mutex);
 
   mutable Mutex options_mutex_;

@@ -42,15 +42,39 @@ TEST(AdmissionTest, CountsHandshakesOverTime) {
   EXPECT_EQ(admitted, 5);
 }
 
-TEST(AdmissionTest, RefusesAnAddressThatFailedToAuthenticateTooOften) {
+TEST(AdmissionTest, AnAddressThatFailedToAuthenticateTooOftenIsToldToWaitAndStillGetsIn) {
   Admission admission(limits(1000, 1000, 3));
   for (int i = 0; i < 3; ++i) {
-    EXPECT_TRUE(admission.admit(kStranger, kNow).admitted);
-    admission.auth_failed(kStranger, kNow);
+    EXPECT_EQ(admission.failing(kStranger, kNow), Milliseconds(0)) << i;
+    EXPECT_EQ(admission.auth_failed(kStranger, kNow).wait, Milliseconds(0)) << i;
   }
-  EXPECT_EQ(admission.admit(kStranger, kNow).refusal, Refusal::IpAuthFailures);
-  EXPECT_EQ(admission.admit(kStranger, kNow + Milliseconds(500)).refusal, Refusal::IpAuthFailures) << "a pause forgives no part of one";
-  EXPECT_TRUE(admission.admit(kStranger, kNow + Milliseconds(21'000)).admitted) << "one failure is forgiven every 20 s";
+  const auto fourth = admission.auth_failed(kStranger, kNow);
+  EXPECT_TRUE(fourth.enforced);
+  EXPECT_NEAR(static_cast<double>(fourth.wait.count()), 20'000, 10);
+  EXPECT_GT(admission.failing(kStranger, kNow + Milliseconds(500)), Milliseconds(0)) << "a pause forgives no part of one";
+  EXPECT_TRUE(admission.admit(kStranger, kNow).admitted) << "who comes may be another one behind the address";
+  EXPECT_EQ(admission.failing(kStranger, kNow + Milliseconds(21'000)), Milliseconds(0)) << "one failure is forgiven every 20 s";
+  for (int i = 0; i < 1000; ++i) admission.auth_failed(kStranger, kNow + Milliseconds(21'000));
+  EXPECT_EQ(admission.failing(kStranger, kNow + Milliseconds(42'000)), Milliseconds(0)) << "an attack costs the future nothing";
+}
+
+TEST(AdmissionTest, FailedAuthenticationsAreOnlySaidWhenObservedAndNothingWhenOffOrExempt) {
+  AdmissionOptions options = limits(1000, 1000, 1);
+  options.mode = LimitMode::Observe;
+  Admission admission(options);
+  EXPECT_EQ(admission.auth_failed(kStranger, kNow).wait, Milliseconds(0));
+  const auto second = admission.auth_failed(kStranger, kNow);
+  EXPECT_GT(second.wait, Milliseconds(0));
+  EXPECT_FALSE(second.enforced);
+  EXPECT_EQ(admission.failing(kStranger, kNow), Milliseconds(0));
+  options.mode = LimitMode::Enforce;
+  options.auth_failures_per_minute = 0;
+  admission.set_options(options);
+  EXPECT_EQ(admission.auth_failed(kStranger, kNow).wait, Milliseconds(0)) << "0 is no limit";
+  EXPECT_EQ(admission.failing(kStranger, kNow), Milliseconds(0));
+  options.auth_failures_per_minute = 1;
+  admission.set_options(options);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(admission.auth_failed(ip("127.0.0.1"), kNow).wait, Milliseconds(0));
 }
 
 TEST(AdmissionTest, ExemptsLoopbackAndTrustedProxies) {
@@ -79,7 +103,7 @@ TEST(AdmissionTest, ZeroIsNoLimit) {
     Admission one(std::move(options));
     for (int i = 0; i < 100; ++i) {
       if (const auto verdict = one.admit(kStranger, kNow); verdict.refusal) return verdict.refusal;
-      one.auth_failed(kStranger, kNow);
+      if (one.auth_failed(kStranger, kNow).wait > Milliseconds(0)) return std::optional(Refusal::IpAuthFailures);
     }
     return std::optional<Refusal>();
   };

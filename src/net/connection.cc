@@ -287,8 +287,16 @@ void Connection::tell_close() {
   user_.reset();
 }
 
-void Connection::report_auth_failure() {
-  set_->shared_.admission->auth_failed(peer_.ip, now());
+Milliseconds Connection::report_auth_failure() {
+  const Admission::Failure failure = set_->shared_.admission->auth_failed(peer_.ip, now());
+  if (failure.wait <= Milliseconds(0)) return failure.wait;
+  auto& counters = failure.enforced ? set_->counters_.refused : set_->counters_.would_have_refused;
+  counters[static_cast<std::size_t>(Refusal::IpAuthFailures)].add();
+  return failure.enforced ? failure.wait : Milliseconds(0);
+}
+
+Milliseconds Connection::auth_failing() const {
+  return set_->shared_.admission->failing(peer_.ip, now());
 }
 
 }  // namespace dunlin

@@ -96,8 +96,10 @@ class Connection final : public Pollable, private TimerNode {
   // Ends it without a farewell.
   void abort();
 
-  // The peer failed to authenticate: counted against its address.
-  void report_auth_failure();
+  // The peer failed to authenticate: counted against its address. Not 0: it has failed too often, and this is how long it is to wait.
+  Milliseconds report_auth_failure();
+  // Not 0: it has failed too often already, for this long; what its next token costs should be little.
+  Milliseconds auth_failing() const;
 
   void on_ready(std::uint32_t events) override;
 

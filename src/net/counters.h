@@ -23,7 +23,7 @@ class Counter {
 enum class Refusal : std::uint8_t {
   IpConnections,   // too many connections of its address
   IpHandshakes,    // too many handshakes a second of its address
-  IpAuthFailures,  // its address failed to authenticate too often
+  IpAuthFailures,  // its address failed to authenticate too often, and this was one more
   ServerFull,      // NetOptions::max_connections
   NoDescriptors,   // EMFILE or ENFILE
   HeaderTimeout,   // no complete header in time

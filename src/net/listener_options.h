@@ -39,7 +39,7 @@ struct AdmissionOptions {
   LimitMode mode = LimitMode::Enforce;
   std::uint32_t connections = 1000;             // at the same time
   std::uint32_t handshakes_per_s = 50;          // with a burst of twice that
-  std::uint32_t auth_failures_per_minute = 30;  // then new connections are refused until some drain
+  std::uint32_t auth_failures_per_minute = 30;  // above it a bad token is answered rate_limited
   std::vector<Cidr> trusted_proxies;            // whose PROXY header and X-Forwarded-For are believed
   bool exempt_loopback = true;                  // off only in tests
 };

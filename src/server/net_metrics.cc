@@ -35,9 +35,7 @@ void NetMetrics::update(const NetTotals& totals) {
   for (const Refusal refusal : {Refusal::ServerFull, Refusal::NoDescriptors, Refusal::IpConnections}) {
     metrics_.disconnects_total.add(ErrorCode::TooManyConnections, refused(refusal));
   }
-  for (const Refusal refusal : {Refusal::IpHandshakes, Refusal::IpAuthFailures}) {
-    metrics_.disconnects_total.add(ErrorCode::RateLimited, refused(refusal));
-  }
+  metrics_.disconnects_total.add(ErrorCode::RateLimited, refused(Refusal::IpHandshakes));
   last_ = totals;
 }
 

@@ -10,6 +10,7 @@
 #include "messaging/delivery/session_delivery.h"
 #include "messaging/model/session_key.h"
 #include "net/connection.h"
+#include "session/auth/authenticator.h"
 #include "wire/encoding.h"
 
 namespace dunlin {
@@ -29,6 +30,8 @@ struct Session final : ConnectionUser, DeliverySink {
   Session(SessionHost& owner, Connection& transport) : host(owner), connection(transport) {}
 
   bool ready() const { return phase == Phase::Ready; }
+  void set_token(const auth::Identity& identity);
+  WallTime token_begins() const { return WallTime(std::chrono::seconds(token_begins_s)); }
   bool idle() const { return pending_sends == 0 && pending_queries == 0; }
   ConnectionHandle handle() const { return connection.handle(); }
 
@@ -66,6 +69,7 @@ struct Session final : ConnectionUser, DeliverySink {
   std::uint32_t pending_sends = 0;
   std::uint32_t strikes = 0;  // refused sends in excess of accepted ones
   MonotonicTime last_life{};  // last complete packet or control frame
+  std::uint32_t token_begins_s = 0;
   MonotonicTime last_typing{};
   WallTime token_expires{};
   std::optional<SessionDelivery> delivery;  // from connect on

@@ -17,11 +17,25 @@ metrics::Transport transport_label(Transport transport) {
   return transport == Transport::WebSocket ? metrics::Transport::WebSocket : metrics::Transport::Tcp;
 }
 
+// A smaller step is none: clocks are slewed, and turns take time.
+constexpr Milliseconds kClockStep{1'000};
+constexpr std::size_t kJudgeSlice = 256;  // sessions in one turn
+
+Milliseconds clock_offset(const Clock& clock) {
+  return clock.wall().time_since_epoch() - std::chrono::duration_cast<Milliseconds>(clock.monotonic().time_since_epoch());
+}
+
 metrics::Encoding encoding_label(wire::Encoding encoding) {
   return encoding == wire::Encoding::Json ? metrics::Encoding::Json : metrics::Encoding::Protobuf;
 }
 
 }  // namespace
+
+void Session::set_token(const auth::Identity& identity) {
+  token_expires = identity.expires;
+  const auto begins = std::chrono::floor<std::chrono::seconds>(identity.begins.time_since_epoch()).count();
+  token_begins_s = static_cast<std::uint32_t>(std::clamp<std::int64_t>(begins, 0, UINT32_MAX));
+}
 
 DeliverySink::Pushed Session::push_message(const MessagePtr& message) {
   return host.push_message(*this, message);
@@ -51,7 +65,12 @@ SessionHost::SessionHost(Worker& worker, ConnectionSet& connections, SessionServ
       receipts_(services.dispatcher),
       conversation_list_(services.store, services.state, services.read_raises),
       timelines_(services.store, services.state, services.read_raises),
-      save_timer_(std::make_unique<Every>(worker, options_->cursor_flush_interval, [this] { save_cursors(); })),
+      clock_offset_(clock_offset(services.clock)),
+      save_timer_(std::make_unique<Every>(worker, options_->cursor_flush_interval,
+                                          [this] {
+                                            watch_clock();
+                                            save_cursors();
+                                          })),
       receipt_timer_(std::make_unique<Every>(worker, options_->receipt_interval, [this] { receipts_.flush(); })) {
   mailbox_.set_receiver(this);
   worker_.add_hook(*this);
@@ -187,12 +206,13 @@ void SessionHost::check_deadlines(Session& session) {
   if (session.delivery->too_slow()) return kick(session, ErrorCode::SlowConsumer);
   if (now() - session.last_life >= options_->zombie_after()) return kick(session, ErrorCode::HeartbeatTimeout);
   if (wall() >= session.token_expires) return kick(session, ErrorCode::TokenExpired);
+  if (wall() < session.token_begins()) return kick(session, ErrorCode::TokenNotYetValid);
   arm_timer(session);
 }
 
-Result<auth::Identity> SessionHost::authenticate(std::string_view token) {
+Result<auth::Identity> SessionHost::authenticate(std::string_view token, auth::VerifyOptions options) {
   const MonotonicTime began = services_.clock.monotonic();
-  auto identity = services_.authenticator.verify(token, wall());
+  auto identity = services_.authenticator.verify(token, wall(), options);
   services_.metrics.auth_seconds.observe(services_.clock.monotonic() - began);
   return identity;
 }
@@ -208,6 +228,29 @@ void SessionHost::arm_timer(Session& session) {
     deadline = std::min(deadline, now() + soon);
   }
   session.connection.arm_timer(deadline);
+}
+
+// Timers run on the monotonic clock; what the wall clock says of tokens and devices is looked at again when it was set.
+void SessionHost::watch_clock() {
+  const Milliseconds offset = clock_offset(services_.clock);
+  const Milliseconds step = offset - std::exchange(clock_offset_, offset);
+  if (step < kClockStep && -step < kClockStep) return;
+  const bool running = !to_judge_.empty();
+  to_judge_.clear();
+  connections_.for_each_open([this](Connection& connection) { to_judge_.push_back(connection.handle()); });
+  if (!running) judge_some();
+}
+
+void SessionHost::judge_some() {
+  for (std::size_t done = 0; done < kJudgeSlice && !to_judge_.empty(); ++done) {
+    Session* session = find(to_judge_.back());
+    to_judge_.pop_back();
+    if (session == nullptr || !session->ready() || !session->attached) continue;
+    session->delivery->save_soon();
+    check_deadlines(*session);
+  }
+  if (to_judge_.empty()) return;
+  if (!worker_.post([this] { judge_some(); })) to_judge_.clear();  // the worker is ending
 }
 
 void SessionHost::heartbeat(Session& session) {

@@ -113,7 +113,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void query_ended(Session& session);
   void pause(Session& session);
   void resume(Session& session);  // if nothing else holds it
-  Result<auth::Identity> authenticate(std::string_view token);
+  Result<auth::Identity> authenticate(std::string_view token, auth::VerifyOptions options);
   // The delay and a random part of it: nobody comes back before it, and not all at once.
   static Milliseconds jittered(Milliseconds delay);
   // A login has begun (by), or it has ended, whichever way (-by).
@@ -152,6 +152,8 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void count(const Session& session, std::int64_t by);
   std::string mint(const Session& session, std::optional<LogPosition> acked, LogPosition listed) const;
   void evict_here(ConnectionHandle handle, Completer<Departure> left);
+  void watch_clock();
+  void judge_some();
   void drain_here(std::uint32_t per_second, Milliseconds reconnect_delay);
   void say_farewell(Session& session);
   void finish_half_closed(Session& session);
@@ -208,6 +210,8 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   std::unordered_map<ConnectionHandle, std::vector<Completer<Departure>>> waiting_for_end_;
   std::unique_ptr<Every> save_timer_;
   std::unique_ptr<Every> receipt_timer_;
+  std::vector<ConnectionHandle> to_judge_;  // the clock was set: what it says of them is to be looked at
+  Milliseconds clock_offset_;               // wall clock less monotonic clock, when last looked
   std::unique_ptr<Every> drain_timer_;
   int logins_ = 0;  // under way
   std::uint32_t drain_per_tick_ = 0;

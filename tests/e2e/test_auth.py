@@ -150,6 +150,41 @@ async def test_tricks_are_refused_and_never_anonymous(keyed, pairs):
     assert await outcome(keyed, hs256({"alg": "HS256"}, claims(), secret)) == "alice"
 
 
+async def test_keys_that_a_token_points_to_are_neither_fetched_nor_believed(keyed, pairs):
+    secret = keyed.config["auth"]["keys"][0]["secret"].encode()
+    visits = []
+
+    def visit(_reader, writer):
+        visits.append(writer.get_extra_info("peername"))
+        writer.close()
+
+    lure = await asyncio.start_server(visit, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{lure.sockets[0].getsockname()[1]}/keys"
+    pointers = [{"jku": url}, {"x5u": url}, {"x5c": [base64.b64encode(b"certificate").decode()]}, {"jku": url, "x5u": url, "x5t": "AA", "kid": "main"}]
+    for more in pointers:
+        assert await outcome(keyed, hs256({"alg": "HS256", **more}, claims(), secret)) == "alice", more
+        assert await outcome(keyed, hs256({"alg": "HS256", **more}, claims(), b"a stranger's secret")) == ("unauthorized", 4500), more
+    await asyncio.sleep(0.5)
+    assert visits == []
+    lure.close()
+
+
+async def test_what_a_token_holds_beside_what_is_needed_breaks_nothing(keyed, pairs):
+    secret = keyed.config["auth"]["keys"][0]["secret"].encode()
+
+    def raw(more):
+        text = json.dumps(claims())[:-1] + "," + more + "}"
+        signed = f'{segment({"alg": "HS256"})}.{segment(text.encode())}'
+        return f"{signed}.{segment(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
+
+    for more in ('"uid":18446744073709551616', '"n":1.5e400', '"name":"\\ud83d"', '"deep":' + "[" * 17 + "]" * 17, '"x":1,"x":2', '"iss":7,"aud":{}'):
+        assert await outcome(keyed, raw(more)) == "alice", more
+    for more in ('"sub":"mallory"', '"\\u0073ub":"mallory"', '"exp":1', '"nbf":1.5e400', '"x":[1 2]', '"x":'):
+        assert await outcome(keyed, raw(more)) == ("unauthorized", 4500), more
+    signed = f'{segment({"alg": "Ed25519"})}.{segment(claims())}'
+    assert await outcome(keyed, f'{signed}.{segment(pairs["EdDSA"].sign(signed.encode()))}') == "alice"
+
+
 async def test_expired_token_has_a_code_of_its_own(server):
     assert await outcome(server, server.token("alice", ttl=-3600)) == ("token_expired", 4400)
 

@@ -6,6 +6,7 @@ import os
 import ssl
 import time
 
+import jwt
 import pytest
 import websockets
 
@@ -75,18 +76,73 @@ async def test_connections_of_one_address_are_limited(server_factory):
         client.cut()
 
 
+async def first_answer(server, address, token):
+    """The reply to a connect from this address, and the code with which its connection is closed."""
+    client = await WsClient.open(server, extra_headers={"X-Forwarded-For": address})
+    reply = await asyncio.wait_for(await client.raw("connect", {"token": token, "device": "d"}), 10)
+    if "error" in reply:
+        await asyncio.wait_for(client.closed.wait(), 10)
+    client.cut()
+    return reply, client.close_code
+
+
 async def test_failed_logins_of_one_address_are_limited(server_factory):
     server = server_factory({"limits": {**PROXY, "ip": {"handshakes-per-s": 1000, "auth-failures-per-minute": 5}}})
-    outcomes = []
-    for _ in range(15):
-        try:
-            client = await WsClient.open(server, extra_headers={"X-Forwarded-For": "203.0.113.66"})
-            outcomes.append((await (await client.raw("connect", {"token": "x", "device": "d"}))).get("error", {}).get("name"))
-            client.cut()
-        except websockets.InvalidStatusCode as refused:
-            outcomes.append(refused.status_code)
-    assert outcomes[0] == "unauthorized" and outcomes[-1] in (503, 429), outcomes
-    assert (await status_of(server, "203.0.113.67"))[0] == 101
+    answers = [await first_answer(server, "203.0.113.66", "x") for _ in range(15)]
+    names = [reply["error"]["name"] for reply, _ in answers]
+    assert names[:5] == ["unauthorized"] * 5 and set(names[6:]) == {"rate_limited"}, names
+    last, code = answers[-1]
+    assert code == 4003 and last["error"]["temporary"] and 0 < last["error"]["retry_after_ms"] <= 24_000
+    assert (await first_answer(server, "203.0.113.67", "x"))[0]["error"]["name"] == "unauthorized"
+    # Who has a good token gets in from there all the same.
+    assert "connect" in (await first_answer(server, "203.0.113.66", server.token("alice")))[0]
+    assert server.metric('dunlin_limited_total{limit="ip_auth_failures",outcome="rejected"}') >= 9
+
+
+async def test_forged_tokens_of_one_client_keep_nobody_behind_its_address_out(server_factory):
+    server = server_factory({"limits": PROXY})
+    forged = server.token("alice")[:-8] + "AAAAAAAA"
+    stop = asyncio.Event()
+    answers = []
+
+    async def attack():
+        while not stop.is_set():
+            answers.append((await first_answer(server, "203.0.113.66", forged))[0]["error"]["name"])
+            await asyncio.sleep(0.02)
+
+    attackers = [asyncio.create_task(attack()) for _ in range(2)]
+    while answers.count("rate_limited") < 10:  # the address is far above its limit
+        await asyncio.sleep(0.05)
+    for i in range(24):
+        reply, _ = await first_answer(server, "203.0.113.66", server.token(f"user{i}"))
+        assert "connect" in reply, (i, reply)
+    stop.set()
+    await asyncio.gather(*attackers)
+
+
+async def test_a_token_that_costs_much_to_check_waits_when_its_address_fails(server_factory, tmp_path):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    keys, privates = [], []
+    for number in range(6):
+        private = ec.generate_private_key(ec.SECP256R1())
+        file = tmp_path / f"{number}.pem"
+        file.write_bytes(private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+        keys.append({"id": f"k{number}", "alg": "ES256", "public-key-file": str(file)})
+        privates.append(private)
+    server = server_factory({"auth": {"keys": keys}, "limits": {**PROXY, "ip": {"auth-failures-per-minute": 5}}})
+    claims = {"sub": "alice", "exp": int(time.time()) + 600}
+    unnamed = jwt.encode(claims, privates[5], "ES256")
+    named = jwt.encode(claims, privates[5], "ES256", headers={"kid": "k5"})
+    assert "connect" in (await first_answer(server, "203.0.113.66", unnamed))[0]
+    for _ in range(6):
+        await first_answer(server, "203.0.113.66", "x")
+    reply, code = await first_answer(server, "203.0.113.66", unnamed)
+    assert reply["error"]["name"] == "rate_limited" and "kid" in reply["error"]["message"] and code == 4003
+    assert reply["error"]["retry_after_ms"] > 0
+    assert "connect" in (await first_answer(server, "203.0.113.66", named))[0]
+    assert "connect" in (await first_answer(server, "203.0.113.67", unnamed))[0]
 
 
 async def test_expired_tokens_do_not_count_as_failed_logins(server_factory):
@@ -114,7 +170,7 @@ async def outcomes_of_a_crowd(server, client, size=30):
             continue
         statuses.append(101)
         held.append(one)
-        assert (await (await one.raw("connect", {"token": "x", "device": "d"})))["error"]["name"] == "unauthorized"
+        assert (await (await one.raw("connect", {"token": "x", "device": "d"})))["error"]["name"] in ("unauthorized", "rate_limited")
     for one in held:
         one.cut()
     return statuses

@@ -121,6 +121,7 @@ class SessionDelivery {
 
   // What a save of the cursor says now. Clears changed().
   DeviceCursor cursor();
+  void save_soon() { changed_ = true; }
   bool changed() const { return changed_; }  // also once a day while idle, to keep last_seen fresh
 
   // Everything at or below it is acked by this device: what a sync_token may say. Nothing while nothing is known.

@@ -161,10 +161,16 @@ TEST_F(AuthenticatorTest, RefusesAlgorithmConfusionAndHeaderTricks) {
       {"alg twice", sign(hs, R"({"alg":"none","alg":"HS256"})", claims())},
       {"HS256 without signature", unsigned_token(hs_header())},
       {"jwk", sign(hs, hs_header(R"(,"jwk":{"kty":"oct","k":"AA"})"), claims())},
-      {"jku", sign(hs, hs_header(R"(,"jku":"https://evil.example/keys")"), claims())},
-      {"x5u", sign(hs, hs_header(R"(,"x5u":"https://evil.example/cert")"), claims())},
-      {"x5c", sign(hs, hs_header(R"(,"x5c":["AA"])"), claims())},
+      {"jku of a stranger", sign(stranger, R"({"alg":"ES256","jku":"https://evil.example/keys"})", claims())},
+      {"x5u of a stranger", sign(stranger, R"({"alg":"ES256","x5u":"https://evil.example/cert"})", claims())},
+      {"x5c of a stranger", sign(stranger, R"({"alg":"ES256","x5c":["AA"]})", claims())},
       {"crit", sign(hs, hs_header(R"(,"crit":["exp"])"), claims())},
+      {"crit, spelled with an escape", sign(hs, hs_header(R"(,"\u0063rit":["exp"])"), claims())},
+      {"alg twice, once with an escape", sign(hs, R"({"alg":"HS256","\u0061lg":"none"})", claims())},
+      {"kid a single surrogate", sign(hs, hs_header(R"(,"kid":"\ud800")"), claims())},
+      {"Ed25519 claimed for HMAC", sign(hs, R"({"alg":"Ed25519"})", claims())},
+      {"ed25519", sign(spec_of("ed"), R"({"alg":"ed25519"})", claims())},
+      {"Ed448", sign(spec_of("ed"), R"({"alg":"Ed448"})", claims())},
       {"b64", sign(hs, hs_header(R"(,"b64":false)"), claims())},
       {"zip", sign(hs, hs_header(R"(,"zip":"DEF")"), claims())},
       {"kid with a path", sign(hs, hs_header(R"(,"kid":"../../../../dev/null")"), claims())},
@@ -216,11 +222,96 @@ TEST_F(AuthenticatorTest, RefusesBadFormAndClaims) {
       {"exp negative", with(R"({"sub":"a","exp":-1})")},
       {"exp null", with(R"({"sub":"a","exp":null})")},
       {"exp twice", with("{\"sub\":\"a\"," + exp + "," + exp + "}")},
-      {"nbf in the future", with(claims(fmt::format(R"(,"nbf":{})", kNowSeconds + 31)))},
+      {"nbf in the future", with(claims(fmt::format(R"(,"nbf":{})", kNowSeconds + 331)))},
+      {"sub twice, once with an escape", with("{\"sub\":\"a\",\"s\\u0075b\":\"b\"," + exp + "}")},
+      {"sub a single surrogate", with("{\"sub\":\"\\ud83d\"," + exp + "}")},
+      {"exp twice, once with an escape", with("{\"sub\":\"a\"," + exp + ",\"\\u0065xp\":1}")},
+      {"exp too large a number", with("{\"sub\":\"a\",\"exp\":1.5e400}")},
+      {"nbf too large an integer", with(claims(R"(,"nbf":18446744073709551616)"))},
+      {"65 levels", with(claims(",\"x\":" + std::string(64, '[') + std::string(64, ']')))},
+      {"no comma", with(R"({"sub":"a" "x":1,)" + exp + "}")},
+      {"a comma at the end", with("{\"sub\":\"a\"," + exp + ",}")},
+      {"a key that is no text", with("{\"sub\":\"a\"," + exp + ",1:2}")},
+      {"garbage in a claim that is not needed", with(claims(R"(,"x":[1 2])"))},
+      {"no end", with("{\"sub\":\"a\"," + exp)},
       {"nbf text", with(claims(R"(,"nbf":"0")"))},
   };
   ASSERT_TRUE(verify(good).ok());
   for (const auto& [fault, token] : table) EXPECT_NE(reason(token), "accepted") << fault;
+}
+
+// What is not needed is not read: whatever JSON it is, it breaks no good token.
+TEST_F(AuthenticatorTest, ClaimsAndFieldsThatAreNotNeededDoNoHarm) {
+  const KeySpec& hs = spec_of("hs");
+  const std::string table[] = {
+      R"("uid":18446744073709551616)",
+      R"("n":1.5e400)",
+      R"("n":-0.0e-999)",
+      R"("name":"\ud83d")",
+      R"("\udc00":1)",
+      R"("x":)" + std::string(17, '[') + std::string(17, ']'),
+      R"("x":)" + std::string(63, '[') + std::string(63, ']'),
+      R"("x":{},"y":[],"z":null,"x":{"sub":"mallory","exp":0})",
+      R"("iss":5)",
+      R"("aud":{"chat":1})",
+      R"("aud":["chat","\ud800"],"iss":"a","iss":"b")",
+      R"( "spaced" : [ 1 , 2 ] )",
+  };
+  for (const std::string& more : table) {
+    const Result<Identity> by_claims = verify(sign(hs, hs_header(), claims("," + more)));
+    EXPECT_TRUE(by_claims.ok()) << more << ": " << by_claims.error().context();
+    EXPECT_EQ(by_claims->user.view(), "alice");
+    EXPECT_TRUE(verify(sign(hs, hs_header("," + more), claims())).ok()) << "in the header: " << more;
+  }
+}
+
+// They name keys that are elsewhere. Nobody goes there: the key is one of the server's, or the token is refused.
+TEST_F(AuthenticatorTest, KeysThatAHeaderPointsToAreNeitherFetchedNorBelieved) {
+  const KeySpec stranger = make_key("stranger", JwtAlgorithm::HS256);
+  for (const char* more : {R"(,"jku":"http://127.0.0.1:1/keys")", R"(,"x5u":"http://127.0.0.1:1/cert")", R"(,"x5c":["AA"])",
+                           R"(,"x5t":"AA")", R"(,"x5t#S256":"AA","jku":5)"}) {
+    EXPECT_TRUE(verify(sign(spec_of("hs"), hs_header(more), claims())).ok()) << more;
+    EXPECT_NE(reason(sign(stranger, hs_header(more), claims())), "accepted") << more;
+  }
+}
+
+TEST_F(AuthenticatorTest, Ed25519IsAnotherNameOfEdDSA) {
+  EXPECT_TRUE(verify(sign(spec_of("ed"), R"({"alg":"Ed25519"})", claims())).ok());
+  EXPECT_TRUE(verify(sign(spec_of("ed"), R"({"alg":"Ed25519","kid":"ed"})", claims())).ok());
+}
+
+TEST_F(AuthenticatorTest, ATokenThatIsGoodSoonIsRefusedForNowAndSaysHowLong) {
+  const auto at = [&](std::int64_t nbf, Milliseconds* wait) {
+    return authenticator_.verify(sign(spec_of("hs"), hs_header(), claims(fmt::format(R"(,"nbf":{})", kNowSeconds + nbf))), kNow,
+                                 {.cheap_only = false, .valid_after = wait});
+  };
+  Milliseconds wait{-1};
+  const Result<Identity> good = at(30, &wait);
+  ASSERT_TRUE(good.ok());
+  EXPECT_EQ(good->begins, kNow);
+  EXPECT_EQ(at(31, &wait).error().code(), ErrorCode::TokenNotYetValid);
+  EXPECT_EQ(wait, Milliseconds(1'000));
+  EXPECT_EQ(at(330, &wait).error().code(), ErrorCode::TokenNotYetValid);
+  EXPECT_EQ(wait, Milliseconds(300'000));
+  EXPECT_EQ(at(331, &wait).error().code(), ErrorCode::Unauthorized) << "that is no clock which differs a little";
+  EXPECT_EQ(at(31, nullptr).error().code(), ErrorCode::TokenNotYetValid);
+  EXPECT_EQ(reason(sign(make_key("stranger", JwtAlgorithm::HS256), hs_header(), claims(fmt::format(R"(,"nbf":{})", kNowSeconds + 31)))),
+            "no key of this server has signed the token");
+}
+
+TEST_F(AuthenticatorTest, ChecksThatCostMuchCanBeLeftOut) {
+  std::vector<KeySpec> specs = all_specs();
+  for (const char* id : {"es2", "es3", "es4"}) specs.push_back(make_key(id, JwtAlgorithm::ES256));
+  const Authenticator authenticator(key_set(specs), {});
+  const auto cheap = [&](const KeySpec& spec, const std::string& header) {
+    return authenticator.verify(sign(spec, header, claims()), kNow, {.cheap_only = true, .valid_after = nullptr});
+  };
+  EXPECT_TRUE(cheap(spec_of("hs"), hs_header()).ok());
+  EXPECT_TRUE(cheap(spec_of("rs"), R"({"alg":"RS256"})").ok());
+  EXPECT_TRUE(cheap(spec_of("ed"), R"({"alg":"EdDSA"})").ok());
+  EXPECT_TRUE(cheap(spec_of("es"), R"({"alg":"ES256","kid":"es"})").ok()) << "named: one check";
+  EXPECT_EQ(cheap(spec_of("es"), R"({"alg":"ES256"})").error().code(), ErrorCode::RateLimited) << "four keys to try";
+  EXPECT_TRUE(authenticator.verify(sign(spec_of("es"), R"({"alg":"ES256"})", claims()), kNow).ok());
 }
 
 TEST_F(AuthenticatorTest, EveryChangedByteIsRefused) {

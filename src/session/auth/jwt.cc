@@ -2,85 +2,152 @@
 
 #include <simdjson.h>
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "base/escape.h"
 #include "session/auth/authenticator.h"
+#include "wire/json_text.h"
 
 namespace dunlin::auth {
 namespace {
 
-constexpr std::size_t kMaxDepth = 16;
+constexpr std::uint32_t kMaxDepth = 63;  // of a member's value
 
 // A key or an instruction that a token brings with it: obeying any of them has broken verifiers before.
-constexpr std::array<std::string_view, 8> kRefusedHeaders = {"jwk", "jku", "x5u", "x5c", "crit", "b64", "zip", "enc"};
-constexpr std::array<std::string_view, 5> kReadClaims = {"sub", "exp", "nbf", "iss", "aud"};
+constexpr std::array<std::string_view, 5> kRefusedHeaders = {"jwk", "crit", "b64", "zip", "enc"};
 
 Error refused(const char* why) {
   return Error(ErrorCode::Unauthorized, why);
 }
 
-// Parses one object; the result lives until this thread parses again. simdjson reads beyond the text, so it is copied to where it may.
-Result<simdjson::dom::object> parse_object(std::string_view json) {
+Error not_an_object() {
+  return refused("the token's header or payload is not a JSON object");
+}
+
+// One member of an object, as it is written: nobody has looked inside yet.
+struct Member {
+  std::string_view key;
+  std::string_view value;
+};
+
+char* skip_space(char* at, const char* end) {
+  while (at != end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) ++at;
+  return at;
+}
+
+// Cuts an object, or an array (its members have no keys), at its commas. False: it is not valid JSON. `members` views into the text.
+bool cut(char* at, char* end, char open, char close, std::vector<Member>& members) {
+  members.clear();
+  const auto value = [&](std::string_view& out) {
+    char* const begin = skip_space(at, end);
+    at = wire::check_json_value(begin, end, kMaxDepth).end;
+    if (at == nullptr) return false;
+    out = {begin, static_cast<std::size_t>(at - begin)};
+    at = skip_space(at, end);
+    return at != end;
+  };
+  at = skip_space(at, end);
+  if (at == end || *at != open) return false;
+  at = skip_space(at + 1, end);
+  if (at != end && *at == close) return skip_space(at + 1, end) == end;
+  for (;; ++at) {
+    Member& member = members.emplace_back();
+    if (open == '{' && (!value(member.key) || member.key.front() != '"' || *at++ != ':')) return false;
+    if (!value(member.value)) return false;
+    if (*at == close) return skip_space(at + 1, end) == end;
+    if (*at != ',') return false;
+  }
+}
+
+// The members live until this thread cuts another one.
+Result<const std::vector<Member>*> members_of(std::string_view json) {
+  thread_local std::array<char, kMaxTokenBytes> buffer;
+  thread_local std::vector<Member> members;
+  if (json.size() > buffer.size() || !is_valid_utf8(json)) return not_an_object();
+  std::memcpy(buffer.data(), json.data(), json.size());
+  if (!cut(buffer.data(), buffer.data() + json.size(), '{', '}', members)) return not_an_object();
+  return &members;
+}
+
+// The value of one member. simdjson reads beyond the text, so it is copied to where it may; the result lives until the next call.
+Result<simdjson::dom::element> parse(std::string_view value) {
   thread_local simdjson::dom::parser parser;
   thread_local std::array<char, kMaxTokenBytes + simdjson::SIMDJSON_PADDING> buffer;
-  if (json.size() > kMaxTokenBytes || json.empty()) return refused("the token's header or payload is not a JSON object");
-  if (parser.capacity() == 0 && parser.allocate(kMaxTokenBytes, kMaxDepth) != simdjson::SUCCESS) {
-    return Error(ErrorCode::Internal, "no memory for a JSON parser");
+  std::memcpy(buffer.data(), value.data(), value.size());
+  simdjson::dom::element element;
+  if (parser.parse(buffer.data(), value.size(), false).get(element) != simdjson::SUCCESS) return refused("a value cannot be read");
+  return element;
+}
+
+bool read_text(std::string_view value, std::string& out) {
+  if (value.front() != '"') return false;
+  if (value.find('\\') == std::string_view::npos) {
+    out = value.substr(1, value.size() - 2);
+    return true;
   }
-  std::memcpy(buffer.data(), json.data(), json.size());
-  simdjson::dom::object object;
-  const auto error = parser.parse(buffer.data(), json.size(), false).get_object().get(object);
-  if (error != simdjson::SUCCESS) return refused("the token's header or payload is not a JSON object");
-  return object;
-}
-
-template <class Keys>
-bool contains(const Keys& keys, std::string_view key) {
-  return std::find(keys.begin(), keys.end(), key) != keys.end();
-}
-
-bool read_text(const simdjson::dom::element& value, std::string& out) {
+  const auto element = parse(value);
   std::string_view text;
-  if (value.get_string().get(text) != simdjson::SUCCESS) return false;
+  if (!element.ok() || element->get_string().get(text) != simdjson::SUCCESS) return false;
   out = text;
   return true;
 }
 
+// Of a key that is no Unicode text nobody has a use.
+bool is_key(const Member& member, std::string_view name) {
+  if (member.key.find('\\') == std::string_view::npos) return member.key.substr(1, member.key.size() - 2) == name;
+  thread_local std::string text;
+  return read_text(member.key, text) && text == name;
+}
+
 // NumericDate of RFC 7519: seconds, perhaps with a fraction. The bound keeps milliseconds in 64 bits.
-bool read_date(const simdjson::dom::element& value, std::optional<double>& out) {
+bool read_date(std::string_view value, std::optional<double>& out) {
+  const auto element = parse(value);
   double seconds = 0;
-  if (!value.is_number() || value.get_double().get(seconds) != simdjson::SUCCESS) return false;
+  if (!element.ok() || !element->is_number() || element->get_double().get(seconds) != simdjson::SUCCESS) return false;
   if (!std::isfinite(seconds) || seconds < 0 || seconds > 1e12) return false;
   out = seconds;
   return true;
 }
 
-bool read_audience(const simdjson::dom::element& value, std::string_view wanted, bool& matches) {
-  if (value.is_string()) {
-    matches = std::string_view(value) == wanted;
+bool read_audience(std::string_view value, std::string_view wanted, bool& matches) {
+  std::string text;
+  if (read_text(value, text)) {
+    matches = text == wanted;
     return true;
   }
-  simdjson::dom::array items;
-  if (value.get_array().get(items) != simdjson::SUCCESS) return false;
-  for (const simdjson::dom::element item : items) {
-    std::string_view text;
-    if (item.get_string().get(text) != simdjson::SUCCESS) return false;
-    matches = matches || text == wanted;
+  thread_local std::string list;
+  thread_local std::vector<Member> items;
+  list.assign(value);
+  if (!cut(list.data(), list.data() + list.size(), '[', ']', items)) return false;
+  for (const Member& item : items) {
+    if (item.value.front() != '"') return false;
+    matches = matches || (read_text(item.value, text) && text == wanted);
   }
   return true;
 }
 
-Status read_claim(std::string_view key, const simdjson::dom::element& value, std::string_view audience, JwtClaims& claims) {
-  if (key == "sub" && !read_text(value, claims.subject)) return refused("sub is not text");
-  if (key == "exp" && !read_date(value, claims.expires)) return refused("exp is not a time");
-  if (key == "nbf" && !read_date(value, claims.not_before)) return refused("nbf is not a time");
-  if (key == "iss" && !read_text(value, claims.issuer.emplace())) return refused("iss is not text");
-  if (key == "aud" && !read_audience(value, audience, claims.audience_matches)) return refused("aud is neither text nor a list of texts");
+Status read_claim(std::string_view name, std::string_view value, const WantedClaims& wanted, JwtClaims& claims) {
+  if (name == "sub" && !read_text(value, claims.subject)) return refused("sub is not text");
+  if (name == "exp" && !read_date(value, claims.expires)) return refused("exp is not a time");
+  if (name == "nbf" && !read_date(value, claims.not_before)) return refused("nbf is not a time");
+  if (name == "iss" && !read_text(value, claims.issuer.emplace())) return refused("iss is not text");
+  if (name == "aud" && !read_audience(value, wanted.audience, claims.audience_matches))
+    return refused("aud is neither text nor a list of texts");
   return {};
+}
+
+// The first member of this name; a second one is refused, since two readers could take different ones.
+Result<std::optional<std::string_view>> find_once(const std::vector<Member>& members, std::string_view name) {
+  std::optional<std::string_view> found;
+  for (const Member& member : members) {
+    if (!is_key(member, name)) continue;
+    if (found) return refused("a field or claim that is needed appears twice");
+    found = member.value;
+  }
+  return found;
 }
 
 }  // namespace
@@ -101,39 +168,34 @@ Result<JwtParts> split_token(std::string_view token) {
 }
 
 Result<JwtHeader> parse_header(std::string_view json) {
-  TRY_ASSIGN(const simdjson::dom::object object, parse_object(json));
-  std::optional<JwtAlgorithm> algorithm;
-  JwtHeader header;
-  for (const auto [key, value] : object) {
-    if (contains(kRefusedHeaders, key)) return refused("the token's header has a field that is not allowed");
-    std::string text;
-    if (key == "alg") {
-      if (algorithm || !read_text(value, text)) return refused("alg is not one text");
-      algorithm = parse_algorithm(text);
-      if (!algorithm) return refused("alg is none of HS256, RS256, ES256, EdDSA");
-    } else if (key == "kid") {
-      if (header.kid || !read_text(value, text)) return refused("kid is not one text");
-      header.kid = std::move(text);
+  TRY_ASSIGN(const std::vector<Member>* members, members_of(json));
+  for (const std::string_view name : kRefusedHeaders) {
+    for (const Member& member : *members) {
+      if (is_key(member, name)) return refused("the token's header has a field that is not allowed");
     }
   }
-  if (!algorithm) return refused("alg is missing");
+  TRY_ASSIGN(const auto alg, find_once(*members, "alg"));
+  TRY_ASSIGN(const auto kid, find_once(*members, "kid"));
+  JwtHeader header;
+  std::string text;
+  if (!alg) return refused("alg is missing");
+  if (!read_text(*alg, text)) return refused("alg is not text");
+  const auto algorithm = parse_algorithm(text);
+  if (!algorithm) return refused("alg is none of HS256, RS256, ES256, EdDSA, Ed25519");
   header.algorithm = *algorithm;
+  if (kid && !read_text(*kid, header.kid.emplace())) return refused("kid is not text");
   return header;
 }
 
-Result<JwtClaims> parse_claims(std::string_view json, std::string_view audience) {
-  TRY_ASSIGN(const simdjson::dom::object object, parse_object(json));
+Result<JwtClaims> parse_claims(std::string_view json, const WantedClaims& wanted) {
+  TRY_ASSIGN(const std::vector<Member>* members, members_of(json));
   JwtClaims claims;
-  std::array<bool, kReadClaims.size()> seen{};
-  for (const auto [key, value] : object) {
-    const auto known = std::find(kReadClaims.begin(), kReadClaims.end(), key);
-    if (known == kReadClaims.end()) continue;
-    bool& again = seen[static_cast<std::size_t>(known - kReadClaims.begin())];
-    if (again) return refused("a claim appears twice");
-    again = true;
-    TRY(read_claim(key, value, audience, claims));
+  for (const std::string_view name : {"sub", "exp", "nbf", "iss", "aud"}) {
+    if ((name == "iss" && !wanted.issuer) || (name == "aud" && wanted.audience.empty())) continue;
+    TRY_ASSIGN(const auto value, find_once(*members, name));
+    if (name == "sub" && !value) return refused("sub is missing");
+    if (value) TRY(read_claim(name, *value, wanted, claims));
   }
-  if (!seen[0]) return refused("sub is missing");
   if (!is_valid_id(claims.subject)) return refused("sub is not a user id: 1 to 64 bytes of UTF-8 without control characters");
   return claims;
 }

@@ -184,6 +184,16 @@ bool Key::hmac(std::string_view text, unsigned char* out) const {
          EVP_MAC_final(context, out, &length, kHmacBytes) == 1 && length == kHmacBytes;
 }
 
+std::uint32_t Key::check_microseconds() const {
+  switch (algorithm_) {
+    case JwtAlgorithm::HS256: return 2;
+    case JwtAlgorithm::RS256: return static_cast<std::uint32_t>(15 * EVP_PKEY_get_bits(public_) / 2048 * EVP_PKEY_get_bits(public_) / 2048);
+    case JwtAlgorithm::ES256: return 60;
+    case JwtAlgorithm::EdDSA: return 90;
+  }
+  return 0;
+}
+
 bool Key::verify(std::string_view text, std::string_view signature) const {
   if (algorithm_ == JwtAlgorithm::HS256) {
     std::array<unsigned char, kHmacBytes> expected{};

@@ -25,6 +25,10 @@ class Key {
   JwtAlgorithm algorithm() const { return algorithm_; }
   bool can_sign() const { return private_ != nullptr || algorithm_ == JwtAlgorithm::HS256; }
 
+  // What verify() costs on a common machine, also when it says no: the hash of HS256 costs 2, RSA by the square of its size from 15 at 2048
+  // bits on, ES256 60, EdDSA 90.
+  std::uint32_t check_microseconds() const;
+
   // True if `signature` (raw bytes as in a JWS) is this key's over `text`. HMACs are compared in constant time.
   bool verify(std::string_view text, std::string_view signature) const;
   Result<std::string> sign(std::string_view text) const;

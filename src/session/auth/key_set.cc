@@ -25,6 +25,7 @@ std::optional<JwtAlgorithm> parse_algorithm(std::string_view name) {
   for (const auto& [algorithm, text] : kNames) {
     if (text == name) return algorithm;
   }
+  if (name == "Ed25519") return JwtAlgorithm::EdDSA;  // RFC 9864; the keys that EdDSA takes here are Ed25519 keys
   return std::nullopt;
 }
 

@@ -16,7 +16,7 @@ namespace dunlin::auth {
 enum class JwtAlgorithm : std::uint8_t { HS256, RS256, ES256, EdDSA };
 
 std::string_view algorithm_name(JwtAlgorithm algorithm);
-std::optional<JwtAlgorithm> parse_algorithm(std::string_view name);  // exact: "HS256", never "hs256" or "none"
+std::optional<JwtAlgorithm> parse_algorithm(std::string_view name);  // exact: "HS256", never "hs256" or "none"; "Ed25519" is EdDSA
 
 // One configured key with its material already read from its file. Asymmetric keys are PEM; a private key alone is enough, its
 // public half is taken from it.

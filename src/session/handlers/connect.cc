@@ -212,15 +212,6 @@ bool may_log_in(const Call& call) {
   return false;
 }
 
-// A token that is not good ends the connection, and counts against its address; but not one that was good until it expired, or clients
-// behind one address that come back late would shut each other out.
-void refuse_login(const Call& call, const Error& error) {
-  call.host.services().metrics.auth_failures_total.add();
-  if (error.code() != ErrorCode::TokenExpired) call.connection.report_auth_failure();
-  call.refuse(error);
-  call.host.kick(call.session, wire_code(error.code()));
-}
-
 }  // namespace
 
 // The session begins: who, on which device, from which position. An older session of the same device leaves first (R9.4: the same
@@ -229,8 +220,8 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
   SessionHost& host = call.host;
   Session& session = call.session;
   if (!may_log_in(call)) return;
-  const auto identity = host.authenticate(request.token);
-  if (!identity.ok()) return refuse_login(call, identity.error());
+  const auto identity = authenticate(call, request.token);
+  if (!identity.ok()) return host.kick(session, wire_code(identity.error().code()));
   if (!is_valid_id(request.device)) return call.refuse(Error(ErrorCode::BadRequest, "device is not a valid id"));
   if (host.services().registry.full(identity->user.view())) {
     call.refuse(Error(ErrorCode::DeviceLimit, "the user has the most sessions allowed"));
@@ -240,7 +231,7 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
   session.user_id = identity->user;
   session.device = DeviceId(request.device);
   session.session_key = SessionKey::random();
-  session.token_expires = identity->expires;
+  session.set_token(*identity);
   session.phase = Session::Phase::Connecting;
   host.pause(session);
   call.connection.arm_timer(host.now() + host.options().auth_deadline);

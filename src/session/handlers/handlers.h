@@ -26,6 +26,12 @@ struct Call {
   }
 };
 
+// Who the token speaks for. A refusal is answered and counted: also against the address, unless the token was good until it expired or will
+// be soon, or clients behind one address that are late would shut each other out. One above the address's limit is answered RateLimited,
+// whatever was wrong, and what costs much to check is not checked then; a good token is good all the same, since it may be another
+// client's.
+Result<auth::Identity> authenticate(const Call& call, std::string_view token);
+
 void handle(const Call& call, const wire::ConnectRequest& request);
 void handle(const Call& call, const wire::RefreshRequest& request);
 void handle(const Call& call, const wire::PingRequest& request);
