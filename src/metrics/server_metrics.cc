@@ -36,6 +36,11 @@ Platform platform_of(std::string_view told) {
   return known == kPlatforms.end() ? Platform::Other : static_cast<Platform>(known - kPlatforms.begin());
 }
 
+std::string_view platform_name(Platform platform) {
+  const auto row = static_cast<std::size_t>(platform);
+  return platform == Platform::None || row >= kPlatforms.size() ? std::string_view() : kPlatforms[row];
+}
+
 void ErrorCounters::add(ErrorCode code, std::uint64_t n) {
   rows_[row_of(code)].add(n);
 }

@@ -24,7 +24,8 @@ enum class Check : std::uint8_t { Accept, Store, Deliver };
 enum class FollowerState : std::uint8_t { Following, Reset };
 enum class Platform : std::uint8_t { None, Ios, Android, Web, Windows, Macos, Linux, Cli, Other };
 inline constexpr std::size_t kPlatformCount = 9;
-Platform platform_of(std::string_view told);  // by a client, in connect; every name that is not known is Other
+Platform platform_of(std::string_view told);        // by a client, in connect; every name that is not known is Other
+std::string_view platform_name(Platform platform);  // empty for None
 
 // Ends of a connection that are no error of the table: the client went by itself.
 enum class ClientEnd : std::uint8_t {

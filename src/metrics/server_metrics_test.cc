@@ -169,6 +169,9 @@ TEST(PlatformTest, NamesThatAreNotKnownAreOther) {
   EXPECT_EQ(metrics::platform_of(""), Platform::None);
   EXPECT_EQ(metrics::platform_of("ios"), Platform::Ios);
   EXPECT_EQ(metrics::platform_of("cli"), Platform::Cli);
+  EXPECT_EQ(metrics::platform_name(Platform::Cli), "cli");
+  EXPECT_EQ(metrics::platform_name(Platform::None), "");
+  EXPECT_EQ(metrics::platform_name(static_cast<Platform>(200)), "");
   for (const std::string_view told : {"other", "none", "iOS", "toaster"}) EXPECT_EQ(metrics::platform_of(told), Platform::Other) << told;
 }
 

@@ -90,6 +90,7 @@ Status Node::make_sessions() {
                                                                    *dispatcher_,
                                                                    user_rate_,
                                                                    detached_,
+                                                                   device_turns_,
                                                                    read_raises_,
                                                                    *sync_tokens_,
                                                                    metrics_,

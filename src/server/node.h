@@ -96,6 +96,7 @@ class Node {
   SessionRegistry registry_;
   UserRate user_rate_;
   DetachedCursors detached_;
+  DeviceTurns device_turns_;
   ReadRaises read_raises_;
   std::unique_ptr<Engine> engine_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -61,6 +61,14 @@ struct RuleOf<wire::TypingRequest> {
   static constexpr CommandRule rule{CommandRule::Caller::Session, CommandRule::Work::Direct};
 };
 template <>
+struct RuleOf<wire::DevicesRequest> {
+  static constexpr CommandRule rule{CommandRule::Caller::Session, CommandRule::Work::Waiting};
+};
+template <>
+struct RuleOf<wire::ForgetDeviceRequest> {
+  static constexpr CommandRule rule{CommandRule::Caller::Session, CommandRule::Work::Waiting};
+};
+template <>
 struct RuleOf<wire::LogoutRequest> {
   static constexpr CommandRule rule{CommandRule::Caller::Session, CommandRule::Work::Direct};
 };

@@ -50,6 +50,7 @@ struct Session final : ConnectionUser, DeliverySink {
   DeviceId device;
   SessionKey session_key;
   wire::Encoding encoding = wire::Encoding::Json;
+  metrics::Platform platform{};  // what the device has said of itself
 
   // worker only
   Phase phase = Phase::New;
@@ -68,8 +69,8 @@ struct Session final : ConnectionUser, DeliverySink {
   std::uint16_t refused_refreshes = 0;
   std::uint32_t pending_sends = 0;
   std::uint32_t strikes = 0;  // refused sends in excess of accepted ones
-  MonotonicTime last_life{};  // last complete packet or control frame
   std::uint32_t token_begins_s = 0;
+  MonotonicTime last_life{};  // last complete packet or control frame
   MonotonicTime last_typing{};
   WallTime token_expires{};
   std::optional<SessionDelivery> delivery;  // from connect on

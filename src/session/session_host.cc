@@ -61,7 +61,7 @@ SessionHost::SessionHost(Worker& worker, ConnectionSet& connections, SessionServ
       decoders_{wire::make_decoder(wire::Encoding::Json, options_->decoder),
                 wire::make_decoder(wire::Encoding::Protobuf, options_->decoder)},
       delivery_context_{services.store, services.registry, services.clock, services.metrics, options_->delivery},
-      cursors_(services.store, services.state, services.clock, options_->devices),
+      cursors_(services.store, services.state, services.clock, services.device_turns, options_->devices),
       receipts_(services.dispatcher),
       conversation_list_(services.store, services.state, services.read_raises),
       timelines_(services.store, services.state, services.read_raises),

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "messaging/conversation/conversation_list.h"
@@ -63,8 +64,10 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   // -- any thread
   void set_options(std::shared_ptr<const SessionOptions> options);
   void set_faults(SessionFaults faults);
-  // Makes the session leave, if it is still there; completes when it has.
-  void evict(ConnectionHandle handle, Completer<Departure> left);
+  // Makes the session leave with this code, if it is still there; completes when it has.
+  void evict(ConnectionHandle handle, ErrorCode code, Completer<Departure> left);
+  // Nothing of what any worker keeps of the device, which has no session, is written any more when it ends. In the user's turn.
+  static Task<void> forget_unsaved(const SessionServices& services, UserId user, DeviceId device);
   // Tells all clients to come back later and closes them, at most `per_second` in a second.
   void drain(std::uint32_t per_second, Milliseconds reconnect_delay);
   // Writes the cursors that wait to be written.
@@ -149,11 +152,12 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   template <class Command>
   void call_handler(Session& session, std::optional<wire::RequestId> id, const Command& command);
   void check_deadlines(Session& session);
-  void count(const Session& session, std::int64_t by);
-  std::string mint(const Session& session, std::optional<LogPosition> acked, LogPosition listed) const;
-  void evict_here(ConnectionHandle handle, Completer<Departure> left);
   void watch_clock();
   void judge_some();
+  void count(const Session& session, std::int64_t by);
+  std::string mint(const Session& session, std::optional<LogPosition> acked, LogPosition listed) const;
+  void evict_here(ConnectionHandle handle, ErrorCode code, Completer<Departure> left);
+  static Task<void> forget_kept(SessionHost& host, UserId user, DeviceId device, Completer<std::monostate> done);
   void drain_here(std::uint32_t per_second, Milliseconds reconnect_delay);
   void say_farewell(Session& session);
   void finish_half_closed(Session& session);
@@ -206,12 +210,12 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   std::vector<ConnectionHandle> changed_before_;  // scratch
   std::vector<ConnectionHandle> to_compare_;      // hints were lost: still to be compared
   std::vector<ConnectionHandle> to_drain_;
+  std::vector<ConnectionHandle> to_judge_;  // the clock was set: what it says of them is to be looked at
+  Milliseconds clock_offset_;               // wall clock less monotonic clock, when last looked
   // Sessions that end: who waits for it, perhaps nobody. Those whose on_close was called stand here until their sends have settled.
   std::unordered_map<ConnectionHandle, std::vector<Completer<Departure>>> waiting_for_end_;
   std::unique_ptr<Every> save_timer_;
   std::unique_ptr<Every> receipt_timer_;
-  std::vector<ConnectionHandle> to_judge_;  // the clock was set: what it says of them is to be looked at
-  Milliseconds clock_offset_;               // wall clock less monotonic clock, when last looked
   std::unique_ptr<Every> drain_timer_;
   int logins_ = 0;  // under way
   std::uint32_t drain_per_tick_ = 0;

@@ -30,6 +30,7 @@ void SessionHost::keep_cursor(Session& session) {
   if (!session.delivery->changed()) return;
   DeviceCursor cursor = session.delivery->cursor();
   cursor.last_seen = wall();
+  cursor.platform = session.platform;
   cursors_.keep({session.user_id, session.device, std::move(cursor)});
 }
 
@@ -50,14 +51,34 @@ Task<void> SessionHost::save_now() {
 }
 
 // The session's last cursor is written at once, with those of all that end in this turn; until it is, the device finds it in `detached`.
+// One in which nothing has moved says when its device was seen, unless there is so much to write that cursors would be lost for it.
 void SessionHost::detach(Session& session) {
-  if (!session.delivery->changed()) return;
+  if (!session.delivery->changed() && cursors_.kept() >= CursorKeeper::kMaxKept / 2) return;
   DeviceCursor cursor = session.delivery->cursor();
   cursor.last_seen = wall();
+  cursor.platform = session.platform;
   const std::uint64_t number = services_.detached.put(session.user_id.view(), session.device.view(), cursor);
   if (number != 0) detached_.push_back({session.user_id, session.device, number});
   cursors_.keep({session.user_id, session.device, std::move(cursor)});
   save_at_end_of_turn_ = true;
+}
+
+Task<void> SessionHost::forget_kept(SessionHost& host, UserId user, DeviceId device, Completer<std::monostate> done) {
+  co_await host.cursors_.forget(std::move(user), std::move(device));
+  done.complete(std::monostate{});
+}
+
+Task<void> SessionHost::forget_unsaved(const SessionServices& services, UserId user, DeviceId device) {
+  std::vector<Completion<std::monostate>> forgotten;
+  for (SessionHost* host : services.hosts) {
+    auto [completer, completion] = make_completion<std::monostate>();
+    host->on_worker([host, user, device, done = std::move(completer)]() mutable {
+      spawn(forget_kept(*host, std::move(user), std::move(device), std::move(done)));
+    });
+    forgotten.push_back(std::move(completion));
+  }
+  for (Completion<std::monostate>& one : forgotten) static_cast<void>(co_await std::move(one));
+  services.detached.forget(user.view(), device.view());
 }
 
 void SessionHost::save_soon() {

@@ -109,6 +109,9 @@ void SessionHost::push_signal(const SignalPush& push) {
                                     .body = transient->body,
                                     .content_type = transient->content_type,
                                     .transient = true}});
+  } else if (const auto* forgotten = std::get_if<ForgottenSignal>(push.signal.get())) {
+    writer_.push(session->connection, session->encoding,
+                 wire::NoticePush{.name = "device_forgotten", .text = forgotten->text, .device = forgotten->device.view()});
   }
 }
 

@@ -69,12 +69,12 @@ void SessionHost::tell_departed(ConnectionHandle handle, std::optional<DeviceCur
   newest.complete(Departure{std::move(cursor)});
 }
 
-void SessionHost::evict(ConnectionHandle handle, Completer<Departure> left) {
+void SessionHost::evict(ConnectionHandle handle, ErrorCode code, Completer<Departure> left) {
   // A refused post destroys the completer, which tells the waiter that nobody is there any more.
-  on_worker([this, handle, left = std::move(left)]() mutable { evict_here(handle, std::move(left)); });
+  on_worker([this, handle, code, left = std::move(left)]() mutable { evict_here(handle, code, std::move(left)); });
 }
 
-void SessionHost::evict_here(ConnectionHandle handle, Completer<Departure> left) {
+void SessionHost::evict_here(ConnectionHandle handle, ErrorCode code, Completer<Departure> left) {
   Session* session = find(handle);
   if (session == nullptr) {
     // Closed, but its on_close comes only at the end of this turn; or that was called, and its sends settle.
@@ -85,9 +85,11 @@ void SessionHost::evict_here(ConnectionHandle handle, Completer<Departure> left)
   }
   waiting_for_end_[handle].push_back(std::move(left));
   if (session->phase == Session::Phase::Connecting) {
-    kick(*session, ErrorCode::Replaced);
+    kick(*session, code);
   } else if (session->phase == Session::Phase::Ready) {
-    leave(*session, ErrorCode::Replaced);
+    leave(*session, code);
+  } else if (code == ErrorCode::Kicked && !session->attached) {
+    kick(*session, code);  // it logs out, and may wait for the turn of who asks
   }
 }
 

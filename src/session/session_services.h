@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "messaging/conversation/read_raises.h"
+#include "messaging/delivery/device_turns.h"
 #include "messaging/delivery/dispatcher.h"
 #include "messaging/delivery/session_registry.h"
 #include "messaging/delivery/sync_token.h"
@@ -31,6 +32,7 @@ struct SessionServices {
   Dispatcher& dispatcher;
   UserRate& user_rate;
   DetachedCursors& detached;
+  DeviceTurns& device_turns;
   ReadRaises& read_raises;
   const SyncTokenMinter& sync_tokens;
   ServerMetrics& metrics;

@@ -52,6 +52,7 @@ std::optional<Error> JsonDecoder::decode(Request& request) {
       {"typing", &JsonDecoder::read_as<TypingRequest>},   {"history", &JsonDecoder::read_as<HistoryRequest>},
       {"sync", &JsonDecoder::read_as<SyncRequest>},       {"connect", &JsonDecoder::read_as<ConnectRequest>},
       {"refresh", &JsonDecoder::read_as<RefreshRequest>}, {"logout", &JsonDecoder::read_as<LogoutRequest>},
+      {"devices", &JsonDecoder::read_as<DevicesRequest>}, {"forget_device", &JsonDecoder::read_as<ForgetDeviceRequest>},
   };
   std::optional<Error> error;
   const JsonNode* unknown = nullptr;
@@ -187,5 +188,11 @@ void JsonDecoder::read(const JsonFields& fields, TypingRequest& typing) {
 }
 
 void JsonDecoder::read(const JsonFields&, LogoutRequest&) {}
+
+void JsonDecoder::read(const JsonFields&, DevicesRequest&) {}
+
+void JsonDecoder::read(const JsonFields& fields, ForgetDeviceRequest& forget) {
+  fields.read("device", forget.device);
+}
 
 }  // namespace dunlin::wire

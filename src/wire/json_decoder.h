@@ -31,6 +31,8 @@ class JsonDecoder final : public Decoder {
   void read(const JsonFields& fields, HistoryRequest& history);
   void read(const JsonFields& fields, TypingRequest& typing);
   void read(const JsonFields& fields, LogoutRequest& logout);
+  void read(const JsonFields& fields, DevicesRequest& devices);
+  void read(const JsonFields& fields, ForgetDeviceRequest& forget);
   void read_body(const JsonFields& fields, SendRequest& send);
   void read_strings(const JsonFields& fields, std::string_view name, std::uint32_t max);
   void read_positions(const JsonFields& fields, std::string_view name, std::string_view path);

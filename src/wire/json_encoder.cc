@@ -90,6 +90,15 @@ void write(JsonWriter& w, const ConversationView& c) {
   w.end_object();
 }
 
+void write(JsonWriter& w, const DeviceView& d) {
+  w.begin_object();
+  w.field("device", d.device);
+  optional_field(w, "platform", d.platform);
+  w.field("last_seen_ms", d.last_seen_ms);
+  w.field("connected", d.connected);
+  w.end_object();
+}
+
 template <class Items>
 void write_array(JsonWriter& w, std::string_view name, const Items& items) {
   w.key(name);
@@ -177,6 +186,13 @@ void fields(JsonWriter& w, const HistoryReply& r) {
 void fields(JsonWriter&, const TypingReply&) {}
 void fields(JsonWriter&, const LogoutReply&) {}
 
+void fields(JsonWriter& w, const DevicesReply& r) {
+  write_array(w, "devices", r.devices);
+  w.field("more", r.more);
+}
+
+void fields(JsonWriter&, const ForgetDeviceReply&) {}
+
 void fields(JsonWriter& w, const ReceiptPush& p) {
   w.field("conversation", p.conversation);
   w.field("user", p.user);
@@ -193,6 +209,7 @@ void fields(JsonWriter& w, const TypingPush& p) {
 void fields(JsonWriter& w, const NoticePush& p) {
   w.field("name", p.name);
   w.field("text", p.text);
+  optional_field(w, "device", p.device);
 }
 
 void fields(JsonWriter& w, const KickPush& p) {
@@ -237,6 +254,11 @@ void fields(JsonWriter& w, const RefreshRequest& r) {
 }
 void fields(JsonWriter&, const PingRequest&) {}
 void fields(JsonWriter&, const LogoutRequest&) {}
+void fields(JsonWriter&, const DevicesRequest&) {}
+
+void fields(JsonWriter& w, const ForgetDeviceRequest& r) {
+  w.field("device", r.device);
+}
 
 void fields(JsonWriter& w, const SendRequest& r) {
   target(w, "to", r.target);
@@ -290,8 +312,8 @@ void write(JsonWriter& w, const GapPush& p) {
 }
 
 std::string_view reply_name(const ReplyBody& reply) {
-  static constexpr std::string_view names[] = {"error", "connect", "refresh", "ping",   "send",  "ack",
-                                               "read",  "sync",    "history", "typing", "logout"};
+  static constexpr std::string_view names[] = {"error", "connect", "refresh", "ping",   "send",    "ack",          "read",
+                                               "sync",  "history", "typing",  "logout", "devices", "forget_device"};
   static_assert(std::size(names) == std::variant_size_v<ReplyBody>);
   return names[reply.index()];
 }

@@ -93,6 +93,20 @@ class ServerReader {
   void read(const JsonFields&, TypingReply&) {}
   void read(const JsonFields&, LogoutReply&) {}
 
+  void read(const JsonFields& f, DeviceView& d) {
+    f.read("device", d.device);
+    f.read("platform", d.platform);
+    f.read("last_seen_ms", d.last_seen_ms);
+    f.read("connected", d.connected);
+  }
+
+  void read(const JsonFields& f, DevicesReply& r) {
+    read_list(f, "devices", r.devices);
+    f.read("more", r.more);
+  }
+
+  void read(const JsonFields&, ForgetDeviceReply&) {}
+
   void read(const JsonFields& f, SendReply& r) {
     f.read("conversation", r.conversation);
     f.read("seq", r.seq);
@@ -157,6 +171,7 @@ class ServerReader {
   void read(const JsonFields& f, NoticePush& p) {
     f.read("name", p.name);
     f.read("text", p.text);
+    f.read("device", p.device);
   }
 
   void read(const JsonFields& f, KickPush& p) {
@@ -203,10 +218,19 @@ struct ReplyName {
   void (*read)(ServerReader&, const JsonFields&, ReplyBody&);
 };
 constexpr ReplyName kReplies[] = {
-    {"send", read_body<SendReply>},     {"error", read_body<ErrorReply>},     {"ping", read_body<PingReply>},
-    {"ack", read_body<AckReply>},       {"read", read_body<ReadReply>},       {"connect", read_body<ConnectReply>},
-    {"sync", read_body<SyncReply>},     {"history", read_body<HistoryReply>}, {"refresh", read_body<RefreshReply>},
-    {"typing", read_body<TypingReply>}, {"logout", read_body<LogoutReply>},
+    {"send", read_body<SendReply>},
+    {"error", read_body<ErrorReply>},
+    {"ping", read_body<PingReply>},
+    {"ack", read_body<AckReply>},
+    {"read", read_body<ReadReply>},
+    {"connect", read_body<ConnectReply>},
+    {"sync", read_body<SyncReply>},
+    {"history", read_body<HistoryReply>},
+    {"refresh", read_body<RefreshReply>},
+    {"typing", read_body<TypingReply>},
+    {"logout", read_body<LogoutReply>},
+    {"devices", read_body<DevicesReply>},
+    {"forget_device", read_body<ForgetDeviceReply>},
 };
 struct PushName {
   std::string_view name;

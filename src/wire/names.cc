@@ -98,8 +98,8 @@ ErrorReply error_reply(const Error& error, std::uint64_t retry_after_ms) {
 }
 
 std::string_view command_name(const Command& command) {
-  static constexpr std::string_view names[] = {"malformed", "connect", "refresh", "ping",   "send",  "ack",
-                                               "read",      "sync",    "history", "typing", "logout"};
+  static constexpr std::string_view names[] = {"malformed", "connect", "refresh", "ping",   "send",    "ack",          "read",
+                                               "sync",      "history", "typing",  "logout", "devices", "forget_device"};
   static_assert(std::size(names) == std::variant_size_v<Command>);
   return names[command.index()];
 }

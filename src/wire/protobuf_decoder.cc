@@ -94,6 +94,8 @@ class ProtobufDecoder final : public Decoder {
         command = TypingRequest{{from.typing().to(), from.typing().conversation()}, !from.typing().has_active() || from.typing().active()};
         break;
       case v1::Request::kLogout: command.emplace<LogoutRequest>(); break;
+      case v1::Request::kDevices: command.emplace<DevicesRequest>(); break;
+      case v1::Request::kForgetDevice: command.emplace<ForgetDeviceRequest>().device = from.forget_device().device(); break;
       case v1::Request::COMMAND_NOT_SET: return Error(ErrorCode::UnknownCommand, "the packet has no command that this server knows");
     }
     return std::nullopt;

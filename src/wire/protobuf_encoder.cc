@@ -146,6 +146,22 @@ void put(v1::Reply& to, const LogoutReply&) {
   to.mutable_logout();
 }
 
+void put(v1::Reply& to, const DevicesReply& r) {
+  v1::DevicesReply& devices = *to.mutable_devices();
+  for (const DeviceView& each : r.devices) {
+    v1::Device& device = *devices.add_devices();
+    set(device.mutable_device(), each.device);
+    set(device.mutable_platform(), each.platform);
+    device.set_last_seen_ms(each.last_seen_ms);
+    device.set_connected(each.connected);
+  }
+  devices.set_more(r.more);
+}
+
+void put(v1::Reply& to, const ForgetDeviceReply&) {
+  to.mutable_forget_device();
+}
+
 void put(v1::Push& to, const MessagePush& p) {
   fill(*to.mutable_message(), p.message);
 }
@@ -171,6 +187,7 @@ void put(v1::Push& to, const TypingPush& p) {
 void put(v1::Push& to, const NoticePush& p) {
   set(to.mutable_notice()->mutable_name(), p.name);
   set(to.mutable_notice()->mutable_text(), p.text);
+  set(to.mutable_notice()->mutable_device(), p.device);
 }
 
 void put(v1::Push& to, const KickPush& p) {
@@ -211,6 +228,12 @@ void put(v1::Request& to, const PingRequest&) {
 }
 void put(v1::Request& to, const LogoutRequest&) {
   to.mutable_logout();
+}
+void put(v1::Request& to, const DevicesRequest&) {
+  to.mutable_devices();
+}
+void put(v1::Request& to, const ForgetDeviceRequest& r) {
+  set(to.mutable_forget_device()->mutable_device(), r.device);
 }
 
 void put(v1::Request& to, const SendRequest& r) {

@@ -65,6 +65,12 @@ HistoryReply view(const v1::HistoryReply& r) {
   return to;
 }
 
+DevicesReply view(const v1::DevicesReply& r) {
+  DevicesReply to{{}, r.more()};
+  for (const auto& d : r.devices()) to.devices.push_back({d.device(), d.platform(), d.last_seen_ms(), d.connected()});
+  return to;
+}
+
 bool read(const v1::Reply& r, ReplyBody& to) {
   switch (r.result_case()) {
     case v1::Reply::kError: {
@@ -86,6 +92,8 @@ bool read(const v1::Reply& r, ReplyBody& to) {
     case v1::Reply::kHistory: to = view(r.history()); return true;
     case v1::Reply::kTyping: to = TypingReply{}; return true;
     case v1::Reply::kLogout: to = LogoutReply{}; return true;
+    case v1::Reply::kDevices: to = view(r.devices()); return true;
+    case v1::Reply::kForgetDevice: to = ForgetDeviceReply{}; return true;
     case v1::Reply::RESULT_NOT_SET: return false;
   }
   return false;
@@ -101,7 +109,7 @@ bool read(const v1::Push& p, Push& to) {
       return true;
     }
     case v1::Push::kTyping: to = TypingPush{p.typing().conversation(), p.typing().from(), p.typing().active()}; return true;
-    case v1::Push::kNotice: to = NoticePush{p.notice().name(), p.notice().text()}; return true;
+    case v1::Push::kNotice: to = NoticePush{p.notice().name(), p.notice().text(), p.notice().device()}; return true;
     case v1::Push::kKick: {
       const int reconnect = std::clamp(static_cast<int>(p.kick().reconnect()), 1, 3) - 1;
       to = KickPush{p.kick().code(), p.kick().name(), static_cast<Reconnect>(reconnect)};

@@ -32,10 +32,11 @@ struct TypingPush {
   bool active = true;
 };
 
-// Words of the operator for people or logs; the connection goes on.
+// Words of the operator or the server for people or logs; the connection goes on.
 struct NoticePush {
   std::string_view name;  // what a program may look at
   std::string_view text;
+  std::string_view device;  // which it is about; empty: none
 };
 
 enum class Reconnect : std::uint8_t { Yes, AfterRefresh, Never };

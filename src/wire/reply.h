@@ -133,6 +133,20 @@ struct HistoryReply {
 struct TypingReply {};
 struct LogoutReply {};
 
+struct DeviceView {
+  std::string_view device;
+  std::string_view platform;  // empty: it has not said
+  std::uint64_t last_seen_ms = 0;
+  bool connected = false;
+};
+
+struct DevicesReply {
+  std::vector<DeviceView> devices;
+  bool more = false;  // there are others, seen longer ago
+};
+
+struct ForgetDeviceReply {};
+
 struct ErrorReply {
   std::uint32_t code = 0;
   std::string_view name;
@@ -145,7 +159,7 @@ struct ErrorReply {
 ErrorReply error_reply(const Error& error, std::uint64_t retry_after_ms = 0);
 
 using ReplyBody = std::variant<ErrorReply, ConnectReply, RefreshReply, PingReply, SendReply, AckReply, ReadReply, SyncReply, HistoryReply,
-                               TypingReply, LogoutReply>;
+                               TypingReply, LogoutReply, DevicesReply, ForgetDeviceReply>;
 
 // id is absent only in an error that answers a packet without a readable id.
 struct Reply {

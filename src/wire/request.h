@@ -90,13 +90,19 @@ struct TypingRequest {
 
 struct LogoutRequest {};
 
+struct DevicesRequest {};
+
+struct ForgetDeviceRequest {
+  std::string_view device;
+};
+
 // A packet that is not a valid request. It is one of the alternatives so that a dispatcher cannot forget it: reply with the error.
 struct MalformedRequest {
   Error error{ErrorCode::BadRequest};
 };
 
 using Command = std::variant<MalformedRequest, ConnectRequest, RefreshRequest, PingRequest, SendRequest, AckRequest, ReadRequest,
-                             SyncRequest, HistoryRequest, TypingRequest, LogoutRequest>;
+                             SyncRequest, HistoryRequest, TypingRequest, LogoutRequest, DevicesRequest, ForgetDeviceRequest>;
 
 struct Request {
   std::optional<RequestId> id;

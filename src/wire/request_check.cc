@@ -140,6 +140,14 @@ Problem check(LogoutRequest&, const DecoderLimits&) {
   return std::nullopt;
 }
 
+Problem check(DevicesRequest&, const DecoderLimits&) {
+  return std::nullopt;
+}
+
+Problem check(ForgetDeviceRequest& forget, const DecoderLimits&) {
+  return check_id("forget_device.device", forget.device);
+}
+
 }  // namespace
 
 std::optional<Error> check_request(Request& request, const DecoderLimits& limits) {

@@ -5,9 +5,10 @@ import os
 import pathlib
 import time
 
+import jwt
 import pytest
 
-from im_client import TcpClient, WsClient
+from im_client import Refused, TcpClient, WsClient
 from under_test import CLEAN_ENVIRONMENT
 
 LIBRARY = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
@@ -53,6 +54,86 @@ async def login(server, user, device, transport=WsClient, **more):
     await client.connect(token(server, user), device, **more)
     client.auto_ack = True
     return client
+
+
+async def until_closed(client, seconds=15):
+    await asyncio.wait_for(client.closed.wait(), seconds)
+    return client.kick["name"]
+
+
+async def test_tokens_are_judged_by_the_clock_that_is_not_by_the_one_at_login(server_factory, clock):
+    server = server_factory({}, prefix=clock.prefix)  # heartbeats every 30 s: nothing else looks at the sessions soon
+    now = int(time.time())
+
+    async def with_claims(user, **claims):
+        client = await WsClient.open(server)
+        client.claims = jwt.encode({"sub": user, **claims}, server.secret, "HS256")
+        reply = await asyncio.wait_for(await client.raw("connect", {"token": client.claims, "device": "d"}), 10)
+        return client, reply
+
+    short, _ = await with_claims("short", exp=now + 3600)
+    long, _ = await with_claims("long", exp=now + 3 * 86_400)
+    early, _ = await with_claims("early", exp=now + 3 * 86_400, nbf=now)
+    clock.step(-3000)
+    assert await until_closed(early) == "token_not_yet_valid"
+    assert early.kick["reconnect"] == "yes" and early.close_code == 4011
+    clock.step(3540)  # by 6,540 s at once, to 60 s before the end
+    await asyncio.sleep(3)
+    await short.ping()
+    clock.step(3700)
+    assert await until_closed(short) == "token_expired"
+    clock.step(0)
+    await asyncio.sleep(3)
+    await long.ping()
+    assert "connect" in (await with_claims("short", exp=now + 3600))[1]
+
+    # What is good within five minutes is refused for now; the client comes back with the same token.
+    soon, reply = await with_claims("soon", exp=now + 3600, nbf=int(time.time()) + 120)
+    assert reply["error"]["name"] == "token_not_yet_valid" and reply["error"]["temporary"]
+    assert 60_000 < reply["error"]["retry_after_ms"] <= 120_000
+    await until_closed(soon)
+    assert soon.close_code == 4011
+    clock.step(reply["error"]["retry_after_ms"] // 1000 + 1)
+    assert "connect" in (await with_claims("soon", exp=now + 3600, nbf=now + 120))[1]
+    later, reply = await with_claims("later", exp=now + 7200, nbf=now + 3600)
+    assert reply["error"]["name"] == "unauthorized"
+    await until_closed(later)
+    assert later.close_code == 4500
+
+
+async def test_a_token_that_is_good_soon_refreshes_nothing_and_ends_nothing(server_factory, clock):
+    server = server_factory({}, prefix=clock.prefix)
+    client = await login(server, "alice", "d")
+    soon = jwt.encode({"sub": "alice", "exp": int(time.time()) + 7200, "nbf": int(time.time()) + 120}, server.secret, "HS256")
+    with pytest.raises(Refused) as refused:
+        await client.request("refresh", {"token": soon})
+    assert refused.value.name == "token_not_yet_valid" and refused.value.error["retry_after_ms"] > 0
+    clock.step(120)
+    assert (await client.request("refresh", {"token": soon}))["expires_ms"]
+
+
+async def test_a_connected_device_is_not_idle_when_the_clock_steps_over_two_months(server_factory, clock):
+    server = server_factory({"session": {"max-devices": 2}}, prefix=clock.prefix)
+    forever = jwt.encode({"sub": "alice", "exp": int(time.time()) + 300 * 86_400}, server.secret, "HS256")
+
+    async def connect(device, **more):
+        client = await TcpClient.open(server)
+        await client.connect(forever, device, **more)
+        return client
+
+    stays, goes = await connect("stays"), await connect("goes")
+    await goes.close()
+    clock.step(61 * 86_400)
+    new = await connect("new")
+    assert {one["device"] for one in (await stays.request("devices", {}))["devices"]} == {"stays", "new"}
+    await asyncio.sleep(3)  # the step is noticed
+    stays.cut()
+    await new.close()
+    assert (await connect("stays")).hello["resume"] == "complete"
+    clock.step(0)
+    back = await connect("goes")
+    assert back.hello["resume"] == "complete"  # idle only by a clock that was wrong
+    assert all(one["last_seen_ms"] / 1000 < time.time() + 62 * 86_400 for one in (await back.request("devices", {}))["devices"])
 
 
 async def send_each_other(alice, bob, name):

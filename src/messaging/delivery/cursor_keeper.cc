@@ -6,6 +6,8 @@
 namespace dunlin {
 namespace {
 
+constexpr std::chrono::hours kRefreshSeen{24};  // a row that says less than this wrongly when its device was seen is not rewritten for it
+
 Attachment reset_at(const MessageStore& store) {
   Attachment out;
   out.cursor.epoch = store.epoch();
@@ -17,6 +19,52 @@ Attachment reset_at(const MessageStore& store) {
 }  // namespace
 
 Task<Result<Attachment>> CursorKeeper::attach(AttachRequest request) {
+  CO_TRY_ASSIGN(Attachment out, co_await begin(request));
+  if (out.resume != ResumeKind::Reset && out.cursor.position < store_.trimmed_through()) CO_TRY(co_await find_truncated(request.user, out));
+  co_return out;
+}
+
+// In the user's turn.
+Task<Result<Attachment>> CursorKeeper::begin(AttachRequest& request) {
+  CO_TRY_ASSIGN(const DeviceTurns::Turn turn, co_await turns_.take(request.user));
+  if (request.connected && !request.connected(request.device)) co_return Error(ErrorCode::Cancelled, "the session has ended");
+  const WallTime now = clock_.wall();
+  // A session that has just ended has seen it, whatever the clock says since.
+  const auto counts = [&](const DeviceCursor& mine) { return !mine.forgotten && (request.inherited || !rules_.idle(mine, now)); };
+
+  StateStore::InMemory row = state_.device_in_memory(request.user, request.device);
+  std::vector<DeviceRow> rows;
+  if (!row.cursor || !counts(*row.cursor)) {
+    CO_TRY_ASSIGN(rows, co_await read_rows(request));
+    const auto mine = std::ranges::find(rows, request.device, &DeviceRow::device);
+    row.cursor = mine == rows.end() ? std::nullopt : std::optional(mine->cursor);
+  }
+  const DeviceCursor* mine = row.cursor ? &*row.cursor : nullptr;
+  CO_TRY_ASSIGN(Attachment out, co_await position(request, mine, rows));
+  out.cursor.last_seen = now;
+  out.cursor.platform = request.platform == metrics::Platform{} && mine != nullptr ? mine->platform : request.platform;
+  if (mine == nullptr || !counts(*mine)) {
+    CO_TRY(co_await admit(request, std::move(rows), out));
+    co_return out;
+  }
+  const bool stale = now - mine->last_seen >= kRefreshSeen || mine->last_seen - now >= kRefreshSeen;
+  if (out.resume == ResumeKind::Reset || stale || out.cursor.platform != mine->platform) keep({request.user, request.device, out.cursor});
+  co_return out;
+}
+
+Task<Result<std::vector<DeviceRow>>> CursorKeeper::read_rows(const AttachRequest& request) {
+  std::map<DeviceId, DeviceCursor> unsaved;
+  if (request.unsaved) unsaved = request.unsaved();
+  CO_TRY_ASSIGN(std::vector<DeviceRow> rows, co_await state_.devices(request.user));
+  for (DeviceRow& row : rows) {
+    const auto ended = unsaved.find(row.device);
+    if (ended != unsaved.end() && row.device != request.device) row.cursor = std::move(ended->second);
+  }
+  co_return rows;
+}
+
+// Where the delivery begins. `mine`: the device's row; `rows` are read when it does not count.
+Task<Result<Attachment>> CursorKeeper::position(AttachRequest& request, const DeviceCursor* mine, const std::vector<DeviceRow>& rows) {
   Attachment out;
   out.cursor.epoch = store_.epoch();
   const WallTime now = clock_.wall();
@@ -31,58 +79,64 @@ Task<Result<Attachment>> CursorKeeper::attach(AttachRequest request) {
   }
   const bool fresh = request.token && now - request.token->minted < rules_.forget_after;
 
-  if (other_epoch || beyond) {
-    out = reset_at(store_);
-  } else if (fresh && acked) {
+  if (other_epoch || beyond || (mine != nullptr && mine->forgotten)) co_return reset_at(store_);
+  if (fresh && acked) {
     out.cursor.position = *acked;
   } else if (request.inherited && !acked) {
     out.cursor = *std::move(request.inherited);
+  } else if (mine == nullptr) {
+    out = new_device(request, rows);
   } else {
-    CO_TRY_ASSIGN(out, co_await from_rows(request));
+    if (rules_.idle(*mine, now) || mine->epoch != store_.epoch()) co_return reset_at(store_);
+    out.cursor = *mine;
+    if (acked) {
+      out.cursor.position = *acked;
+      out.cursor.exceptions.clear();
+    }
   }
-  out.cursor.last_seen = now;
-  if (out.resume == ResumeKind::Reset) {
-    keep({request.user, request.device, out.cursor});
-    co_return out;
-  }
-  if (out.cursor.position < store_.trimmed_through()) CO_TRY(co_await find_truncated(request.user, out));
   co_return out;
 }
 
-// What the stored rows of the user's devices say.
-Task<Result<Attachment>> CursorKeeper::from_rows(const AttachRequest& request) {
-  std::map<DeviceId, DeviceCursor> unsaved;
-  if (request.unsaved) unsaved = request.unsaved();
-  CO_TRY_ASSIGN(std::vector<DeviceRow> rows, co_await state_.devices(request.user));
+// A place for the device among the user's. Who makes room leaves a row that says so.
+Task<Status> CursorKeeper::admit(const AttachRequest& request, std::vector<DeviceRow> rows, Attachment& attachment) {
   const WallTime now = clock_.wall();
-  const auto forgotten = [&](const DeviceRow& row) { return now - row.cursor.last_seen >= rules_.forget_after; };
-  const auto mine = std::ranges::find(rows, request.device, &DeviceRow::device);
-  if (mine != rows.end()) {
-    Attachment out;
-    out.cursor = mine->cursor;
-    if (forgotten(*mine) || out.cursor.epoch != store_.epoch()) co_return reset_at(store_);
-    if (request.token && request.token->position) {
-      out.cursor.position = *request.token->position;
-      out.cursor.exceptions.clear();
-    }
-    co_return out;
-  }
-  for (const DeviceRow& row : rows) {
-    if (forgotten(row)) CO_TRY(co_await state_.forget_device(request.user, row.device));
-  }
-  std::erase_if(rows, forgotten);
-  if (rows.size() >= rules_.max_devices) co_return Error(ErrorCode::DeviceLimit, "the user has the most devices allowed");
+  std::size_t connected = 0;
+  std::vector<DeviceRow> away;
+  std::vector<DeviceRow> forgotten;
   for (DeviceRow& row : rows) {
-    const auto ended = unsaved.find(row.device);
-    if (ended != unsaved.end()) row.cursor = std::move(ended->second);
+    if (row.device == request.device) continue;
+    if (!row.cursor.forgotten && request.connected && request.connected(row.device)) {
+      ++connected;
+    } else {
+      const bool counts = !row.cursor.forgotten && !rules_.idle(row.cursor, now);
+      row.cursor.last_seen = std::min(row.cursor.last_seen, now);  // a clock that was ahead gives nobody more time
+      (counts ? away : forgotten).push_back(std::move(row));
+    }
   }
-  Attachment out = new_device(request, rows);
+  if (connected >= rules_.max_devices)
+    co_return Error(ErrorCode::DeviceLimit, "all " + std::to_string(connected) + " devices that the user may have are connected");
+
+  std::ranges::sort(away, {}, [](const DeviceRow& row) { return std::pair(row.cursor.last_seen, row.device.view()); });
+  const std::size_t places = rules_.max_devices - connected - 1;
+  std::vector<StateStore::CursorWrite> writes;
+  for (std::size_t i = 0; i + places < away.size(); ++i) {
+    if (request.forget_unsaved) co_await request.forget_unsaved(away[i].device);
+    writes.push_back({request.user, away[i].device, DeviceCursor::of_forgotten(now)});
+    forgotten.push_back({away[i].device, writes.back().cursor});
+    attachment.forgotten.push_back(away[i].device);
+  }
   // Written before the session begins, so that the next device counts this one.
-  out.cursor.last_seen = now;
-  std::vector<StateStore::CursorWrite> row;
-  row.push_back({request.user, request.device, out.cursor});
-  CO_TRY(co_await state_.save_cursors(std::move(row)));
-  co_return out;
+  writes.push_back({request.user, request.device, attachment.cursor});
+  CO_TRY(co_await state_.save_cursors(std::move(writes)));
+  co_return co_await purge(request.user, std::move(forgotten));
+}
+
+// As many rows of devices that count no more stay as there may be others: the clock may be wrong, and who comes back is told.
+Task<Status> CursorKeeper::purge(const UserId& user, std::vector<DeviceRow> forgotten) {
+  if (forgotten.size() <= rules_.max_devices) co_return Status();
+  std::ranges::sort(forgotten, {}, [](const DeviceRow& row) { return row.cursor.last_seen; });
+  for (std::size_t i = 0; i + rules_.max_devices < forgotten.size(); ++i) CO_TRY(co_await state_.forget_device(user, forgotten[i].device));
+  co_return Status();
 }
 
 Attachment CursorKeeper::new_device(const AttachRequest& request, const std::vector<DeviceRow>& rows) const {
@@ -91,13 +145,16 @@ Attachment CursorKeeper::new_device(const AttachRequest& request, const std::vec
   Attachment out;
   out.cursor.epoch = store_.epoch();
   const DeviceRow* farthest = nullptr;
+  bool others = false;
   for (const DeviceRow& row : rows) {
+    if (row.cursor.forgotten || rules_.idle(row.cursor, clock_.wall())) continue;
+    others = true;
     if (row.cursor.epoch != store_.epoch()) continue;
     if (farthest == nullptr || row.cursor.position > farthest->cursor.position) farthest = &row;
   }
   if (farthest != nullptr) {
     out.cursor = farthest->cursor;
-  } else if (!rows.empty()) {
+  } else if (others) {
     return reset_at(store_);
   }
   return out;

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "messaging/delivery/device_turns.h"
 #include "messaging/delivery/session_registry.h"
 #include "messaging/delivery/sync_token.h"
 #include "messaging/ports/message_store.h"
@@ -36,6 +37,7 @@ struct Attachment {
   ResumeKind resume = ResumeKind::Complete;
   std::vector<TruncatedConversation> truncated;  // at most kMaxNamed
   bool more_truncated = false;
+  std::vector<DeviceId> forgotten;  // devices that made room for this one
 };
 
 struct AttachRequest {
@@ -44,15 +46,23 @@ struct AttachRequest {
   std::optional<SyncToken> token;         // parsed with this user and device
   bool token_given = false;               // there was one, valid or not: a device that thinks it is known
   std::optional<DeviceCursor> inherited;  // from the session of the same device that this one replaces
+  metrics::Platform platform{};
   // What devices of the user had acked when their sessions ended, as far as that may not be stored yet. Called before rows are read: what
   // it does not give any more stands in them.
   std::function<std::map<DeviceId, DeviceCursor>()> unsaved = {};
+  // The user has a session of this device now, also one that is just connecting. Empty: of none.
+  std::function<bool(const DeviceId&)> connected = {};
+  // When it ends, no keeper of any worker can write a cursor of this device, which has no session, any more.
+  std::function<Task<void>(DeviceId)> forget_unsaved = {};
 };
 
-// How many devices a user may have, and when one that was not seen is forgotten.
+// How many devices a user may have, and when one that was not seen is forgotten. One that is connected never is.
 struct DeviceRules {
   std::size_t max_devices = 32;
   std::chrono::hours forget_after{24 * 60};
+
+  // Has not been seen for that long.
+  bool idle(const DeviceCursor& cursor, WallTime now) const { return now - cursor.last_seen >= forget_after; }
 };
 
 // Where the devices of one worker are: reads cursors when a session begins, writes them while it lives and when it ends.
@@ -65,17 +75,21 @@ class CursorKeeper {
   static constexpr std::size_t kMaxNamed = 100;
   static constexpr std::size_t kMaxKept = 10'000;
 
-  CursorKeeper(MessageStore& store, StateStore& state, const Clock& clock, DeviceRules rules = {})
-      : store_(store), state_(state), clock_(clock), rules_(rules) {}
+  // `turns`: the one of the server.
+  CursorKeeper(MessageStore& store, StateStore& state, const Clock& clock, DeviceTurns& turns, DeviceRules rules = {})
+      : store_(store), state_(state), clock_(clock), turns_(turns), rules_(rules) {}
 
   // Rules, in order:
-  //  1. a token of another epoch, or beyond the store's newest record: Reset
-  //  2. a token with an acked position, minted within forget_after (60 days): delivery begins at it, below or above any cursor, and no row
-  //  is read
+  //  1. a token of another epoch, or beyond the store's newest record, or a device that was forgotten: Reset
+  //  2. a token with an acked position, minted within forget_after (60 days): delivery begins at it, below or above any cursor
   //  3. inherited cursor; 4. stored cursor (of another epoch, or not seen for 60 days: Reset); an older token wins over it
   //  5. unknown device: with a token, valid or not: Reset; else where the user's farthest device is, as far as it is stored or its session
   //  has ended; 0 when he has none
-  // Fails with DeviceLimit, or with what a store failed with.
+  // A device whose row is not there, or is one of a device that counts no more, needs a place: of max_devices the one that was unseen
+  // longest and is not connected makes room and is forgotten. Its row goes first, in the same write: so there are never more devices than
+  // allowed, whoever connects at the same time on whatever worker.
+  // A row that memory has takes no read. Fails with DeviceLimit when all are connected, with Cancelled when `connected` does not know the
+  // device itself any more, or with what a store failed with.
   Task<Result<Attachment>> attach(AttachRequest request);
 
   // A cursor to write with the next save (of a session that ends, or one of the periodic ones).
@@ -87,7 +101,11 @@ class CursorKeeper {
   Task<void> forget(UserId user, DeviceId device);
 
  private:
-  Task<Result<Attachment>> from_rows(const AttachRequest& request);
+  Task<Result<Attachment>> begin(AttachRequest& request);
+  Task<Result<std::vector<DeviceRow>>> read_rows(const AttachRequest& request);
+  Task<Result<Attachment>> position(AttachRequest& request, const DeviceCursor* mine, const std::vector<DeviceRow>& rows);
+  Task<Status> admit(const AttachRequest& request, std::vector<DeviceRow> rows, Attachment& attachment);
+  Task<Status> purge(const UserId& user, std::vector<DeviceRow> forgotten);
   Attachment new_device(const AttachRequest& request, const std::vector<DeviceRow>& rows) const;
   void tell_saved();
   Task<Status> find_truncated(UserId user, Attachment& attachment);
@@ -95,6 +113,7 @@ class CursorKeeper {
   MessageStore& store_;
   StateStore& state_;
   const Clock& clock_;
+  DeviceTurns& turns_;
   const DeviceRules rules_;
   std::vector<StateStore::CursorWrite> kept_;
   int saves_ = 0;                                      // under way

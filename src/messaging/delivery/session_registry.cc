@@ -91,7 +91,7 @@ void SessionRegistry::erase(Stripe& stripe, std::size_t hole) {
   }
 }
 
-std::vector<ConnectionRef> SessionRegistry::add(std::string_view user, std::string_view device, ConnectionRef connection) {
+std::optional<std::vector<ConnectionRef>> SessionRegistry::add(std::string_view user, std::string_view device, ConnectionRef connection) {
   const std::uint64_t user_hash = hash(user);
   const std::uint64_t device_hash = siphash64(key_, device);
   Stripe& there = stripe(user_hash);
@@ -104,6 +104,8 @@ std::vector<ConnectionRef> SessionRegistry::add(std::string_view user, std::stri
     entry->activity = told();
     ++there.used;
     there.bytes += User::bytes(1, user.size());
+  } else if (entry->count >= kMaxSessions) {
+    return std::nullopt;
   } else if (entry->count == entry->capacity) {
     there.bytes += entry->capacity * sizeof(Session);
     entry = entry->grown();
@@ -116,13 +118,30 @@ std::vector<ConnectionRef> SessionRegistry::add(std::string_view user, std::stri
   return older;
 }
 
-bool SessionRegistry::full(std::string_view user) const {
+template <class Use>
+void SessionRegistry::each_session_of(std::string_view user, std::string_view device, Use use) const {
   const std::uint64_t user_hash = hash(user);
+  const std::uint64_t device_hash = siphash64(key_, device);
   const Stripe& there = stripe(user_hash);
   MutexLock lock(there.mutex);
-  if (there.slots.empty()) return false;
-  const User* entry = there.slots[locate(there, user_hash, user)];
-  return entry != nullptr && entry->count >= kMaxSessions;
+  if (there.slots.empty()) return;
+  User* entry = there.slots[locate(there, user_hash, user)];
+  if (entry == nullptr) return;
+  for (std::uint16_t i = 0; i < entry->count; ++i) {
+    if (entry->sessions()[i].device == device_hash) use(entry->sessions()[i].connection);
+  }
+}
+
+bool SessionRegistry::online(std::string_view user, std::string_view device) const {
+  bool found = false;
+  each_session_of(user, device, [&](ConnectionRef) { found = true; });
+  return found;
+}
+
+std::vector<ConnectionRef> SessionRegistry::sessions_of(std::string_view user, std::string_view device) const {
+  std::vector<ConnectionRef> out;
+  each_session_of(user, device, [&](ConnectionRef connection) { out.push_back(connection); });
+  return out;
 }
 
 bool SessionRegistry::remove(std::string_view user, ConnectionRef connection) {

@@ -38,7 +38,7 @@ constexpr std::uint16_t worker_of(ConnectionRef connection) {
 //    reads the store first anyway.
 class SessionRegistry {
  public:
-  static constexpr std::size_t kMaxSessions = 2048;  // of one user; soft: workers that ask at once may each add one more
+  static constexpr std::size_t kMaxSessions = 2048;  // of one user
 
   SessionRegistry();
   ~SessionRegistry();
@@ -46,10 +46,8 @@ class SessionRegistry {
   SessionRegistry& operator=(const SessionRegistry&) = delete;
 
   // Registers a session. The answer is every older connection of the same device (mostly none); they stay registered until they are
-  // removed. The caller has asked full() before.
-  std::vector<ConnectionRef> add(std::string_view user, std::string_view device, ConnectionRef connection);
-  // The user has the most sessions that one may have, those of all devices and of ends under way together.
-  bool full(std::string_view user) const;
+  // removed. Nothing when the user has the most sessions that one may have, those of all devices and of ends under way together.
+  std::optional<std::vector<ConnectionRef>> add(std::string_view user, std::string_view device, ConnectionRef connection);
   // False: it was not there.
   bool remove(std::string_view user, ConnectionRef connection);
 
@@ -67,6 +65,9 @@ class SessionRegistry {
   // Appends the user's connections.
   void sessions(std::string_view user, std::vector<ConnectionRef>& out) const;
   bool online(std::string_view user) const;
+  bool online(std::string_view user, std::string_view device) const;
+  // The connections of one device of his.
+  std::vector<ConnectionRef> sessions_of(std::string_view user, std::string_view device) const;
 
   std::size_t users() const;
   std::size_t memory_bytes() const;  // as asked from the allocator
@@ -85,6 +86,8 @@ class SessionRegistry {
   Stripe& stripe(std::uint64_t hash) { return stripes_[hash >> 58]; }
   const Stripe& stripe(std::uint64_t hash) const { return stripes_[hash >> 58]; }
   static std::size_t locate(const Stripe& stripe, std::uint64_t hash, std::string_view user) REQUIRES(stripe.mutex);
+  template <class Use>
+  void each_session_of(std::string_view user, std::string_view device, Use use) const;
   void grow(Stripe& stripe) REQUIRES(stripe.mutex);
   void erase(Stripe& stripe, std::size_t slot) REQUIRES(stripe.mutex);
 

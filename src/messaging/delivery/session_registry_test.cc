@@ -31,8 +31,8 @@ TEST(SessionRegistryTest, FindsAllSessionsOfAUserAndNobodyElses) {
 
 TEST(SessionRegistryTest, NamesTheOlderConnectionsOfTheSameDevice) {
   SessionRegistry registry;
-  EXPECT_TRUE(registry.add("alice", "phone", 1).empty());
-  EXPECT_TRUE(registry.add("alice", "laptop", 2).empty());
+  EXPECT_TRUE(registry.add("alice", "phone", 1)->empty());
+  EXPECT_TRUE(registry.add("alice", "laptop", 2)->empty());
   EXPECT_EQ(registry.add("alice", "phone", 3), (std::vector<ConnectionRef>{1}));
   EXPECT_EQ(registry.add("alice", "phone", 4), (std::vector<ConnectionRef>{1, 3}));
   EXPECT_TRUE(registry.remove("alice", 1));
@@ -124,15 +124,45 @@ TEST(SessionRegistryTest, ManyThreadsAddTellAndRemove) {
 
 TEST(SessionRegistryTest, AUserIsFullAtItsBoundAndNotBefore) {
   SessionRegistry registry;
-  EXPECT_FALSE(registry.full("alice"));
-  for (std::size_t i = 0; i < SessionRegistry::kMaxSessions; ++i) {
-    ASSERT_FALSE(registry.full("alice"));
-    registry.add("alice", "d" + std::to_string(i), i + 1);
-  }
-  EXPECT_TRUE(registry.full("alice"));
-  EXPECT_FALSE(registry.full("bob"));
+  for (std::size_t i = 0; i < SessionRegistry::kMaxSessions; ++i) ASSERT_TRUE(registry.add("alice", "d" + std::to_string(i), i + 1));
+  EXPECT_FALSE(registry.add("alice", "d0", 9999));
+  EXPECT_TRUE(registry.add("bob", "d0", 9999));
   EXPECT_TRUE(registry.remove("alice", 1));
-  EXPECT_FALSE(registry.full("alice"));
+  EXPECT_TRUE(registry.add("alice", "one more", 10'000));
+  EXPECT_FALSE(registry.add("alice", "too many", 10'001));
+}
+
+TEST(SessionRegistryTest, TheBoundOfAUserHoldsExactlyWhoeverAddsAtOnce) {
+  SessionRegistry registry;
+  std::atomic<std::size_t> added{0};
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::uint64_t i = 0; i < 1000; ++i) {
+        if (registry.add("alice", "d", (t << 32) + i + 1)) ++added;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(added, SessionRegistry::kMaxSessions);
+}
+
+TEST(SessionRegistryTest, NamesTheSessionsOfOneDevice) {
+  SessionRegistry registry;
+  EXPECT_TRUE(registry.sessions_of("alice", "phone").empty());
+  ASSERT_TRUE(registry.add("alice", "phone", 1));
+  ASSERT_TRUE(registry.add("alice", "laptop", 2));
+  ASSERT_TRUE(registry.add("alice", "phone", 3));
+  EXPECT_EQ(registry.sessions_of("alice", "phone"), (std::vector<ConnectionRef>{1, 3}));
+  EXPECT_TRUE(registry.online("alice", "phone"));
+  EXPECT_FALSE(registry.online("alice", "tablet"));
+  EXPECT_TRUE(registry.sessions_of("alice", "phon").empty());
+  EXPECT_TRUE(registry.sessions_of("bob", "phone").empty());
+  EXPECT_TRUE(registry.remove("alice", 1));
+  EXPECT_EQ(registry.sessions_of("alice", "phone"), (std::vector<ConnectionRef>{3}));
+  EXPECT_TRUE(registry.online("alice", "phone"));
+  EXPECT_TRUE(registry.remove("alice", 3));
+  EXPECT_FALSE(registry.online("alice", "phone"));
 }
 
 }  // namespace

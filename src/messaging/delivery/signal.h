@@ -32,13 +32,21 @@ struct TransientSignal {
   std::string body;
 };
 
+// One of the user's devices was forgotten.
+struct ForgottenSignal {
+  DeviceId device;
+  std::string text;  // why, for people
+};
+
 // What is told to sessions beside messages: never stored, shed first, repaired (receipts) by sync.
-using Signal = std::variant<ReceiptSignal, TypingSignal, TransientSignal>;
+using Signal = std::variant<ReceiptSignal, TypingSignal, TransientSignal, ForgottenSignal>;
 using SignalPtr = std::shared_ptr<const Signal>;  // shared by the pushes to all sessions, on several workers
 
 inline std::size_t footprint(const Signal& signal) {
   const auto* transient = std::get_if<TransientSignal>(&signal);
-  const std::size_t text = transient ? transient->client_msg_id.size() + transient->content_type.size() + transient->body.size() : 0;
+  const auto* forgotten = std::get_if<ForgottenSignal>(&signal);
+  std::size_t text = forgotten != nullptr ? forgotten->text.size() : 0;
+  if (transient != nullptr) text = transient->client_msg_id.size() + transient->content_type.size() + transient->body.size();
   return sizeof(Signal) + text;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <span>
@@ -12,6 +13,10 @@
 #include "messaging/model/epoch.h"
 #include "runtime/task.h"
 
+namespace dunlin::metrics {
+enum class Platform : std::uint8_t;  // metrics/server_metrics.h
+}
+
 namespace dunlin {
 
 // What a device has. Everything of the user's up to `position` is acked, except that a conversation in `exceptions` is acked
@@ -21,6 +26,12 @@ struct DeviceCursor {
   LogPosition position;
   std::map<ConversationId, MessageSeq> exceptions;
   WallTime last_seen{};
+  metrics::Platform platform{};  // what the device has said of itself; None when nothing
+
+  // The device counts no more, since last_seen; its row stays for a while, so that it is told when it comes back.
+  bool forgotten = false;
+
+  static DeviceCursor of_forgotten(WallTime when) { return {Epoch{}, LogPosition(0), {}, when, {}, true}; }
 };
 
 struct DeviceRow {
@@ -59,6 +70,12 @@ class StateStore {
   virtual ~StateStore() = default;
 
   virtual Task<Result<std::vector<DeviceRow>>> devices(UserId user) = 0;
+  struct InMemory {
+    bool known = false;                  // false: only devices() tells
+    std::optional<DeviceCursor> cursor;  // nothing: there is no row
+  };
+  // The device's row, if that takes no read of a disk. Never waits; any thread.
+  virtual InMemory device_in_memory(const UserId& user, const DeviceId& device) = 0;
   // Of each of the users, in their order.
   virtual Task<Result<std::vector<std::vector<DeviceRow>>>> devices_of(std::vector<UserId> users) = 0;
   struct CursorWrite {

@@ -107,6 +107,27 @@ TEST_P(StateStoreSuite, ACursorComesBackAsItWasSaved) {
   EXPECT_EQ(got.position, truth.position);
   EXPECT_EQ(got.exceptions, truth.exceptions);
   EXPECT_EQ(got.last_seen, truth.last_seen);
+  EXPECT_EQ(got.platform, truth.platform);
+}
+
+TEST_P(StateStoreSuite, WhatMemoryKnowsOfADeviceIsWhatItsRowSays) {
+  const auto in_memory = [&](std::string_view device) { return store().device_in_memory(UserId("alice"), DeviceId(device)); };
+  StateStore::CursorWrite saved = write("alice", "phone", 77);
+  saved.cursor.platform = static_cast<metrics::Platform>(3);
+  save(std::move(saved));
+  const StateStore::InMemory known = in_memory("phone");
+  ASSERT_TRUE(known.known) << "just written";
+  ASSERT_TRUE(known.cursor);
+  EXPECT_EQ(known.cursor->position, LogPosition(77));
+  EXPECT_EQ(known.cursor->platform, static_cast<metrics::Platform>(3));
+  EXPECT_FALSE(known.cursor->forgotten);
+  done(store().save_cursors({{UserId("alice"), DeviceId("phone"), DeviceCursor::of_forgotten(from_ms(5))}}));
+  EXPECT_TRUE(in_memory("phone").cursor->forgotten);
+  EXPECT_TRUE(devices("alice").at("phone").forgotten);
+  EXPECT_FALSE(in_memory("phon").cursor);
+  EXPECT_FALSE(in_memory("phones").cursor);
+  done(store().forget_device(UserId("alice"), DeviceId("phone")));
+  EXPECT_FALSE(in_memory("phone").cursor);
 }
 
 TEST_P(StateStoreSuite, TheLastWriteOfADeviceWinsEvenWhenItIsLower) {

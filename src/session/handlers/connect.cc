@@ -51,7 +51,7 @@ Task<std::optional<DeviceCursor>> make_room(SessionHost& host, std::vector<Conne
   std::vector<Completion<Departure>> departures;
   for (const ConnectionRef ref : older) {
     auto [completer, completion] = make_completion<Departure>();
-    host.services().hosts[worker_of(ref)]->evict(connection_handle(ref), std::move(completer));
+    host.services().hosts[worker_of(ref)]->evict(connection_handle(ref), ErrorCode::Replaced, std::move(completer));
     departures.push_back(std::move(completion));
   }
   std::optional<DeviceCursor> inherited;
@@ -156,23 +156,40 @@ void reply_connected(const Call& call, const Attachment& attachment, const News&
   call.reply(reply);
 }
 
+void tell_forgotten(SessionHost& host, const UserId& user, const std::vector<DeviceId>& devices) {
+  for (const DeviceId& device : devices) {
+    std::string text = "Device " + device.str() + " was forgotten: of this user's " + std::to_string(host.options().devices.max_devices) +
+                       " devices it had been away longest, and another one needed its place.";
+    host.services().dispatcher.route(user.view(), std::make_shared<const Signal>(ForgottenSignal{device, std::move(text)}));
+  }
+}
+
 Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connect) {
   std::optional<DeviceCursor> inherited;
   if (!connect.older.empty()) inherited = co_await make_room(host, connect.older);
   Session* session = host.find(handle);
   if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
 
-  if (!inherited) inherited = host.services().detached.find(session->user_id.view(), session->device.view());
+  const SessionServices& services = host.services();
+  if (!inherited) inherited = services.detached.find(session->user_id.view(), session->device.view());
+  const UserId user = session->user_id;  // outlives the calls of what `request` holds
   // Named: gcc 12 copies an aggregate that is made inside a co_await expression bit by bit, and frees it twice.
-  AttachRequest request{.user = session->user_id,
-                        .device = session->device,
-                        .token = connect.token,
-                        .token_given = connect.token_given,
-                        .inherited = std::move(inherited),
-                        .unsaved = [&detached = host.services().detached, user = session->user_id] { return detached.of(user.view()); }};
+  AttachRequest request{
+      .user = session->user_id,
+      .device = session->device,
+      .token = connect.token,
+      .token_given = connect.token_given,
+      .inherited = std::move(inherited),
+      .platform = connect.platform,
+      .unsaved = [&services, &user] { return services.detached.of(user.view()); },
+      .connected = [&services, &user](const DeviceId& device) { return services.registry.online(user.view(), device.view()); },
+      .forget_unsaved = [&services, &user](DeviceId device) { return SessionHost::forget_unsaved(services, user, std::move(device)); }};
   const auto attachment = co_await host.cursors().attach(std::move(request));
   session = host.find(handle);
-  if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
+  if (session == nullptr || session->phase != Session::Phase::Connecting) {
+    if (attachment.ok()) tell_forgotten(host, user, attachment->forgotten);
+    co_return;
+  }
   if (!attachment.ok()) {
     const Call call{host, session->connection, *session, connect.id};
     call.refuse(attachment.error());
@@ -186,7 +203,9 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
   host.services().metrics.connect_seconds.observe(host.services().clock.monotonic() - connect.started);
   host.services().metrics.connects(connect.platform).add();
   reply_connected(call, *attachment, news);
+  session->platform = attachment->cursor.platform;
   host.became_ready(*session, attachment->cursor, std::move(connect.open), std::move(news.page));
+  tell_forgotten(host, user, attachment->forgotten);
 }
 
 Task<void> run(SessionHost& host, ConnectionHandle handle, ConnectCall connect) {
@@ -223,11 +242,13 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
   const auto identity = authenticate(call, request.token);
   if (!identity.ok()) return host.kick(session, wire_code(identity.error().code()));
   if (!is_valid_id(request.device)) return call.refuse(Error(ErrorCode::BadRequest, "device is not a valid id"));
-  if (host.services().registry.full(identity->user.view())) {
+  auto older = host.services().registry.add(identity->user.view(), request.device, session.handle().bits());
+  if (!older) {
     call.refuse(Error(ErrorCode::DeviceLimit, "the user has the most sessions allowed"));
     return host.kick(session, ErrorCode::DeviceLimit);
   }
 
+  session.registered = true;
   session.user_id = identity->user;
   session.device = DeviceId(request.device);
   session.session_key = SessionKey::random();
@@ -238,7 +259,7 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
 
   ConnectCall connect{.id = call.id,
                       .started = host.now(),
-                      .older = {},
+                      .older = *std::move(older),
                       .open = {},
                       .token = std::nullopt,
                       .token_given = !request.sync_token.empty(),
@@ -253,8 +274,6 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
       connect.open.emplace_back(shown.conversation);
   }
   session.delivery.emplace(host.delivery_context(), session);
-  connect.older = host.services().registry.add(session.user_id.view(), session.device.view(), session.handle().bits());
-  session.registered = true;
   spawn(run(host, session.handle(), std::move(connect)));
 }
 

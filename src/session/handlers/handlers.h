@@ -42,5 +42,7 @@ void handle(const Call& call, const wire::SyncRequest& request);
 void handle(const Call& call, const wire::HistoryRequest& request);
 void handle(const Call& call, const wire::TypingRequest& request);
 void handle(const Call& call, const wire::LogoutRequest& request);
+void handle(const Call& call, const wire::DevicesRequest& request);
+void handle(const Call& call, const wire::ForgetDeviceRequest& request);
 
 }  // namespace dunlin

@@ -5,12 +5,12 @@
 namespace dunlin {
 namespace {
 
-Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, SessionKey key, UserId user,
-               DeviceId device) {
+Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, SessionKey key, UserId user, DeviceId device,
+               Completion<DeviceTurns::Turn> turn) {
   co_await host.services().store.end_session(key);
   if (Session* session = host.find(handle)) session->in_store = false;
-  co_await host.cursors().forget(user, device);
-  host.services().detached.forget(user.view(), device.view());
+  const auto held = co_await std::move(turn);
+  co_await SessionHost::forget_unsaved(host.services(), user, device);
   const auto forgotten = co_await host.services().state.forget_device(user, device);
   Session* session = host.find(handle);
   if (session == nullptr) co_return;
@@ -31,7 +31,9 @@ void handle(const Call& call, const wire::LogoutRequest&) {
   call.host.pause(call.session);
   call.host.forget_delivery(call.session);  // from here on nothing keeps its cursor
   call.host.flush_batch();
-  spawn(run(call.host, call.session.handle(), call.id, call.session.session_key, call.session.user_id, call.session.device));
+  // Asked for now: a session of the device that connects from here on comes after it, and finds no row.
+  spawn(run(call.host, call.session.handle(), call.id, call.session.session_key, call.session.user_id, call.session.device,
+            call.host.services().device_turns.take(call.session.user_id)));
 }
 
 }  // namespace dunlin

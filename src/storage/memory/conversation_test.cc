@@ -302,6 +302,7 @@ class SlowRaises final : public StateStore {
     co_return co_await rows_.raise_read(std::move(raise));
   }
   Task<Result<std::vector<DeviceRow>>> devices(UserId user) override { return rows_.devices(std::move(user)); }
+  InMemory device_in_memory(const UserId& user, const DeviceId& device) override { return rows_.device_in_memory(user, device); }
   Task<Result<std::vector<std::vector<DeviceRow>>>> devices_of(std::vector<UserId> users) override {
     return rows_.devices_of(std::move(users));
   }

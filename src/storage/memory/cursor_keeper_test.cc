@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
@@ -34,6 +36,21 @@ class CursorKeeperTest : public testing::Test {
     return out.ok() ? *std::move(out) : Attachment();
   }
   static AttachRequest device(std::string_view name) { return {UserId("bob"), DeviceId(name), std::nullopt, false, std::nullopt}; }
+  static AttachRequest connected(std::string_view name, std::vector<std::string> devices) {
+    AttachRequest out = device(name);
+    devices.emplace_back(name);
+    out.connected = [devices](const DeviceId& each) { return std::ranges::find(devices, each.view()) != devices.end(); };
+    return out;
+  }
+  // Those that count: neither forgotten nor idle.
+  std::vector<std::string> known() {
+    std::vector<std::string> out;
+    const auto all = block_on(state_.devices(UserId("bob")));
+    for (const DeviceRow& row : *all) {
+      if (!row.cursor.forgotten && !DeviceRules{}.idle(row.cursor, clock_.wall())) out.push_back(row.device.str());
+    }
+    return out;
+  }
   AttachRequest with_token(std::string_view name, std::optional<std::uint64_t> position) {
     AttachRequest out = device(name);
     out.token = SyncToken{store_.epoch(), std::nullopt, LogPosition(0), clock_.wall()};
@@ -50,7 +67,8 @@ class CursorKeeperTest : public testing::Test {
   ManualClock clock_;
   MemoryMessageStore store_{options(clock_)};
   MemoryStateStore state_;
-  CursorKeeper keeper_{store_, state_, clock_};
+  DeviceTurns turns_;
+  CursorKeeper keeper_{store_, state_, clock_, turns_};
   int sends_ = 0;
 };
 
@@ -72,10 +90,12 @@ TEST_F(CursorKeeperTest, WhatWasKeptOfAForgottenDeviceIsNotWritten) {
 }
 
 TEST_F(CursorKeeperTest, TheRulesAboutDevicesAreThoseItWasGiven) {
-  CursorKeeper strict(store_, state_, clock_, {.max_devices = 1, .forget_after = std::chrono::hours(24)});
+  CursorKeeper strict(store_, state_, clock_, turns_, {.max_devices = 1, .forget_after = std::chrono::hours(24)});
   EXPECT_TRUE(block_on(strict.attach(device("phone"))).ok());
-  EXPECT_EQ(block_on(strict.attach(device("laptop"))).error().code(), ErrorCode::DeviceLimit);
+  EXPECT_EQ(block_on(strict.attach(connected("laptop", {"phone"}))).error().code(), ErrorCode::DeviceLimit);
   clock_.advance(std::chrono::hours(25));
+  EXPECT_EQ(block_on(strict.attach(connected("laptop", {"phone"}))).error().code(), ErrorCode::DeviceLimit)
+      << "who is connected is not idle, whatever his row says";
   EXPECT_TRUE(block_on(strict.attach(device("laptop"))).ok()) << "the idle one is forgotten";
 }
 
@@ -164,7 +184,6 @@ TEST_F(CursorKeeperTest, ADeviceIdleFor60DaysIsForgotten) {
   const AttachRequest old_token = with_token("phone", 2);
   clock_.advance(std::chrono::hours(24 * 60));
   EXPECT_EQ(attach(old_token).resume, ResumeKind::Reset);
-  EXPECT_TRUE(block_on(keeper_.save()).ok());
   EXPECT_EQ(attach(device("phone")).resume, ResumeKind::Complete) << "the reset was written";
 }
 
@@ -175,17 +194,114 @@ TEST_F(CursorKeeperTest, AnUnknownDeviceWithATokenIsReset) {
   EXPECT_EQ(attach(std::move(request)).resume, ResumeKind::Reset);
 }
 
-TEST_F(CursorKeeperTest, The33rdDeviceIsRefusedUntilOneHasBeenIdleFor60Days) {
-  for (std::size_t i = 0; i < DeviceRules{}.max_devices; ++i) attach(device("d" + std::to_string(i)));
-  const auto refused = try_attach(device("one more"));
+TEST_F(CursorKeeperTest, The33rdDeviceIsRefusedWhileAllAreConnectedAndUntilOneHasBeenIdleFor60Days) {
+  std::vector<std::string> all;
+  for (std::size_t i = 0; i < DeviceRules{}.max_devices; ++i) attach(device(all.emplace_back("d" + std::to_string(i))));
+  const auto refused = try_attach(connected("one more", all));
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::DeviceLimit);
+  EXPECT_EQ(rows(), DeviceRules{}.max_devices) << "who was refused has left nothing";
   attach(device("d3"));
   clock_.advance(std::chrono::hours(24 * 59));
   for (int i = 1; i < 32; ++i) save("d" + std::to_string(i), 0);
   clock_.advance(std::chrono::hours(24 * 2));
-  EXPECT_TRUE(try_attach(device("one more")).ok());
-  EXPECT_EQ(rows(), DeviceRules{}.max_devices);
+  all.erase(all.begin());
+  EXPECT_TRUE(try_attach(connected("one more", all)).ok());
+  EXPECT_EQ(known().size(), DeviceRules{}.max_devices);
+}
+
+TEST_F(CursorKeeperTest, TheDeviceUnseenLongestThatIsNotConnectedMakesRoomAndIsToldSo) {
+  send(9);
+  for (int i = 0; i < 32; ++i) {
+    save("d" + std::to_string(i), 5);
+    clock_.advance(std::chrono::minutes(1));
+  }
+  save("d1", 6);  // seen last of all
+  std::vector<DeviceId> thrown_away;
+  AttachRequest request = connected("new", {"d0"});
+  request.forget_unsaved = [&](DeviceId each) -> Task<void> {
+    thrown_away.push_back(std::move(each));
+    co_return;
+  };
+  const Attachment attached = attach(std::move(request));
+  EXPECT_EQ(attached.forgotten, (std::vector<DeviceId>{DeviceId("d2")})) << "d0 is connected, d1 was seen since";
+  EXPECT_EQ(thrown_away, attached.forgotten);
+  EXPECT_EQ(known().size(), 32U);
+  EXPECT_EQ(attach(device("d0")).resume, ResumeKind::Complete);
+  save("d0", 5);  // the end of its session
+
+  // It comes back, with its cursor in a token that is good, or with nothing at all: the answer is the same.
+  const Attachment back = attach(with_token("d2", 5));
+  EXPECT_EQ(back.resume, ResumeKind::Reset);
+  EXPECT_EQ(back.forgotten, (std::vector<DeviceId>{DeviceId("d3")}));
+  EXPECT_EQ(attach(device("d3")).resume, ResumeKind::Reset);
+  EXPECT_EQ(attach(device("d3")).resume, ResumeKind::Complete) << "it is known again";
+  EXPECT_EQ(known().size(), 32U);
+}
+
+TEST_F(CursorKeeperTest, AnEndThatIsNotStoredYetCountsForWhoWasSeenLast) {
+  for (int i = 0; i < 32; ++i) save("d" + std::to_string(i), 0);
+  clock_.advance(std::chrono::minutes(1));
+  AttachRequest request = device("new");
+  request.unsaved = [this] {
+    std::map<DeviceId, DeviceCursor> out;
+    for (int i = 0; i < 32; ++i) {
+      if (i != 7) out[DeviceId("d" + std::to_string(i))] = {store_.epoch(), LogPosition(0), {}, clock_.wall()};
+    }
+    return out;
+  };
+  EXPECT_EQ(attach(std::move(request)).forgotten, (std::vector<DeviceId>{DeviceId("d7")}));
+}
+
+TEST_F(CursorKeeperTest, AFreshTokenBringsAnUnknownDeviceOnlyIntoAPlace) {
+  send(9);
+  for (int i = 0; i < 32; ++i) save("d" + std::to_string(i), 0);
+  const Attachment attached = attach(with_token("from before", 4));
+  EXPECT_EQ(attached.cursor.position, LogPosition(4)) << "what it has acked still says so";
+  EXPECT_EQ(attached.forgotten.size(), 1U);
+  EXPECT_EQ(known().size(), 32U);
+}
+
+TEST_F(CursorKeeperTest, RowsOfForgottenDevicesAreBoundedToo) {
+  for (int i = 0; i < 200; ++i) {
+    attach(device("d" + std::to_string(i)));
+    clock_.advance(std::chrono::minutes(1));
+  }
+  EXPECT_EQ(known().size(), 32U);
+  EXPECT_EQ(rows(), 64U);
+  EXPECT_EQ(attach(device("d167")).resume, ResumeKind::Reset) << "forgotten last";
+  EXPECT_EQ(attach(device("d100")).resume, ResumeKind::Complete) << "nothing is left of it: it is a new one";
+}
+
+TEST_F(CursorKeeperTest, AClockThatWasAheadForgetsNobodyForGood) {
+  send(3);
+  save("phone", 2);
+  clock_.advance(std::chrono::hours(24 * 61));
+  attach(device("laptop"));
+  clock_.set_wall(clock_.wall() - std::chrono::hours(24 * 61));
+  const Attachment back = attach(device("phone"));
+  EXPECT_EQ(back.resume, ResumeKind::Complete);
+  EXPECT_EQ(back.cursor.position, LogPosition(2));
+}
+
+TEST_F(CursorKeeperTest, ASessionThatWasReplacedHasSeenItsDeviceWhateverTheClockSays) {
+  send(3);
+  save("phone", 1);
+  clock_.set_wall(clock_.wall() + std::chrono::hours(24 * 61));
+  AttachRequest request = device("phone");
+  request.inherited = DeviceCursor{store_.epoch(), LogPosition(2), {}, {}};
+  const Attachment attached = attach(std::move(request));
+  EXPECT_EQ(attached.resume, ResumeKind::Complete);
+  EXPECT_EQ(attached.cursor.position, LogPosition(2));
+  EXPECT_TRUE(block_on(keeper_.save()).ok());
+  EXPECT_EQ(known(), (std::vector<std::string>{"phone"}));
+}
+
+TEST_F(CursorKeeperTest, ASessionThatEndedWhileItWaitedTakesNoPlace) {
+  AttachRequest request = device("phone");
+  request.connected = [](const DeviceId&) { return false; };
+  EXPECT_EQ(try_attach(std::move(request)).error().code(), ErrorCode::Cancelled);
+  EXPECT_EQ(rows(), 0U);
 }
 
 TEST_F(CursorKeeperTest, NamesWhatRetentionHasTaken) {

@@ -110,7 +110,7 @@ class DeliveryWorld final : public CommitListener {
         faults_(faults),
         store_(store_options(seed, faults), bounds_),
         dispatcher_(registry_, {&mailboxes_[0], &mailboxes_[1]}),
-        keeper_(store_, state_, clock_),
+        keeper_(store_, state_, clock_, turns_),
         context_{store_, registry_, clock_, metrics_, {}} {
     for (SimMailbox& mailbox : mailboxes_) mailbox.world = this;
     send_share_ = 5 + chance(25);
@@ -404,7 +404,7 @@ class DeliveryWorld final : public CommitListener {
     const std::uint16_t worker = static_cast<std::uint16_t>(chance(2));
     const ConnectionRef ref = std::uint64_t{worker} << 54 | ++connections_;
     auto session = std::make_unique<SimSession>(device, ref, context_, faults_.queue_bound);
-    EXPECT_TRUE(registry_.add(device.user.view(), device.device.view(), ref).empty());
+    EXPECT_TRUE(registry_.add(device.user.view(), device.device.view(), ref)->empty());
     store_.begin_session(session->session_key);
     sessions_.emplace(ref, std::move(session));
     AttachRequest request{device.user, device.device, std::nullopt, false, std::move(inherited)};
@@ -538,6 +538,7 @@ class DeliveryWorld final : public CommitListener {
   SessionRegistry registry_;
   std::array<SimMailbox, 2> mailboxes_;
   Dispatcher dispatcher_;
+  DeviceTurns turns_;
   CursorKeeper keeper_;
   DeliveryContext context_;
   std::deque<SimDevice> devices_;

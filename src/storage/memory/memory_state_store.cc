@@ -25,6 +25,16 @@ std::vector<DeviceRow> MemoryStateStore::device_rows(const UserId& user) const {
   return rows;
 }
 
+StateStore::InMemory MemoryStateStore::device_in_memory(const UserId& user, const DeviceId& device) {
+  const MutexLock lock(mutex_);
+  InMemory out{.known = true, .cursor = std::nullopt};
+  const auto found = users_.find(user);
+  if (found == users_.end()) return out;
+  const auto row = found->second.devices.find(device);
+  if (row != found->second.devices.end()) out.cursor = row->second;
+  return out;
+}
+
 Task<Result<std::vector<DeviceRow>>> MemoryStateStore::devices(UserId user) {
   MutexLock lock(mutex_);
   CO_TRY(enter());

@@ -24,6 +24,7 @@ class MemoryStateStore final : public StateStore {
   explicit MemoryStateStore(MemoryStateOptions options = {}) : options_(options), random_(options.seed), failures_(options.failures) {}
 
   Task<Result<std::vector<DeviceRow>>> devices(UserId user) override;
+  InMemory device_in_memory(const UserId& user, const DeviceId& device) override;
   Task<Result<std::vector<std::vector<DeviceRow>>>> devices_of(std::vector<UserId> users) override;
   Task<Status> save_cursors(std::vector<CursorWrite> writes) override;
   Task<Status> forget_device(UserId user, DeviceId device) override;

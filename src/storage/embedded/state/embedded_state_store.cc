@@ -15,6 +15,7 @@ class OffloadedState final : public EmbeddedStateStore {
   Task<Result<std::vector<DeviceRow>>> devices(UserId user) override {
     return offload(pool_, [rows = rows_, user = std::move(user)] { return rows->devices(user); });
   }
+  InMemory device_in_memory(const UserId& user, const DeviceId& device) override { return rows_->device_in_memory(user, device); }
   Task<Result<std::vector<std::vector<DeviceRow>>>> devices_of(std::vector<UserId> users) override {
     return offload(pool_, [rows = rows_, users = std::move(users)] { return rows->devices_of(users); });
   }

@@ -220,6 +220,20 @@ Result<std::vector<std::vector<DeviceRow>>> RocksState::devices_of(std::span<con
   return devices;
 }
 
+StateStore::InMemory RocksState::device_in_memory(const UserId& user, const DeviceId& device) {
+  const std::shared_lock instance(instance_, std::try_to_lock);
+  if (!instance || !db_) return {};
+  rocksdb::ReadOptions options;
+  options.read_tier = rocksdb::kBlockCacheTier;
+  rocksdb::PinnableSlice value;
+  const rocksdb::Status status = db_->Get(options, db_->DefaultColumnFamily(), device_key(user.view(), device.view()), &value);
+  if (status.IsNotFound()) return {.known = true, .cursor = std::nullopt};
+  if (!status.ok()) return {};  // on disk, or damaged: a read tells
+  auto cursor = decode_cursor(value.ToStringView());
+  if (!cursor) return {};
+  return {.known = true, .cursor = std::move(cursor)};
+}
+
 Status RocksState::save_cursors(const std::vector<StateStore::CursorWrite>& writes) {
   TRY(reopen_if_stopped());
   const auto instance = in_use();

@@ -21,7 +21,7 @@ class WriteBatch;
 
 namespace dunlin::embedded {
 
-// The blocking side of EmbeddedStateStore: runs on the offload pool's threads, any number at a time.
+// The blocking side of EmbeddedStateStore: runs on the offload pool's threads, any number at a time; device_in_memory() on any thread.
 //
 // Raising a read position reads the row and writes it back; all rows of one conversation are changed under one of kStripes locks,
 // chosen by the conversation, so that two raises never cross. A stripe is taken before turn_, that before instance_.
@@ -35,6 +35,8 @@ class RocksState {
 
   Result<std::vector<DeviceRow>> devices(const UserId& user);
   Result<std::vector<std::vector<DeviceRow>>> devices_of(std::span<const UserId> users);
+  // Waits for nothing, not even for an instance that is opened anew: then it is not known.
+  StateStore::InMemory device_in_memory(const UserId& user, const DeviceId& device);
   Status save_cursors(const std::vector<StateStore::CursorWrite>& writes);
   Status forget_device(const UserId& user, const DeviceId& device);
   Result<MessageSeq> raise_read(const ReadRaise& raise);

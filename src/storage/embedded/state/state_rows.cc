@@ -1,5 +1,6 @@
 #include "storage/embedded/state/state_rows.h"
 
+#include "metrics/server_metrics.h"
 #include "storage/embedded/history/bytes.h"
 
 namespace dunlin::embedded {
@@ -8,6 +9,8 @@ namespace {
 constexpr std::uint32_t kTenant = 0;
 constexpr std::size_t kUserAt = 6;  // behind tenant, kind and the user's size
 constexpr std::uint8_t kVersion = 1;
+// What may stand behind a cursor in one byte: the device's platform, and whether it was forgotten. Not there when it would be 0.
+constexpr std::uint8_t kForgotten = 0x80;
 
 std::string key_of(char kind, std::string_view user) {
   std::string key;
@@ -51,6 +54,8 @@ std::string encode_cursor(const DeviceCursor& cursor) {
     append_sized(value, conversation.view());
     append_varint(value, acked.value());
   }
+  const auto more = static_cast<std::uint8_t>(static_cast<std::uint8_t>(cursor.platform) | (cursor.forgotten ? kForgotten : 0));
+  if (more != 0) value.push_back(static_cast<char>(more));
   return value;
 }
 
@@ -64,6 +69,13 @@ std::optional<DeviceCursor> decode_cursor(std::string_view value) {
   for (std::uint64_t left = reader.varint(); left > 0 && reader.ok(); --left) {
     const std::string_view conversation = reader.sized();
     cursor.exceptions.emplace(ConversationId(conversation), MessageSeq(reader.varint()));
+  }
+  if (reader.ok() && !reader.rest().empty()) {
+    const std::uint8_t more = reader.byte();
+    const std::uint8_t platform = more & static_cast<std::uint8_t>(~kForgotten);
+    if (more == 0 || platform >= metrics::kPlatformCount) return std::nullopt;
+    cursor.platform = static_cast<metrics::Platform>(platform);
+    cursor.forgotten = (more & kForgotten) != 0;
   }
   if (!reader.ok() || !reader.rest().empty()) return std::nullopt;
   return cursor;

@@ -22,6 +22,25 @@ TEST(StateRowsTest, DeviceRowHasItsWorkedBytes) {
   EXPECT_EQ(back->last_seen, cursor.last_seen);
   for (std::size_t size = 0; size < value.size(); ++size) EXPECT_FALSE(decode_cursor(std::string_view(value).substr(0, size)));
   EXPECT_FALSE(decode_cursor(value + "x"));
+
+  cursor.platform = static_cast<metrics::Platform>(3);
+  const std::string longer = encode_cursor(cursor);
+  EXPECT_EQ(longer, value + "\x03") << "a row without a platform stays as it was";
+  const auto with_platform = decode_cursor(longer);
+  ASSERT_TRUE(with_platform);
+  EXPECT_EQ(with_platform->platform, cursor.platform);
+  EXPECT_EQ(with_platform->exceptions, cursor.exceptions);
+  EXPECT_FALSE(with_platform->forgotten);
+  EXPECT_FALSE(decode_cursor(longer + "x"));
+  EXPECT_FALSE(decode_cursor(value + "\x09")) << "no platform";
+  EXPECT_FALSE(decode_cursor(value + std::string(1, '\0')));
+
+  const DeviceCursor gone = DeviceCursor::of_forgotten(from_ms(1'700'000'000'000));
+  const auto forgotten = decode_cursor(encode_cursor(gone));
+  ASSERT_TRUE(forgotten);
+  EXPECT_TRUE(forgotten->forgotten);
+  EXPECT_EQ(forgotten->last_seen, gone.last_seen);
+  EXPECT_EQ(static_cast<unsigned char>(encode_cursor(gone).back()), 0x80);
   EXPECT_EQ(*decode_device_key(device_key("ada", "phone")), DeviceId("phone"));
 }
 
