@@ -72,6 +72,7 @@ async def test_kill_at_each_step_between_log_and_history_loses_nothing(server_fa
     assert (await alice.send("bob", "next", "next"))["seq"] == seqs[-1] + 1
 
 
+@pytest.mark.deadline(90)
 async def test_level_os_survives_kill_with_its_epoch_but_says_less_than_fsync(server_factory, tmp_path):
     """The kernel that took the writes still has them, and the start knows it. A copy of the folder, as from another machine, knows nothing."""
     server = server_factory({"store": {"durability": "os"}})
