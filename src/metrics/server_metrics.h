@@ -95,9 +95,9 @@ class ServerMetrics {
   }
 
   // Messages.
-  metrics::Histogram send_ack_seconds{kLatency};      // send decoded to its ack queued
-  metrics::Histogram send_deliver_seconds{kLatency};  // send decoded to the push queued to a recipient's session
-  metrics::Counter sends_total;
+  metrics::Histogram send_ack_seconds{kLatency};                       // send decoded to its ack queued
+  metrics::Histogram send_deliver_seconds{kLatency};                   // send decoded to the push queued to a recipient's session
+  metrics::Counter sends_total;                                        // sends that stored a message
   metrics::Counter duplicates_total;                                   // sends answered with an earlier seq
   metrics::Counter pushes_total;                                       // message pushes queued
   metrics::Counter retransmissions_total;                              // messages, or gaps in their place, queued again for want of an ack

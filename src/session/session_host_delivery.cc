@@ -49,8 +49,10 @@ void SessionHost::answer(AppendOutcome& outcome) {
   // In this order: a reader that still sees sends unanswered sees when the last answer came.
   store_answered_.store(now().time_since_epoch().count(), std::memory_order_relaxed);
   unanswered_sends_.store(pending_.count(), std::memory_order_release);
-  if (!outcome.refused) services_.metrics.send_ack_seconds.observe(now() - entry.started);
-  if (outcome.duplicate) services_.metrics.duplicates_total.add();
+  if (!outcome.refused) {
+    services_.metrics.send_ack_seconds.observe(now() - entry.started);
+    (outcome.duplicate ? services_.metrics.duplicates_total : services_.metrics.sends_total).add();
+  }
 
   Session* session = find(entry.connection);
   if (session == nullptr) return;
@@ -73,8 +75,9 @@ DeliverySink::Pushed SessionHost::push_message(Session& session, const MessagePt
   if (!faults_.drop_pushes) {
     const SendResult result = writer_.message(session.connection, session.encoding, message);
     if (result == SendResult::AtBound) return DeliverySink::Pushed::AtBound;
+    if (result == SendResult::Closed) return DeliverySink::Pushed::Queued;  // no push: it goes with the connection
     // What is read on or pushed again tells when its device came back, not how fast a message gets through.
-    const bool live = result == SendResult::Queued && session.delivery->pushes_hints() && message->accepted() != MonotonicTime{};
+    const bool live = session.delivery->pushes_hints() && message->accepted() != MonotonicTime{};
     if (live) services_.metrics.send_deliver_seconds.observe(now() - message->accepted());
   }
   services_.metrics.pushes_total.add();

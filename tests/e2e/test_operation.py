@@ -484,6 +484,29 @@ async def test_metrics_have_the_promised_names_and_bounded_labels(server):
         assert server.metric("dunlin_store_batch_messages_sum") == 20
 
 
+async def test_sends_are_counted_by_what_became_of_them(server_factory):
+    server = server_factory({"limits": {"user": {"sends-per-s": 5, "sends-burst": 20}}})
+    alice = await login(server, "alice")
+    for i in range(10):
+        await alice.send("bob", f"m{i}", f"x{i}")
+    await alice.send("bob", "m3", "x3")  # a repeat
+    with pytest.raises(Refused) as conflict:
+        await alice.send("bob", "another text", "x4")
+    assert conflict.value.name == "client_msg_id_conflict"
+    await alice.send("bob", "hello", "t1", transient=True)
+    replies = await asyncio.gather(*[await alice.raw("send", {"to": "bob", "client_msg_id": f"y{i}", "body": i}) for i in range(200)])
+    stored = 10 + sum(1 for reply in replies if "send" in reply)
+    assert stored < 210 and {reply["error"]["name"] for reply in replies if "error" in reply} == {"rate_limited", "retry_in_order"}
+    assert server.metric("dunlin_sends_total") == stored
+    assert server.metric("dunlin_duplicates_total") == 1
+    assert server.metric('dunlin_errors_total{name="client_msg_id_conflict"}') == 1
+    assert server.metric("dunlin_send_ack_seconds_count") == stored + 1
+    assert server.metric("dunlin_auth_failures_total") == 0
+    with pytest.raises(Refused):
+        await alice.request("refresh", {"token": server.token("mallory")})
+    assert server.metric("dunlin_auth_failures_total") == 1
+
+
 async def test_platforms_are_counted_under_known_names_only(server):
     for i, platform in enumerate(["web", "web", "toaster-9000", None]):
         client = await WsClient.open(server)

@@ -11,7 +11,10 @@ void handle(const Call& call, const wire::RefreshRequest& request) {
       call.host.kick(call.session, wire_code(identity.error().code()));
     return;
   }
-  if (identity->user != call.session.user_id) return call.refuse(Error(ErrorCode::Unauthorized, "the token is another user's"));
+  if (identity->user != call.session.user_id) {
+    call.host.services().metrics.auth_failures_total.add();
+    return call.refuse(Error(ErrorCode::Unauthorized, "the token is another user's"));
+  }
   call.session.set_token(*identity);
   call.host.arm_timer(call.session);
   const bool for_ever = identity->expires == WallTime::max();

@@ -100,7 +100,6 @@ void handle(const Call& call, const wire::SendRequest& request) {
   append.session = call.session.session_key;
   append.id = NumberedMsgId::parse(request.client_msg_id);
   append.abandon = request.abandon;
-  call.host.services().metrics.sends_total.add();
   call.host.append(call.session, std::move(append), call.id);
 }
 
