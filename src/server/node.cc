@@ -34,7 +34,7 @@ ProbedPort probed_port(const ListenerOptions& options) {
 
 }  // namespace
 
-Node::Node(const Config& config) : config_(config), started_(clock_.monotonic()), net_metrics_(metrics_) {}
+Node::Node(const Config& config) : config_(config), started_(clock_.monotonic()), net_metrics_(metrics_), refusal_log_(metrics_) {}
 
 Result<std::unique_ptr<Node>> Node::start(const Config& config) {
   std::unique_ptr<Node> node(new Node(config));

@@ -23,6 +23,7 @@
 #include "server/faults.h"
 #include "server/net_metrics.h"
 #include "server/prober.h"
+#include "server/refusal_log.h"
 #include "server/watched_files.h"
 #include "session/auth/authenticator.h"
 #include "session/delivery_mailbox.h"
@@ -59,6 +60,8 @@ class Node {
   void take_changed_files();
   // Gives the memory of a crowd that has left back to the system, when it has been calm for a while. Called every second or so.
   void give_memory_back();
+  // Logs what was refused lately, see RefusalLog. Called every second or so.
+  void tell_refusals() { refusal_log_.look(net_->totals(), clock_.monotonic()); }
   // What is in force: of a reloaded configuration only what a reload changes.
   const Config& config() const { return config_; }
 
@@ -91,6 +94,7 @@ class Node {
   const MonotonicTime started_;
   ServerMetrics metrics_;
   NetMetrics net_metrics_;
+  RefusalLog refusal_log_;
   Faults faults_;
   std::unique_ptr<OffloadPool> offload_;
   SessionRegistry registry_;

@@ -39,6 +39,7 @@ void Node::shut_down() {
   shut_down_ = true;
   control_.reset();
   if (prober_) prober_->stop();
+  if (net_) refusal_log_.look(net_->totals(), clock_.monotonic(), true);
   for (const auto& host : hosts_) host->save_soon();
   for (const auto& worker : workers_) {
     if (!hosts_.empty() && !worker->drain(kWorkerDrain))

@@ -200,6 +200,7 @@ int serve(const Signals& signals, const LoadedConfig& config, const std::functio
     if (signal == 0) {
       node->take_changed_files();
       node->give_memory_back();
+      node->tell_refusals();
     }
     if (!ends(signal)) continue;
     if (stop(node, running.shutdown, signals)) return 0;

@@ -507,6 +507,40 @@ async def test_sends_are_counted_by_what_became_of_them(server_factory):
     assert server.metric("dunlin_auth_failures_total") == 1
 
 
+async def test_what_is_refused_for_now_has_a_line_for_each_kind_and_its_count(server_factory):
+    server = server_factory({"limits": {"user": {"sends-per-s": 1, "sends-burst": 1}}})
+    alice = await login(server, "alice")
+
+    def told():
+        """kind -> counts, in the order of the lines"""
+        found = {}
+        for kind, count in re.findall(r"WARN server: requests were refused kind=(\w+) count=(\d+)$", server.log, re.M):
+            found.setdefault(kind, []).append(int(count))
+        return found
+
+    async def refused_of(count, tag):
+        replies = await asyncio.gather(*[await alice.raw("send", {"to": "bob", "client_msg_id": f"{tag}{i}", "body": i}) for i in range(count)])
+        return [reply["error"]["name"] for reply in replies if "error" in reply]
+
+    await alice.send("bob", "the only one", "x0")
+    await asyncio.sleep(1.5)
+    assert told() == {}, "nothing was refused"
+    names = await refused_of(200, "a")
+    deadline = asyncio.get_running_loop().time() + 5
+    while len(told()) < 2:
+        assert asyncio.get_running_loop().time() < deadline, server.log
+        await asyncio.sleep(0.1)
+    names += await refused_of(200, "b")
+    await asyncio.sleep(2.5)
+    assert all(len(counts) == 1 for counts in told().values()), "more than a line a minute"
+    await alice.close()
+    assert server.stop() == 0
+    counts = told()
+    assert set(counts) == {"rate_limited", "retry_in_order"}
+    for kind, each in counts.items():
+        assert sum(each) == names.count(kind) and len(each) <= 2, (kind, each, names.count(kind))
+
+
 async def test_platforms_are_counted_under_known_names_only(server):
     for i, platform in enumerate(["web", "web", "toaster-9000", None]):
         client = await WsClient.open(server)
