@@ -290,6 +290,18 @@ async def test_restored_store_answers_reset_to_higher_positions(server_factory, 
     alice = await login(server, "alice")
     assert (await alice.send("bob", "m2 again", "x3"))["seq"] == 2
     assert (await bob.push("message"))["seq"] == 2
+    renewed = bob.hello["sync_token"]
+    await bob.close()
+    bob = await login(server, "bob", auto_ack=False, sync_token=token)
+    assert bob.hello["resume"] == "reset", "the token of before means reset every time"
+    await bob.nothing("message")
+    await bob.close()
+    bob = await login(server, "bob", auto_ack=False, sync_token=renewed)
+    assert bob.hello["resume"] == "complete"
+    assert (await bob.push("message"))["seq"] == 2
+    await bob.close()
+    bob = await login(server, "bob", auto_ack=False)
+    assert bob.hello["resume"] == "complete", "none goes on from where the device stands"
 
 
 async def test_history_is_answered_while_a_device_is_catching_up(server_factory):

@@ -86,4 +86,10 @@ std::optional<SyncToken> SyncTokenMinter::parse(std::string_view text, std::stri
   return token;
 }
 
+std::optional<Epoch> SyncTokenMinter::claimed_epoch(std::string_view text) {
+  const auto bytes = from_text(text);
+  if (!bytes || bytes->front() != kVersion) return std::nullopt;
+  return Epoch{read_number(*bytes, 1, 8)};
+}
+
 }  // namespace dunlin

@@ -29,6 +29,9 @@ class SyncTokenMinter {
   std::string mint(const SyncToken& token, std::string_view user, std::string_view device) const;
   // Nothing for what this key did not mint for this user and device.
   std::optional<SyncToken> parse(std::string_view text, std::string_view user, std::string_view device) const;
+  // The epoch that a text of our form names, whoever made it: a restored store has another key too, and its clients bring what the old one
+  // sealed. Nothing for any other text.
+  static std::optional<Epoch> claimed_epoch(std::string_view text);
 
  private:
   SipHash128 seal(std::string_view fields, std::string_view user, std::string_view device) const;

@@ -54,5 +54,12 @@ TEST(SyncTokenMinterTest, RefusesOtherKeysAndOtherTexts) {
   EXPECT_FALSE(kMinter.parse(std::string(60, '='), "alice", "d1"));
 }
 
+TEST(SyncTokenMinterTest, NamesTheEpochOfATextOfItsFormWhoeverSealedIt) {
+  EXPECT_EQ(SyncTokenMinter::claimed_epoch(SyncTokenMinter(SipKey{8, 9}).mint(token(), "alice", "d1")), token().epoch);
+  for (std::string_view other : {"", "%%%", "AAAA"}) EXPECT_FALSE(SyncTokenMinter::claimed_epoch(other));
+  EXPECT_FALSE(SyncTokenMinter::claimed_epoch(std::string(60, '=')));
+  EXPECT_FALSE(SyncTokenMinter::claimed_epoch(std::string(60, 'A'))) << "another version";
+}
+
 }  // namespace
 }  // namespace dunlin

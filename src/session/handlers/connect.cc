@@ -264,8 +264,12 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
                       .token = std::nullopt,
                       .token_given = !request.sync_token.empty(),
                       .platform = metrics::platform_of(request.platform)};
-  if (connect.token_given)
+  if (connect.token_given) {
     connect.token = host.services().sync_tokens.parse(request.sync_token, session.user_id.view(), session.device.view());
+    // Said by anybody, this resets his device and nobody else's.
+    const auto epoch = connect.token ? std::nullopt : SyncTokenMinter::claimed_epoch(request.sync_token);
+    if (epoch && *epoch != host.services().store.epoch()) connect.token.emplace().epoch = *epoch;
+  }
   // A token that only knows a conversation list says nothing about what this device has acked.
   if (connect.token && connect.token->epoch == host.services().store.epoch() && !connect.token->position) connect.token.reset();
   for (const wire::Position& shown : request.open) {
