@@ -358,6 +358,38 @@ async def test_refused_send_keeps_the_order_of_what_follows(server_factory):
     assert [m["body"] for m in await bob.messages(first + 2)] == list(range(first + 2))
 
 
+async def test_refused_sends_that_are_repeated_as_the_page_says_keep_their_order(server_factory):
+    """docs/protocol/delivery.md, Pipelining: nothing new while a send is in flight behind a refused one, then all of them in their order."""
+    server = server_factory({"limits": {"user": {"sends-per-s": 40, "sends-burst": 5}}})
+    alice, bob = await login(server, "alice"), await login(server, "bob")
+    outbox, made, refused = [], 0, 0
+    while made < 60 or outbox:
+        outbox += range(made, min(60, made + 12))  # what the user writes meanwhile stands behind
+        made = min(60, made + 12)
+        replies = await asyncio.gather(*[await alice.raw("send", {"to": "bob", "client_msg_id": f"m{i}", "body": i}) for i in outbox])
+        errors = [(i, reply["error"]) for i, reply in zip(outbox, replies) if "error" in reply]
+        outbox = [i for i, _ in errors]
+        refused += len(errors)
+        assert all(error["temporary"] for _, error in errors), errors
+        if errors:
+            await asyncio.sleep(errors[0][1]["retry_after_ms"] / 1000)
+    assert refused > 60, "the limit was not reached"
+    assert [m["body"] for m in await bob.messages(60)] == list(range(60))
+
+
+async def test_a_new_send_behind_the_repeat_of_the_first_refused_overtakes_the_others(server_factory):
+    """What the rule above is for: only the first refused message is remembered."""
+    server = server_factory({"limits": {"user": {"sends-per-s": 5, "sends-burst": 5}}})
+    alice = await login(server, "alice")
+    replies = await asyncio.gather(*[await alice.raw("send", {"to": "bob", "client_msg_id": f"m{i}", "body": i}) for i in range(12)])
+    first = next(i for i, reply in enumerate(replies) if "error" in reply)
+    await asyncio.sleep(1.2)
+    both = [await alice.raw("send", {"to": "bob", "client_msg_id": name, "body": first}) for name in (f"m{first}", "new")]
+    assert [reply["send"]["seq"] if "send" in reply else reply for reply in await asyncio.gather(*both)][1:] == [first + 2]
+    late = await (await alice.raw("send", {"to": "bob", "client_msg_id": f"m{first + 1}", "body": first + 1}))
+    assert late["send"]["seq"] == first + 3
+
+
 async def test_origin_allow_list(server_factory):
     server = server_factory({"websocket": {"allowed-origins": ["https://app.example"]}})
     for origin, ok in (("https://app.example", True), ("https://evil.example", False), ("http://app.example", False), ("null", False)):

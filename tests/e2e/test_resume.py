@@ -304,6 +304,36 @@ async def test_restored_store_answers_reset_to_higher_positions(server_factory, 
     assert bob.hello["resume"] == "complete", "none goes on from where the device stands"
 
 
+async def test_an_older_token_after_logout_goes_on_behind_what_it_covers(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    conversation = (await alice.send("bob", "m1", "x1"))["conversation"]
+    await bob.push("message")
+    token = await acked_token(bob, conversation, 1)
+    await alice.send("bob", "m2", "x2")
+    await bob.push("message")
+    await acked_token(bob, conversation, 2)
+    await bob.request("logout", {})
+    await asyncio.wait_for(bob.closed.wait(), 10)
+    other = await login(server, "bob", "another", auto_ack=False, sync_token=token)
+    assert other.hello["resume"] == "reset", "a token is of one device"
+    bob = await login(server, "bob", auto_ack=False, sync_token=token)
+    assert bob.hello["resume"] == "complete"
+    assert (await bob.push("message"))["seq"] == 2
+
+
+async def test_ack_without_positions_asks_for_the_token_alone(server):
+    alice, bob = await login(server, "alice"), await login(server, "bob", auto_ack=False)
+    assert await bob.request("ack", {}) == {}, "nothing is known yet"
+    conversation = (await alice.send("bob", "m1", "x1"))["conversation"]
+    await bob.push("message")
+    await acked_token(bob, conversation, 1)
+    for body in ({}, {"positions": []}, {"positions": None}):
+        assert set(await bob.request("ack", body)) == {"sync_token"}, body
+        await bob.write({"ack": body})
+    await bob.ping()
+    assert not [packet for packet in bob.seen if "error" in packet]
+
+
 async def test_history_is_answered_while_a_device_is_catching_up(server_factory):
     """What the app shows does not wait behind what it has missed elsewhere."""
     server = server_factory({"limits": {"user": {"mode": "off"}}, "net": {"write-queue-bytes": 65536}, "performance": {"max-frame-size": 32768}})
