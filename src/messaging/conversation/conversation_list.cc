@@ -4,46 +4,56 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <set>
+
+#include "messaging/model/conversation.h"
 
 namespace dunlin {
 namespace {
 
 constexpr std::size_t kMaxBytes = 64 * 1024;  // of last messages in one page
 constexpr std::size_t kStep = 32;             // entries asked for at a time, at most
+constexpr std::size_t kAhead = 256;           // the same where all of them were listed before
 
 }  // namespace
 
-// Where a page run goes on. Text: phase, epoch, snapshot, since, position and, while read changes are listed, conversation.
+// Where a page begins. Text: phase, epoch, begun, covered, since, position, through and the conversation of the first line.
 struct ConversationList::PageCursor {
-  enum class Phase : char { Newest = 'n', Changed = 'c', ReadChanged = 'r' };
+  enum class Phase : char { Newest = 'n', Across = 'a', Changed = 'c', ReadChanged = 'r', ReadLately = 'l' };
   Phase phase = Phase::Newest;
-  LogPosition snapshot;
+  LogPosition begun;    // the list names what had something new up to here
+  LogPosition covered;  // the list's snapshot
   LogPosition since;
-  LogPosition position;
+  LogPosition position;  // Newest: go on at or below it; Changed: the window's begin; ReadChanged: of the change
+  LogPosition through;   // Changed: the window's end, 0 when it is still to be read
   ConversationId conversation;
 
   std::string text(const Epoch& epoch) const {
-    return fmt::format("{}.{:x}.{:x}.{:x}.{:x}.{}", static_cast<char>(phase), epoch.value, snapshot.value(), since.value(),
-                       position.value(), conversation.view());
+    return fmt::format("{}.{:x}.{:x}.{:x}.{:x}.{:x}.{:x}.{}", static_cast<char>(phase), epoch.value, begun.value(), covered.value(),
+                       since.value(), position.value(), through.value(), conversation.view());
   }
 
-  static std::optional<PageCursor> parse(std::string_view text, const Epoch& epoch) {
+  static std::optional<PageCursor> parse(std::string_view text, const Epoch& epoch, std::string_view user) {
     PageCursor out;
-    if (text.size() < 2 || std::string_view("ncr").find(text[0]) == std::string_view::npos || text[1] != '.') return std::nullopt;
+    if (text.size() < 2 || std::string_view("nacrl").find(text[0]) == std::string_view::npos || text[1] != '.') return std::nullopt;
     out.phase = static_cast<Phase>(text[0]);
     text.remove_prefix(2);
-    std::uint64_t numbers[4] = {};
+    std::uint64_t numbers[6] = {};
     for (std::uint64_t& number : numbers) {
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, 16);
       if (error != std::errc() || end == text.data() + text.size() || *end != '.') return std::nullopt;
       text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
     }
     if (numbers[0] != epoch.value) return std::nullopt;
-    out.snapshot = LogPosition(numbers[1]);
-    out.since = LogPosition(numbers[2]);
-    out.position = LogPosition(numbers[3]);
+    out.begun = LogPosition(numbers[1]);
+    out.covered = LogPosition(numbers[2]);
+    out.since = LogPosition(numbers[3]);
+    out.position = LogPosition(numbers[4]);
+    out.through = LogPosition(numbers[5]);
     out.conversation = ConversationId(text);
+    const auto pair = parse_private(text);
+    if (!pair || !pair->has(user) || out.through > out.begun) return std::nullopt;
     return out;
   }
 };
@@ -57,149 +67,230 @@ struct ConversationList::Filling {
   std::size_t lines_left() const { return query.limit - std::min(query.limit, page.conversations.size()); }
   std::size_t bytes_left() const { return kMaxBytes - std::min(kMaxBytes, bytes); }
   bool full() const { return !page.conversations.empty() && (lines_left() == 0 || bytes_left() == 0); }
+  std::size_t room() const { return full() ? 0 : std::max<std::size_t>(lines_left(), 1); }
+  bool paged() const { return query.named.empty(); }
   // One above what there is room for tells whether there is a next page.
-  std::size_t step() const { return std::min(lines_left(), kStep - 1) + 1; }
-  void add(ConversationSummary line, std::string next) {
+  std::size_t step() const { return std::min(room() + 1, kStep); }
+  void add(ConversationSummary line) {
     if (line.last_message) bytes += line.last_message->footprint();
-    line.next = next;
-    page.next = std::move(next);
     page.conversations.push_back(std::move(line));
   }
+};
+
+// A stretch of activity, (position, through], and those conversations whose first record behind `since` lies in it, by id: that is fixed,
+// however the activity is coalesced when it is read again.
+struct ConversationList::Window {
+  LogPosition through;
+  std::vector<ConversationId> conversations;
 };
 
 Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery query) {
   using Phase = PageCursor::Phase;
   ConversationListPage page;
+  Filling filling{query, page};
   if (!query.named.empty()) {
     query.limit = query.named.size();
     page.snapshot = store_.settled_position();
-    Filling filling{query, page};
-    CO_TRY(co_await named(filling));
+    PageCursor cursor;
+    CO_TRY(co_await add(filling, cursor, query.named));
     co_return page;
   }
   PageCursor cursor;
   if (query.page.empty()) {
-    page.snapshot = raises_.covered(store_);
-    cursor.snapshot = store_.settled_position();
-    // Below the trim nobody can tell what changed: everything is listed.
-    const bool incremental = query.since && *query.since >= store_.trimmed_through();
-    cursor.phase = incremental ? Phase::Changed : Phase::Newest;
-    cursor.since = incremental ? *query.since : LogPosition(0);
-    cursor.position = incremental ? *query.since : LogPosition(UINT64_MAX);
-  } else if (const auto parsed = PageCursor::parse(query.page, store_.epoch())) {
-    cursor = *parsed;
-    page.snapshot = cursor.snapshot;
+    cursor.covered = raises_.covered(store_);
+    CO_TRY_ASSIGN(cursor.begun, co_await newest_readable(query.user));
+    cursor.phase = query.since ? Phase::Changed : Phase::Newest;
+    cursor.since = query.since.value_or(LogPosition(0));
+    cursor.position = query.since.value_or(cursor.begun);
+  } else if (auto parsed = PageCursor::parse(query.page, store_.epoch(), query.user.view())) {
+    cursor = *std::move(parsed);
+    // It is what a client says, and a token that is made of it must not claim what is not there yet.
+    cursor.covered = std::min(cursor.covered, store_.settled_position());
+    CO_TRY(co_await add(filling, cursor, std::vector<ConversationId>(1, cursor.conversation)));
+    if (cursor.phase == Phase::Newest) cursor.position = cursor.position.prev();
   } else {
     co_return Error(ErrorCode::BadRequest, "cursor is not one that this server gave");
   }
-  Filling filling{query, page};
-  if (cursor.phase == Phase::Newest) CO_TRY(co_await newest(filling, cursor));
-  if (cursor.phase == Phase::Changed) CO_TRY(co_await changed(filling, cursor));
-  if (cursor.phase == Phase::ReadChanged) CO_TRY(co_await read_changed(filling, cursor));
+  page.snapshot = cursor.covered;
+  // Below the trim nobody can tell what changed: everything is listed.
+  if (cursor.phase == Phase::Changed && cursor.position < store_.trimmed_through()) {
+    cursor.phase = Phase::Newest;
+    cursor.position = cursor.begun;
+  }
+  switch (cursor.phase) {
+    case Phase::Newest: CO_TRY(co_await newest(filling, cursor)); break;
+    case Phase::Across: CO_TRY(co_await across(filling, cursor)); break;
+    case Phase::Changed: CO_TRY(co_await changed(filling, cursor)); break;
+    case Phase::ReadChanged: CO_TRY(co_await read_changed(filling, cursor)); break;
+    case Phase::ReadLately: CO_TRY(co_await read_lately(filling, cursor)); break;
+  }
   co_return page;
 }
 
-// As many of the lines as there is room for; with what is left the page says that there is more.
+// A store answers with a record before it is settled, and who was answered expects it in his list. Whoever has seen a record finds all
+// below it from then on.
+Task<Result<LogPosition>> ConversationList::newest_readable(UserId user) {
+  const LogPosition settled = store_.settled_position();
+  if (store_.active_since_in_memory(user.view(), settled) == false) co_return settled;
+  CO_TRY_ASSIGN(const ActivityPage page, co_await store_.activity_newest(std::move(user), LogPosition(UINT64_MAX), 1));
+  co_return page.entries.empty() ? settled : std::max(settled, page.entries.front().last_position);
+}
+
+// As many of the lines as there is room for. The first that has none begins the next page.
 Task<Status> ConversationList::add(Filling& filling, std::vector<Line> lines) {
-  if (lines.empty()) co_return Status();
-  const std::size_t room = filling.full() ? 0 : std::max<std::size_t>(filling.lines_left(), 1);
-  if (lines.size() > room) {
+  if (lines.size() > filling.room()) {
     filling.page.more = true;
-    lines.resize(room);
+    filling.page.next = std::move(lines[filling.room()].cursor);
+    lines.resize(filling.room());
   }
-  std::vector<std::string> next;
-  for (const Line& line : lines) next.push_back(line.next);
+  if (lines.empty()) co_return Status();
+  std::vector<std::string> cursors;
+  for (Line& line : lines) cursors.push_back(std::move(line.cursor));
   CO_TRY_ASSIGN(std::vector<ConversationSummary> summaries, co_await this->summaries(filling.query.user, std::move(lines)));
-  for (std::size_t i = 0; i < summaries.size(); ++i) filling.add(std::move(summaries[i]), std::move(next[i]));
+  for (std::size_t i = 0; i < summaries.size(); ++i) {
+    summaries[i].cursor = std::move(cursors[i]);
+    filling.add(std::move(summaries[i]));
+  }
   co_return Status();
 }
 
-namespace {
-
-std::vector<ConversationId> conversations_of(const ActivityPage& page) {
-  std::vector<ConversationId> out;
-  for (const ActivityEntry& entry : page.entries) out.push_back(entry.conversation);
-  return out;
-}
-
-}  // namespace
-
-Task<Status> ConversationList::named(Filling& filling) {
-  const std::vector<ConversationId>& all = filling.query.named;
-  for (std::size_t done = 0; done < all.size() && !filling.page.more;) {
-    if (filling.full()) {
-      filling.page.more = true;
-      break;
-    }
-    const auto from = all.begin() + static_cast<std::ptrdiff_t>(done);
-    std::vector<ConversationId> step(from, from + static_cast<std::ptrdiff_t>(std::min(kStep, all.size() - done)));
+// Those of the conversations that have had a message, in their order. The cursor is what it is but for the conversation.
+Task<Status> ConversationList::add(Filling& filling, PageCursor& cursor, std::vector<ConversationId> conversations) {
+  for (std::size_t done = 0; done < conversations.size() && !filling.page.more;) {
+    const auto from = conversations.begin() + static_cast<std::ptrdiff_t>(done);
+    std::vector<ConversationId> step(from, from + static_cast<std::ptrdiff_t>(std::min(filling.step(), conversations.size() - done)));
     CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(step), filling.bytes_left()));
     std::vector<Line> lines;
     for (TimelineEnd& end : ends) {
-      const ConversationId& conversation = all[done++];
-      if (end.head.last_seq > MessageSeq(0)) lines.push_back({conversation, std::move(end), std::string()});
+      cursor.conversation = std::move(conversations[done++]);
+      if (end.head.last_seq == MessageSeq(0)) continue;
+      lines.push_back({cursor.conversation, std::move(end), filling.paged() ? cursor.text(store_.epoch()) : std::string()});
     }
     CO_TRY(co_await add(filling, std::move(lines)));
   }
   co_return Status();
 }
 
+// Each conversation where its newest record at or below `begun` stands.
 Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
   std::set<ConversationId> seen;
-  for (bool more = true; more;) {
-    CO_TRY_ASSIGN(const ActivityPage page, co_await store_.activity_newest(filling.query.user, cursor.position, filling.step()));
+  std::size_t ahead = 1;  // grows while nothing but older activity of those that were listed is found
+  for (bool more = true; more; ahead = std::min(2 * ahead, kAhead)) {
+    const bool full = filling.full();
+    const std::size_t step = std::max(filling.step(), ahead);
+    const std::size_t most = std::min(step, kStep);
+    CO_TRY_ASSIGN(const ActivityPage page, co_await store_.activity_newest(filling.query.user, cursor.position, step));
     if (page.entries.empty()) break;
-    if (filling.full()) {
-      filling.page.more = true;
-      break;
+    std::vector<ConversationId> conversations;
+    std::vector<const ActivityEntry*> entries;
+    cursor.position = page.entries.back().last_position.prev();
+    more = page.more;
+    for (const ActivityEntry& entry : page.entries) {
+      if (seen.contains(entry.conversation) || std::ranges::find(conversations, entry.conversation) != conversations.end()) continue;
+      if (conversations.size() == most) {
+        cursor.position = entry.last_position;
+        more = true;
+        break;
+      }
+      conversations.push_back(entry.conversation);
+      entries.push_back(&entry);
     }
-    std::vector<ConversationId> conversations = conversations_of(page);
-    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), filling.bytes_left()));
-    std::vector<Line> lines;
+    if (conversations.empty()) continue;
+    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), full ? kMaxBytes : filling.bytes_left()));
+    if (ends.size() < entries.size()) {
+      cursor.position = entries[ends.size()]->last_position;
+      more = true;
+    }
+    std::vector<PlaceQuery> moved;
     for (std::size_t i = 0; i < ends.size(); ++i) {
-      const ActivityEntry& entry = page.entries[i];
-      const LogPosition last = ends[i].head.last_position;
-      cursor.position = entry.last_position.prev();
-      // Not the newest entry of its conversation: that one was listed before.
-      const bool stale = entry.last_position < last && last <= cursor.snapshot;
-      if (stale || !seen.insert(entry.conversation).second) continue;
-      lines.push_back({entry.conversation, std::move(ends[i]), cursor.text(store_.epoch())});
+      if (ends[i].head.last_position > cursor.begun) moved.push_back({entries[i]->conversation, cursor.begun});
     }
+    CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await store_.seqs_at(std::move(moved)));
+    std::vector<Line> lines;
+    PageCursor at = cursor;
+    for (std::size_t i = 0, next = 0; i < ends.size(); ++i) {
+      const ActivityEntry& entry = *entries[i];
+      const ConversationHead& head = ends[i].head;
+      const MessageSeq last = head.last_position > cursor.begun ? seqs[next++] : head.last_seq;
+      seen.insert(entry.conversation);
+      if (entry.last_seq != last) continue;  // it stands further up, and was listed before
+      at.position = entry.last_position;
+      at.conversation = entry.conversation;
+      lines.push_back({entry.conversation, std::move(ends[i]), at.text(store_.epoch())});
+    }
+    if (!lines.empty()) ahead = 1;
     CO_TRY(co_await add(filling, std::move(lines)));
-    more = !filling.page.more && (page.more || ends.size() < page.entries.size());
+    if (filling.page.more) co_return Status();
   }
-  co_return Status();
+  cursor.phase = PageCursor::Phase::Across;
+  cursor.conversation = ConversationId();
+  co_return co_await across(filling, cursor);
 }
 
-// A conversation is listed where its newest record is reached: on the page of activity that holds it, in the order of these.
-Task<Status> ConversationList::changed(Filling& filling, PageCursor& cursor) {
-  for (bool more = true; more;) {
-    CO_TRY_ASSIGN(ActivityPage page, co_await store_.activity_since(filling.query.user, cursor.position, filling.step()));
-    if (page.entries.empty()) break;
-    if (filling.full()) filling.page.more = true;
-    if (filling.page.more) co_return Status();
-    std::ranges::sort(page.entries, {}, &ActivityEntry::last_position);
-    std::vector<ConversationId> conversations = conversations_of(page);
-    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), filling.bytes_left()));
-    const bool whole = ends.size() == page.entries.size();
-    std::vector<Line> lines;
-    for (std::size_t i = 0; i < ends.size(); ++i) {
-      const LogPosition last = ends[i].head.last_position;
-      cursor.position = std::min(page.entries[i].last_position, page.scanned_to);
-      if (cursor.position < last) continue;  // it comes again further on
-      lines.push_back({page.entries[i].conversation, std::move(ends[i]), cursor.text(store_.epoch())});
+// Entries that reach across `begun` do not stand where the conversation's newest record below it does, and may have been made after the
+// list was begun. They stand at the head of what is newer.
+Task<Status> ConversationList::across(Filling& filling, PageCursor& cursor) {
+  CO_TRY_ASSIGN(const ActivityPage page, co_await store_.activity_since(filling.query.user, cursor.begun, 1));
+  std::set<ConversationId> conversations;
+  for (const ActivityEntry& entry : page.entries) {
+    if (entry.first_position <= cursor.begun && entry.conversation > cursor.conversation) conversations.insert(entry.conversation);
+  }
+  co_return co_await add(filling, cursor, std::vector<ConversationId>(conversations.begin(), conversations.end()));
+}
+
+Task<Result<ConversationList::Window>> ConversationList::window(UserId user, const PageCursor& cursor, std::size_t step) {
+  Window out{cursor.through, {}};
+  std::map<ConversationId, bool> found;  // whether an entry tells that it has a record there
+  std::vector<ActivityEntry> entries;
+  LogPosition scanned = cursor.position;
+  do {
+    CO_TRY_ASSIGN(ActivityPage page, co_await store_.activity_since(user, scanned, step));
+    scanned = page.more ? std::min(page.scanned_to, cursor.begun) : cursor.begun;
+    std::ranges::move(page.entries, std::back_inserter(entries));
+  } while (scanned < out.through);
+  if (out.through == LogPosition(0)) out.through = scanned;
+  for (const ActivityEntry& entry : entries) {
+    found[entry.conversation] |= entry.first_position > cursor.position && entry.first_position <= out.through;
+  }
+  // Seqs are exact from the trim on, and what lies below it is not asked for any more.
+  const LogPosition since = std::max(cursor.since, store_.trimmed_through());
+  std::vector<PlaceQuery> places;
+  const auto to_ask = [&](bool inside) { return !inside || cursor.position > since; };
+  for (const auto& [conversation, inside] : found) {
+    if (!to_ask(inside)) continue;
+    for (const LogPosition position : {since, cursor.position, out.through}) places.push_back({conversation, position});
+  }
+  CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await store_.seqs_at(std::move(places)));
+  const bool exact = store_.trimmed_through() <= since;
+  for (std::size_t n = 0; const auto& [conversation, inside] : found) {
+    if (to_ask(inside)) {
+      const bool first = seqs[n] == seqs[n + 1] && seqs[n + 1] < seqs[n + 2];
+      n += 3;
+      if (exact && !first) continue;
     }
-    CO_TRY(co_await add(filling, std::move(lines)));
+    out.conversations.push_back(conversation);
+  }
+  co_return out;
+}
+
+Task<Status> ConversationList::changed(Filling& filling, PageCursor& cursor) {
+  while (cursor.position < cursor.begun) {
+    CO_TRY_ASSIGN(Window window, co_await this->window(filling.query.user, cursor, filling.full() ? kStep : filling.step()));
+    cursor.through = window.through;
+    std::erase_if(window.conversations, [&](const ConversationId& conversation) { return conversation <= cursor.conversation; });
+    CO_TRY(co_await add(filling, cursor, std::move(window.conversations)));
     if (filling.page.more) co_return Status();
-    if (whole) cursor.position = page.scanned_to;
-    more = page.more || !whole;
+    cursor.position = cursor.through;
+    cursor.through = LogPosition(0);
+    cursor.conversation = ConversationId();
   }
   cursor.phase = PageCursor::Phase::ReadChanged;
   cursor.position = cursor.since;
   cursor.conversation = ConversationId();
-  co_return Status();
+  co_return co_await read_changed(filling, cursor);
 }
 
+// Those that rose before the list was begun, in that order. One that rises again leaves it, and is found by read_lately().
 Task<Status> ConversationList::read_changed(Filling& filling, PageCursor& cursor) {
   for (std::size_t limit = kStep;;) {
     CO_TRY_ASSIGN(ReadChangePage page, co_await state_.read_changes_since(filling.query.user, cursor.position, limit));
@@ -213,33 +304,65 @@ Task<Status> ConversationList::read_changed(Filling& filling, PageCursor& cursor
       }
       std::erase_if(changes, [&](const ReadChange& change) { return change.at == last; });
     }
+    const bool over = !page.more || changes.back().at >= cursor.covered;
     std::ranges::sort(
         changes, [](const ReadChange& a, const ReadChange& b) { return std::tie(a.at, a.conversation) < std::tie(b.at, b.conversation); });
     std::erase_if(changes, [&](const ReadChange& change) {
-      return std::tie(change.at, change.conversation) <= std::tie(cursor.position, cursor.conversation);
+      return change.at >= cursor.covered || std::tie(change.at, change.conversation) <= std::tie(cursor.position, cursor.conversation);
     });
-    for (std::size_t done = 0; done < changes.size();) {
-      if (filling.full()) filling.page.more = true;
-      if (filling.page.more) co_return Status();
-      std::vector<ConversationId> conversations;
-      for (std::size_t i = done; i < std::min(changes.size(), done + filling.step()); ++i) conversations.push_back(changes[i].conversation);
-      CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), filling.bytes_left()));
-      std::vector<Line> lines;
-      for (TimelineEnd& end : ends) {
-        cursor.position = changes[done].at;
-        cursor.conversation = changes[done++].conversation;
-        if (end.head.last_position > cursor.since) continue;  // listed among those with new messages
-        lines.push_back({cursor.conversation, std::move(end), cursor.text(store_.epoch())});
-      }
-      CO_TRY(co_await add(filling, std::move(lines)));
-    }
+    CO_TRY(co_await add(filling, cursor, std::move(changes)));
     if (filling.page.more) co_return Status();
-    if (!page.more) co_return Status();
+    if (over) break;
     limit = kStep;
     // All of this position is done: the dropped ones lie above it.
     cursor.position = cursor.position.next();
     cursor.conversation = ConversationId();
   }
+  cursor.phase = PageCursor::Phase::ReadLately;
+  cursor.conversation = ConversationId();
+  co_return co_await read_lately(filling, cursor);
+}
+
+// Those that rose when the list was begun or later, by id: what is among them stays among them, however often it rises again.
+Task<Status> ConversationList::read_lately(Filling& filling, PageCursor& cursor) {
+  ReadChangePage page;
+  for (std::size_t limit = kStep; limit == kStep || page.more; limit *= 4) {
+    CO_TRY_ASSIGN(page, co_await state_.read_changes_since(filling.query.user, std::max(cursor.covered, cursor.since), limit));
+  }
+  std::ranges::sort(page.changes, {}, &ReadChange::conversation);
+  std::erase_if(page.changes, [&](const ReadChange& change) { return change.conversation <= cursor.conversation; });
+  co_return co_await add(filling, cursor, std::move(page.changes));
+}
+
+// Those of the changes whose conversations have not been listed for their messages.
+Task<Status> ConversationList::add(Filling& filling, PageCursor& cursor, std::vector<ReadChange> changes) {
+  for (std::size_t done = 0; done < changes.size() && !filling.page.more;) {
+    std::vector<ConversationId> conversations;
+    for (std::size_t i = done; i < std::min(changes.size(), done + filling.step()); ++i) conversations.push_back(changes[i].conversation);
+    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), filling.bytes_left()));
+    std::vector<PlaceQuery> places;
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      if (ends[i].head.last_position <= cursor.since) continue;
+      places.push_back({changes[done + i].conversation, cursor.since});
+      places.push_back({changes[done + i].conversation, cursor.begun});
+    }
+    CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await store_.seqs_at(std::move(places)));
+    const bool exact = store_.trimmed_through() <= cursor.since;
+    std::vector<Line> lines;
+    std::size_t next = 0;
+    for (TimelineEnd& end : ends) {
+      cursor.position = changes[done].at;
+      cursor.conversation = std::move(changes[done++].conversation);
+      if (end.head.last_position > cursor.since) {
+        const bool listed = seqs[next] < seqs[next + 1];
+        next += 2;
+        if (exact && listed) continue;
+      }
+      lines.push_back({cursor.conversation, std::move(end), cursor.text(store_.epoch())});
+    }
+    CO_TRY(co_await add(filling, std::move(lines)));
+  }
+  co_return Status();
 }
 
 }  // namespace dunlin

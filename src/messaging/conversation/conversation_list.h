@@ -26,14 +26,14 @@ struct ConversationSummary {
   MessageSeq read_seq;
   MessageSeq peer_read_seq;
   MessageSeq peer_delivered_seq;
-  std::string next;  // page cursor behind this line, for a reply that is cut here
+  std::string cursor;  // of the page that begins with this line, for a reply that is cut before it
 };
 
 struct ConversationListPage {
   std::vector<ConversationSummary> conversations;
   bool more = false;
   std::string next;      // page cursor; meaningful when more
-  LogPosition snapshot;  // of the first page: an incremental list from here finds all that changed since it was begun
+  LogPosition snapshot;  // the same on every page: an incremental list from here finds all that changed since the first one was begun
 };
 
 struct ConversationListQuery {
@@ -46,12 +46,14 @@ struct ConversationListQuery {
 
 // The conversation list ("sync"). Costs store rows for the lines it returns (and stale activity rows between them), never for the account,
 // and a handful of reads for each 32 lines, whatever their number.
-// Stateless; any worker.
-//  - Full: newest first. Each conversation once; one that gets a message while pages are being read may come twice or move to the
-//    incremental list.
-//  - Incremental: conversations with new messages, oldest change first, then those where only a read position rose. Each once while
-//    pages are being read, unless it changes meanwhile.
+// Stateless; any worker. What a list names is fixed where it is begun: at the newest record of the user's that could be read then. What is
+// written while its pages are read belongs to the next incremental list; the lines themselves tell how things stand when they are made.
+//  - Full: by the newest record below the beginning, newest first. Each conversation once; one whose activity was coalesced across the
+//    beginning meanwhile comes, or comes again, at the end.
+//  - Incremental: conversations with new messages, about in the order of the first of them, each once; then those where only a read
+//    position rose, which may come twice if it rises again meanwhile; some that rise meanwhile for the first time are among them.
 //  - Named: those of them that have had a message, in the order given, as many as one page holds; `more` tells of a rest without a cursor.
+// A page cursor names the line that its page begins with, and that line is given whatever has become of it: no page is empty behind `more`.
 class ConversationList {
  public:
   ConversationList(MessageStore& store, StateStore& state, const ReadRaises& raises) : store_(store), state_(state), raises_(raises) {}
@@ -62,16 +64,23 @@ class ConversationList {
  private:
   struct PageCursor;
   struct Filling;
-  Task<Status> named(Filling& filling);
-  Task<Status> newest(Filling& filling, PageCursor& cursor);
-  Task<Status> changed(Filling& filling, PageCursor& cursor);
-  Task<Status> read_changed(Filling& filling, PageCursor& cursor);
-  // A line that is to be made: where the conversation stands, and the page cursor behind it.
+  // A line that is to be made: where the conversation stands, and the cursor of a page that would begin with it.
   struct Line {
     ConversationId conversation;
     TimelineEnd end;
-    std::string next;
+    std::string cursor;
   };
+  Task<Result<LogPosition>> newest_readable(UserId user);
+  Task<Status> named(Filling& filling);
+  Task<Status> newest(Filling& filling, PageCursor& cursor);
+  Task<Status> across(Filling& filling, PageCursor& cursor);
+  Task<Status> changed(Filling& filling, PageCursor& cursor);
+  Task<Status> read_changed(Filling& filling, PageCursor& cursor);
+  Task<Status> read_lately(Filling& filling, PageCursor& cursor);
+  struct Window;
+  Task<Result<Window>> window(UserId user, const PageCursor& cursor, std::size_t step);
+  Task<Status> add(Filling& filling, PageCursor& cursor, std::vector<ConversationId> conversations);
+  Task<Status> add(Filling& filling, PageCursor& cursor, std::vector<ReadChange> changes);
   Task<Status> add(Filling& filling, std::vector<Line> lines);
   Task<Result<std::vector<ConversationSummary>>> summaries(UserId user, std::vector<Line> lines);
 

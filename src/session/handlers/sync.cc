@@ -21,18 +21,20 @@ wire::ConversationView view_of(const ConversationSummary& summary) {
   return view;
 }
 
-// The page as a reply, cut at the packet limit with at least one line; then the cursor is that of the last line which fits.
+// The page as a reply, cut at the packet limit with at least one line; then the cursor is that of the first line which does not fit.
 wire::SyncReply cut_reply(const ConversationListPage& page, wire::Encoding encoding, std::size_t max_bytes) {
   wire::SyncReply reply;
   reply.more = page.more;
   if (page.more) reply.cursor = page.next;
-  std::size_t bytes = wire::kReplyEnvelopeBytes + page.next.size();
+  std::size_t cursor_bytes = page.next.size();
+  for (const ConversationSummary& summary : page.conversations) cursor_bytes = std::max(cursor_bytes, summary.cursor.size());
+  std::size_t bytes = wire::kReplyEnvelopeBytes + 2 * cursor_bytes;  // as JSON a user's name in it may take twice as much
   for (const ConversationSummary& summary : page.conversations) {
     const wire::ConversationView view = view_of(summary);
     const std::size_t size = wire::encoded_bytes_at_most(encoding, view);
     if (!reply.conversations.empty() && bytes + size > max_bytes) {
       reply.more = true;
-      reply.cursor = page.conversations[reply.conversations.size() - 1].next;
+      reply.cursor = summary.cursor;
       break;
     }
     bytes += size;

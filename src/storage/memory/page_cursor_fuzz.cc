@@ -1,6 +1,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/check.h"
 #include "messaging/conversation/conversation_list.h"
@@ -41,14 +42,18 @@ struct Account {
 }  // namespace
 
 // Whatever a client gives back as a page cursor: refused as bad_request, or one page of conversations that are his. The text goes in as it
-// is and behind a good phase and epoch.
+// is, behind a good phase and epoch, and between these and a conversation that is hers or none of hers.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static Account account;
   const std::string text(reinterpret_cast<const char*>(data), size);
   static constexpr char kHex[] = "0123456789abcdef";
   std::string epoch;
   for (int shift = 60; shift >= 0; shift -= 4) epoch += kHex[(account.store.epoch().value >> shift) & 15];
-  for (const std::string& cursor : {text, "n." + epoch + "." + text, "c." + epoch + "." + text, "r." + epoch + "." + text}) {
+  std::vector<std::string> cursors{text};
+  for (const char* phase : {"n.", "a.", "c.", "r.", "l."}) {
+    for (const char* line : {"", ".p5:alice:bob", ".p4:emil:fred"}) cursors.push_back(phase + epoch + "." + text + line);
+  }
+  for (const std::string& cursor : cursors) {
     if (cursor.empty()) continue;
     ConversationListQuery query;
     query.user = UserId("alice");
@@ -60,7 +65,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       continue;
     }
     CHECK(page->conversations.size() <= 2);
-    for (const ConversationSummary& line : page->conversations) CHECK(line.last_seq == MessageSeq(1));
+    for (const ConversationSummary& line : page->conversations) {
+      CHECK(line.last_seq == MessageSeq(1));
+      CHECK(parse_private(line.conversation.view())->has("alice"));
+    }
+    CHECK(page->snapshot <= account.store.settled_position());
   }
   return 0;
 }
