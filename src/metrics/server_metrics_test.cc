@@ -146,7 +146,7 @@ TEST(ServerMetricsTest, NoLabelNamesAUserOrConversation) {
   ServerMetrics metrics;
   metrics.set_config_unsafe("x", true);
   const std::set<std::string> allowed = {"transport", "encoding", "reason",   "name",  "limit", "outcome",
-                                         "check",     "option",   "platform", "state", "le"};
+                                         "check",     "option",   "platform", "state", "for",   "le"};
   const std::string text = metrics.expose();
   const std::regex label("[{,]([a-z_]+)=\"");
   for (std::sregex_iterator it(text.begin(), text.end(), label), end; it != end; ++it) EXPECT_EQ(allowed.count((*it)[1]), 1U) << (*it)[1];
