@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kMaxBytes = 64 * 1024;  // of last messages in one page
 constexpr std::size_t kStep = 32;             // entries asked for at a time, at most
 constexpr std::size_t kAhead = 256;           // the same where all of them were listed before
+constexpr std::size_t kMaxHeads = 1024;       // asked for to learn that nothing is left
 
 }  // namespace
 
@@ -175,6 +176,7 @@ Task<Status> ConversationList::add(Filling& filling, PageCursor& cursor, std::ve
 Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
   std::set<ConversationId> seen;
   std::size_t ahead = 1;  // grows while nothing but older activity of those that were listed is found
+  bool asked = false;     // whether there is anything left
   for (bool more = true; more; ahead = std::min(2 * ahead, kAhead)) {
     const bool full = filling.full();
     const std::size_t step = std::max(filling.step(), ahead);
@@ -195,7 +197,15 @@ Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
       conversations.push_back(entry.conversation);
       entries.push_back(&entry);
     }
-    if (conversations.empty()) continue;
+    if (conversations.empty()) {
+      // A user of few conversations may have years of activity in them: is there anything left to find?
+      if (ahead == kAhead && !asked) {
+        asked = true;
+        CO_TRY_ASSIGN(const bool left, co_await any_left(filling.query.user, cursor, seen));
+        if (!left) break;
+      }
+      continue;
+    }
     CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), full ? kMaxBytes : filling.bytes_left()));
     if (ends.size() < entries.size()) {
       cursor.position = entries[ends.size()]->last_position;
@@ -225,6 +235,25 @@ Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
   cursor.phase = PageCursor::Phase::Across;
   cursor.conversation = ConversationId();
   co_return co_await across(filling, cursor);
+}
+
+// Whether the user may have a conversation whose newest record at or below `begun` lies at or below the cursor's position, by the heads of
+// all but those that were seen. True for a user of very many: then the activity tells it sooner.
+Task<Result<bool>> ConversationList::any_left(UserId user, const PageCursor& cursor, const std::set<ConversationId>& seen) {
+  std::size_t asked = 0;
+  ConversationId after;
+  for (bool more = true; more;) {
+    CO_TRY_ASSIGN(ConversationsPage page, co_await store_.conversations(user, std::move(after), kAhead));
+    for (const ConversationId& conversation : page.conversations) {
+      if (seen.contains(conversation)) continue;
+      if (++asked > kMaxHeads) co_return true;
+      CO_TRY_ASSIGN(const ConversationHead head, co_await store_.head(conversation));
+      if (head.last_position <= cursor.position || head.last_position > cursor.begun) co_return true;
+    }
+    more = page.more && !page.conversations.empty();
+    if (more) after = std::move(page.conversations.back());
+  }
+  co_return false;
 }
 
 // Entries that reach across `begun` do not stand where the conversation's newest record below it does, and may have been made after the

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +74,7 @@ class ConversationList {
   Task<Result<LogPosition>> newest_readable(UserId user);
   Task<Status> named(Filling& filling);
   Task<Status> newest(Filling& filling, PageCursor& cursor);
+  Task<Result<bool>> any_left(UserId user, const PageCursor& cursor, const std::set<ConversationId>& seen);
   Task<Status> across(Filling& filling, PageCursor& cursor);
   Task<Status> changed(Filling& filling, PageCursor& cursor);
   Task<Status> read_changed(Filling& filling, PageCursor& cursor);

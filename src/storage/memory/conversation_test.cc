@@ -188,6 +188,15 @@ TEST_F(ConversationListTest, UnreadIsAFunctionOfSeqsSendersAndReadPositionsOverA
   EXPECT_GT(checked, kOperations / 10U);
 }
 
+TEST_F(ConversationListTest, AUserOfFewConversationsPaysNotForTheirPast) {
+  for (int i = 0; i < 30'000; ++i) send("peer" + std::to_string(i % 3), "alice");
+  const std::uint64_t before = store_.rows_read();
+  const ConversationListPage page = newest("alice", 20);
+  EXPECT_EQ(page.conversations.size(), 3U);
+  EXPECT_FALSE(page.more);
+  EXPECT_LE(store_.rows_read() - before, 1'000U);
+}
+
 TEST_F(ConversationListTest, PagesListEveryConversationOnceNewestFirst) {
   for (int round = 0; round < 3; ++round) {
     for (int i = 0; i < 17; ++i) send("peer" + std::to_string((i * 5 + round * 7) % 17), "alice");
