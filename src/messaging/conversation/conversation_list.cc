@@ -243,7 +243,7 @@ Task<Result<bool>> ConversationList::any_left(UserId user, const PageCursor& cur
   std::size_t asked = 0;
   ConversationId after;
   for (bool more = true; more;) {
-    CO_TRY_ASSIGN(ConversationsPage page, co_await store_.conversations(user, std::move(after), kAhead));
+    CO_TRY_ASSIGN(ConversationsPage page, co_await store_.conversations(user, after, kAhead));
     for (const ConversationId& conversation : page.conversations) {
       if (seen.contains(conversation)) continue;
       if (++asked > kMaxHeads) co_return true;
@@ -251,7 +251,7 @@ Task<Result<bool>> ConversationList::any_left(UserId user, const PageCursor& cur
       if (head.last_position <= cursor.position || head.last_position > cursor.begun) co_return true;
     }
     more = page.more && !page.conversations.empty();
-    if (more) after = std::move(page.conversations.back());
+    if (more) after = page.conversations.back();
   }
   co_return false;
 }
