@@ -94,7 +94,6 @@ Status Node::make_sessions() {
                                                                    read_raises_,
                                                                    *sync_tokens_,
                                                                    metrics_,
-                                                                   engine_->messages().epoch().text(),
                                                                    {}});
   TRY_ASSIGN(NetOptions net, net_options(config_));
   net.handshake_seconds = &metrics_.handshake_seconds;
@@ -187,7 +186,7 @@ std::string Node::not_ready_because() const {
 ServerInfo Node::info() const {
   ServerInfo info;
   info.version = kVersion;
-  info.epoch = services_->epoch;
+  info.epoch = engine_->messages().epoch().text();
   info.engine = config_.store.engine;
   info.durability = durability_name(engine_->messages().durability());
   info.node = config_.cluster.node_id;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "messaging/delivery/session_delivery.h"
+#include "messaging/model/epoch.h"
 #include "messaging/model/session_key.h"
 #include "net/connection.h"
 #include "session/auth/authenticator.h"
@@ -59,6 +60,7 @@ struct Session final : ConnectionUser, DeliverySink {
   bool registered = false;      // in the session registry
   bool attached = false;        // `delivery` runs from the device's cursor
   bool in_store = false;        // the store knows its lane (begin_session): from its first send on
+  bool judging = false;         // positions that it claims are looked up
   bool own_lane = false;        // the worker's SendLanes know it: a send of its was refused by a limit
   bool reading_paused = false;
   bool typing = false;                // was told, and its end was not
@@ -73,6 +75,7 @@ struct Session final : ConnectionUser, DeliverySink {
   MonotonicTime last_life{};  // last complete packet or control frame
   MonotonicTime last_typing{};
   WallTime token_expires{};
+  Epoch epoch;                              // in which `delivery` runs: of its cursors and tokens, also when another has begun
   std::optional<SessionDelivery> delivery;  // from connect on
 };
 

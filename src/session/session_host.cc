@@ -66,6 +66,7 @@ SessionHost::SessionHost(Worker& worker, ConnectionSet& connections, SessionServ
       conversation_list_(services.store, services.state, services.read_raises),
       timelines_(services.store, services.state, services.read_raises),
       clock_offset_(clock_offset(services.clock)),
+      epoch_(services.store.epoch()),
       save_timer_(std::make_unique<Every>(worker, options_->cursor_flush_interval,
                                           [this] {
                                             watch_clock();
@@ -262,6 +263,7 @@ void SessionHost::became_ready(Session& session, const DeviceCursor& cursor, std
                                std::optional<NewsPage> news) {
   session.phase = Session::Phase::Ready;
   session.attached = true;
+  session.epoch = cursor.epoch;
   services_.metrics.sessions.add(1);
   session.delivery->start(cursor, std::move(first), std::move(news));
   note_changed(session);
@@ -294,11 +296,12 @@ void SessionHost::flush_batch() {
 void SessionHost::end_of_turn() {
   flush_batch();
   writer_.forget_message();
+  if (services_.store.epoch() != epoch_) end_epoch();
   if (save_at_end_of_turn_ && !saving_) spawn(save_now());
 }
 
 bool SessionHost::should_pause(const Session& session) const {
-  return session.phase == Session::Phase::Connecting || session.phase == Session::Phase::Leaving ||
+  return session.judging || session.phase == Session::Phase::Connecting || session.phase == Session::Phase::Leaving ||
          session.pending_sends >= options_->max_pending_sends || session.pending_queries >= options_->max_pending_queries;
 }
 

@@ -28,6 +28,12 @@
 
 namespace dunlin {
 
+// A client says that it has this seq, or has read it.
+struct ClaimedPosition {
+  ConversationId conversation;
+  MessageSeq seq;
+};
+
 // How the session that made room for a newer one of its device has ended.
 struct Departure {
   std::optional<DeviceCursor> cursor;  // what its device had acked; nothing when it never got that far
@@ -53,6 +59,9 @@ struct SessionFaults {
 //  of
 //    the registry and those who wait for it are told. What still runs for it (coroutines, appends) finds its handle stale and drops its
 //    answer.
+//  - The store begins a new epoch: at the end of its turn each host sees it and closes the sessions of the old one, in slices. Each session
+//    keeps the epoch that it began in, so what it still says of positions is of that one; a connect that is under way compares when it
+//    ends.
 class SessionHost final : public ConnectionHandler, public TurnHook, public DeliveryReceiver {
  public:
   SessionHost(Worker& worker, ConnectionSet& connections, SessionServices& services, DeliveryMailbox& mailbox,
@@ -134,12 +143,20 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   // Forgets what the session has been delivered, so that its end keeps no cursor.
   void forget_delivery(Session& session);
 
+  // Positions that need not be there (session/session_host_claims.cc). Looks up what was claimed and was not pushed; with one beyond the
+  // head of its conversation the device is reset, and nobody else. The session is not read meanwhile.
+  void judge(Session& session, std::vector<ClaimedPosition> claimed);
+  static Task<bool> beyond_head(MessageStore& store, ClaimedPosition claimed);
+  // What the device has is not of this store: its next connect is told `reset`. The session is closed, if it is still there.
+  void reset_device(ConnectionHandle handle, const UserId& user, const DeviceId& device);
+
   // sync_tokens (session/sync_tokens.cc): what the device has acked by now, and up to where its conversation list is known (nothing: the
   // same).
   std::string mint_sync_token(Session& session, std::optional<LogPosition> listed);
   std::string mint_sync_token(const Session& session, const DeviceCursor& cursor);
   // From where an incremental conversation list goes on; nothing when the token means nothing in this store.
-  std::optional<LogPosition> listed_through(const Session& session, std::string_view token) const;
+  std::optional<LogPosition> listed_through(const SyncToken& token) const;
+  std::optional<SyncToken> parse_sync_token(const Session& session, std::string_view text) const;  // of this user and device
 
   DeliverySink::Pushed push_message(Session& session, const MessagePtr& message);
   DeliverySink::Pushed push_gap(Session& session, const ConversationId& conversation, const SeqGap& gap);
@@ -155,13 +172,17 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void watch_clock();
   void judge_some();
   void count(const Session& session, std::int64_t by);
-  std::string mint(const Session& session, std::optional<LogPosition> acked, LogPosition listed) const;
+  std::string mint(const Session& session, Epoch epoch, std::optional<LogPosition> acked, LogPosition listed) const;
   void evict_here(ConnectionHandle handle, ErrorCode code, Completer<Departure> left);
   static Task<void> forget_kept(SessionHost& host, UserId user, DeviceId device, Completer<std::monostate> done);
   void drain_here(std::uint32_t per_second, Milliseconds reconnect_delay);
   void say_farewell(Session& session);
   void finish_half_closed(Session& session);
   void keep_cursor(Session& session);
+  DeviceCursor cursor_of(Session& session);
+  static Task<void> judge_claims(SessionHost& host, ConnectionHandle handle, UserId user, DeviceId device);
+  void end_epoch();
+  void close_ended();
   void detach(Session& session);
   void answer(AppendOutcome& outcome);
   void push_signal(const SignalPush& push);
@@ -210,8 +231,11 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   std::vector<ConnectionHandle> changed_before_;  // scratch
   std::vector<ConnectionHandle> to_compare_;      // hints were lost: still to be compared
   std::vector<ConnectionHandle> to_drain_;
-  std::vector<ConnectionHandle> to_judge_;  // the clock was set: what it says of them is to be looked at
-  Milliseconds clock_offset_;               // wall clock less monotonic clock, when last looked
+  std::vector<ConnectionHandle> to_judge_;                                     // the clock was set: what it says of them is to be looked at
+  Milliseconds clock_offset_;                                                  // wall clock less monotonic clock, when last looked
+  std::vector<ConnectionHandle> to_reset_;                                     // sessions of an epoch that is over, still to be closed
+  std::unordered_map<ConnectionHandle, std::vector<ClaimedPosition>> claims_;  // of sessions that are `judging`; a frame's worth each
+  Epoch epoch_;                                                                // the store's, as far as the sessions here were told
   // Sessions that end: who waits for it, perhaps nobody. Those whose on_close was called stand here until their sends have settled.
   std::unordered_map<ConnectionHandle, std::vector<Completer<Departure>>> waiting_for_end_;
   std::unique_ptr<Every> save_timer_;

@@ -26,12 +26,18 @@ void SessionHost::save_cursors() {
   }
 }
 
-void SessionHost::keep_cursor(Session& session) {
-  if (!session.delivery->changed()) return;
+// Where the device is, in the epoch that its session began in.
+DeviceCursor SessionHost::cursor_of(Session& session) {
   DeviceCursor cursor = session.delivery->cursor();
+  cursor.epoch = session.epoch;
   cursor.last_seen = wall();
   cursor.platform = session.platform;
-  cursors_.keep({session.user_id, session.device, std::move(cursor)});
+  return cursor;
+}
+
+void SessionHost::keep_cursor(Session& session) {
+  if (!session.delivery->changed()) return;
+  cursors_.keep({session.user_id, session.device, cursor_of(session)});
 }
 
 Task<void> SessionHost::save_now() {
@@ -54,9 +60,7 @@ Task<void> SessionHost::save_now() {
 // One in which nothing has moved says when its device was seen, unless there is so much to write that cursors would be lost for it.
 void SessionHost::detach(Session& session) {
   if (!session.delivery->changed() && cursors_.kept() >= CursorKeeper::kMaxKept / 2) return;
-  DeviceCursor cursor = session.delivery->cursor();
-  cursor.last_seen = wall();
-  cursor.platform = session.platform;
+  DeviceCursor cursor = cursor_of(session);
   const std::uint64_t number = services_.detached.put(session.user_id.view(), session.device.view(), cursor);
   if (number != 0) detached_.push_back({session.user_id, session.device, number});
   cursors_.keep({session.user_id, session.device, std::move(cursor)});

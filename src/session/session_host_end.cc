@@ -108,7 +108,7 @@ void SessionHost::on_close(Connection& connection, const CloseInfo& info) {
   std::optional<DeviceCursor> cursor;
   if (session.attached) {
     detach(session);
-    cursor = session.delivery->cursor();
+    cursor = cursor_of(session);
     services_.metrics.sessions.sub(1);
   }
   if (session.in_store) {

@@ -36,7 +36,6 @@ struct SessionServices {
   ReadRaises& read_raises;
   const SyncTokenMinter& sync_tokens;
   ServerMetrics& metrics;
-  std::string epoch;                // as text
   std::vector<SessionHost*> hosts;  // by worker; complete before the workers start
 };
 

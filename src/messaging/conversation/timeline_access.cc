@@ -37,8 +37,12 @@ Task<Result<ReadEffect>> TimelineAccess::read(UserId user, ConversationId conver
   ReadEffect out;
   out.peer = UserId(pair->peer_of(user.view()));
   CO_TRY_ASSIGN(const ConversationHead head, co_await store_.head(conversation));
+  if (seq > head.last_seq) {
+    out.beyond_head = true;
+    co_return out;
+  }
   const ReadRaises::UnderWay under_way(raises_, store_);
-  ReadRaise raise{user, conversation, std::min(seq, head.last_seq), under_way.position(), {}};
+  ReadRaise raise{user, conversation, seq, under_way.position(), {}};
   if (out.peer != user) raise.watchers.push_back(out.peer);
   CO_TRY_ASSIGN(out.read_seq, co_await state_.raise_read(std::move(raise)));
   co_return out;

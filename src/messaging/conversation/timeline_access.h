@@ -31,6 +31,7 @@ struct HistoryPage {
 struct ReadEffect {
   MessageSeq read_seq;  // what holds now
   UserId peer;
+  bool beyond_head = false;  // there is no such seq: nothing was raised
 };
 
 // What a user may read of a conversation, and his read position. Stateless; any worker.
@@ -44,7 +45,7 @@ class TimelineAccess {
   static Status authorise(std::string_view user, std::string_view conversation);
 
   Task<Result<HistoryPage>> history(HistoryQuery query);
-  // Raises the read position, to the newest message at most. Repeats and lower seqs change nothing and succeed.
+  // Raises the read position. Repeats and lower seqs change nothing and succeed.
   Task<Result<ReadEffect>> read(UserId user, ConversationId conversation, MessageSeq seq);
 
  private:

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "messaging/delivery/rewind.h"
+
 namespace dunlin {
 namespace {
 
@@ -65,21 +67,27 @@ Task<Result<std::vector<DeviceRow>>> CursorKeeper::read_rows(const AttachRequest
 
 // Where the delivery begins. `mine`: the device's row; `rows` are read when it does not count.
 Task<Result<Attachment>> CursorKeeper::position(AttachRequest& request, const DeviceCursor* mine, const std::vector<DeviceRow>& rows) {
-  Attachment out;
-  out.cursor.epoch = store_.epoch();
-  const WallTime now = clock_.wall();
-  const bool other_epoch = request.token && request.token->epoch != store_.epoch();
-  // Positions above what is stored come only from a log that was lost without a new epoch: nothing can be said about those either.
-  const std::optional<LogPosition> acked = request.token ? request.token->position : std::nullopt;
-  bool beyond = acked && *acked > store_.settled_position();
-  if (beyond) {
-    // The session that it was minted for may have been a little ahead of the settled position: is there such a record?
-    CO_TRY_ASSIGN(const FeedPage record, co_await store_.feed(acked->prev(), 1));
-    beyond = record.messages.empty();
+  // Also at the end: when it is over meanwhile, the caller sees it by the cursor's.
+  const Epoch epoch = store_.epoch();
+  if (request.token && proves_rewind(*request.token, store_)) {
+    CO_TRY(co_await end_epoch(store_, epoch, *request.token->position, "a sync_token"));
+    co_return reset_at(store_);
   }
-  const bool fresh = request.token && now - request.token->minted < rules_.forget_after;
+  const auto proves = [&](const DeviceCursor& row) { return row.epoch == epoch && row.position > store_.newest_position(); };
+  const auto beyond = std::ranges::find_if(rows, [&](const DeviceRow& row) { return proves(row.cursor); });
+  const DeviceCursor* proof = mine != nullptr && proves(*mine) ? mine : beyond != rows.end() ? &beyond->cursor : nullptr;
+  if (proof != nullptr) {
+    CO_TRY(co_await end_epoch(store_, epoch, proof->position, "the cursor of a device"));
+    co_return reset_at(store_);
+  }
 
-  if (other_epoch || beyond || (mine != nullptr && mine->forgotten)) co_return reset_at(store_);
+  Attachment out;
+  out.cursor.epoch = epoch;
+  const WallTime now = clock_.wall();
+  const bool other_epoch = (request.token && request.token->epoch != epoch) || (request.inherited && request.inherited->epoch != epoch);
+  if (other_epoch || request.claims_unknown || (mine != nullptr && mine->forgotten)) co_return reset_at(store_);
+  const std::optional<LogPosition> acked = request.token ? request.token->position : std::nullopt;
+  const bool fresh = request.token && now - request.token->minted < rules_.forget_after;
   if (fresh && acked) {
     out.cursor.position = *acked;
   } else if (request.inherited && !acked) {
@@ -87,7 +95,7 @@ Task<Result<Attachment>> CursorKeeper::position(AttachRequest& request, const De
   } else if (mine == nullptr) {
     out = new_device(request, rows);
   } else {
-    if (rules_.idle(*mine, now) || mine->epoch != store_.epoch()) co_return reset_at(store_);
+    if (rules_.idle(*mine, now) || mine->epoch != epoch) co_return reset_at(store_);
     out.cursor = *mine;
     if (acked) {
       out.cursor.position = *acked;

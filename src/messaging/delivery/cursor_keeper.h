@@ -54,6 +54,7 @@ struct AttachRequest {
   std::function<bool(const DeviceId&)> connected = {};
   // When it ends, no keeper of any worker can write a cursor of this device, which has no session, any more.
   std::function<Task<void>(DeviceId)> forget_unsaved = {};
+  bool claims_unknown = false;  // the app shows a seq that its conversation does not have
 };
 
 // How many devices a user may have, and when one that was not seen is forgotten. One that is connected never is.
@@ -80,7 +81,8 @@ class CursorKeeper {
       : store_(store), state_(state), clock_(clock), turns_(turns), rules_(rules) {}
 
   // Rules, in order:
-  //  1. a token of another epoch, or beyond the store's newest record, or a device that was forgotten: Reset
+  //  0. a token, or a device's row, that proves that the store was put back (rewind.h): a new epoch, and so Reset
+  //  1. a token or inherited cursor of another epoch, a device that was forgotten, or an app that claims what is not there: Reset
   //  2. a token with an acked position, minted within forget_after (60 days): delivery begins at it, below or above any cursor
   //  3. inherited cursor; 4. stored cursor (of another epoch, or not seen for 60 days: Reset); an older token wins over it
   //  5. unknown device: with a token, valid or not: Reset; else where the user's farthest device is, as far as it is stored or its session

@@ -5,11 +5,13 @@
 namespace dunlin {
 namespace {
 
-constexpr char kVersion = 1;
-constexpr std::size_t kFieldBytes = 1 + 8 + 8 + 8 + 4;
-constexpr std::size_t kTokenBytes = kFieldBytes + 16;
-constexpr std::size_t kTextBytes = kTokenBytes / 3 * 4;
-static_assert(kTokenBytes % 3 == 0, "no padding");
+constexpr char kVersion = 2;
+constexpr char kVersionWithoutRun = 1;
+constexpr std::size_t kOldFieldBytes = 1 + 8 + 8 + 8 + 4;
+constexpr int kRunBytes = 6;
+constexpr std::size_t kFieldBytes = kOldFieldBytes + kRunBytes;
+constexpr std::size_t kHashBytes = 16;
+static_assert((kFieldBytes + kHashBytes) % 3 == 0 && (kOldFieldBytes + kHashBytes) % 3 == 0, "no padding");
 constexpr std::uint64_t kNoPosition = UINT64_MAX;
 constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -25,7 +27,7 @@ std::uint64_t read_number(std::string_view bytes, std::size_t at, int count) {
 
 std::string to_text(std::string_view bytes) {
   std::string text;
-  text.reserve(kTextBytes);
+  text.reserve(bytes.size() / 3 * 4);
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     const std::uint64_t group = read_number(bytes, i, 3);
     for (int shift = 18; shift >= 0; shift -= 6) text += kAlphabet[group >> shift & 63];
@@ -33,8 +35,17 @@ std::string to_text(std::string_view bytes) {
   return text;
 }
 
+constexpr std::size_t fields_of(char version) {
+  return version == kVersion ? kFieldBytes : kOldFieldBytes;
+}
+
+constexpr std::size_t text_bytes(std::size_t fields) {
+  return (fields + kHashBytes) / 3 * 4;
+}
+
+// Nothing for a version that is none, or of which the text has not the size.
 std::optional<std::string> from_text(std::string_view text) {
-  if (text.size() != kTextBytes) return std::nullopt;
+  if (text.size() != text_bytes(kFieldBytes) && text.size() != text_bytes(kOldFieldBytes)) return std::nullopt;
   std::string bytes;
   for (std::size_t i = 0; i < text.size(); i += 4) {
     std::uint64_t group = 0;
@@ -45,6 +56,8 @@ std::optional<std::string> from_text(std::string_view text) {
     }
     append_number(bytes, group, 3);
   }
+  const char version = bytes.front();
+  if ((version != kVersion && version != kVersionWithoutRun) || text.size() != text_bytes(fields_of(version))) return std::nullopt;
   return bytes;
 }
 
@@ -59,11 +72,12 @@ SipHash128 SyncTokenMinter::seal(std::string_view fields, std::string_view user,
 }
 
 std::string SyncTokenMinter::mint(const SyncToken& token, std::string_view user, std::string_view device) const {
-  std::string bytes(1, kVersion);
+  std::string bytes(1, token.run != 0 ? kVersion : kVersionWithoutRun);
   append_number(bytes, token.epoch.value, 8);
   append_number(bytes, token.position ? token.position->value() : kNoPosition, 8);
   append_number(bytes, token.listed.value(), 8);
   append_number(bytes, static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_ms(token.minted)) / 60'000), 4);
+  if (token.run != 0) append_number(bytes, token.run, kRunBytes);
   const SipHash128 hash = seal(bytes, user, device);
   append_number(bytes, hash.low, 8);
   append_number(bytes, hash.high, 8);
@@ -72,9 +86,10 @@ std::string SyncTokenMinter::mint(const SyncToken& token, std::string_view user,
 
 std::optional<SyncToken> SyncTokenMinter::parse(std::string_view text, std::string_view user, std::string_view device) const {
   const auto bytes = from_text(text);
-  if (!bytes || bytes->front() != kVersion) return std::nullopt;
-  const SipHash128 told{.low = read_number(*bytes, kFieldBytes, 8), .high = read_number(*bytes, kFieldBytes + 8, 8)};
-  const SipHash128 hash = seal(std::string_view(*bytes).substr(0, kFieldBytes), user, device);
+  if (!bytes) return std::nullopt;
+  const std::size_t fields = fields_of(bytes->front());
+  const SipHash128 told{.low = read_number(*bytes, fields, 8), .high = read_number(*bytes, fields + 8, 8)};
+  const SipHash128 hash = seal(std::string_view(*bytes).substr(0, fields), user, device);
   // Both words are always compared: how much of a guess was right must not show in the time.
   if (((told.low ^ hash.low) | (told.high ^ hash.high)) != 0) return std::nullopt;
   SyncToken token;
@@ -83,12 +98,14 @@ std::optional<SyncToken> SyncTokenMinter::parse(std::string_view text, std::stri
   if (position != kNoPosition) token.position = LogPosition(position);
   token.listed = LogPosition(read_number(*bytes, 17, 8));
   token.minted = from_ms(static_cast<std::int64_t>(read_number(*bytes, 25, 4)) * 60'000);
-  return token;
+  if (bytes->front() == kVersionWithoutRun) return token;
+  token.run = read_number(*bytes, kOldFieldBytes, kRunBytes);
+  return token.run != 0 ? std::optional(token) : std::nullopt;
 }
 
 std::optional<Epoch> SyncTokenMinter::claimed_epoch(std::string_view text) {
   const auto bytes = from_text(text);
-  if (!bytes || bytes->front() != kVersion) return std::nullopt;
+  if (!bytes) return std::nullopt;
   return Epoch{read_number(*bytes, 1, 8)};
 }
 

@@ -18,10 +18,11 @@ struct SyncToken {
   std::optional<LogPosition> position;  // nothing: says nothing about acks, the stored cursor counts
   LogPosition listed;
   WallTime minted{};
+  std::uint64_t run = 0;  // StoreRun::id of the store that told the position; 0: not known
 };
 
-// Makes and checks sync_tokens: 1 version byte, epoch, position, listed, minute of minting, SipHash-2-4-128 over these and user and
-// device; 60 characters. Immutable; any thread.
+// Makes and checks sync_tokens: 1 version byte, epoch, position, listed, minute of minting, run (6 bytes), SipHash-2-4-128 over these and
+// user and device; 68 characters. Version 1 is without the run; 60 characters. Immutable; any thread.
 class SyncTokenMinter {
  public:
   explicit SyncTokenMinter(const SipKey& key) : key_(key) {}  // from the store's secret

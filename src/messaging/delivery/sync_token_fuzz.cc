@@ -19,9 +19,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (data[1] != 0) token.position = LogPosition(0x0001010101010101ULL * data[1]);
   token.listed = LogPosition(data[2]);
   token.minted = from_ms(std::int64_t{60'000} * data[3]);
+  token.run = 0x010101010101ULL * (data[4] / 2U);
   std::string minted = minter.mint(token, "alice", "phone");
   const auto same = minter.parse(minted, "alice", "phone");
-  CHECK(same && same->epoch == token.epoch && same->position == token.position && same->listed == token.listed);
+  CHECK(same && same->epoch == token.epoch && same->position == token.position && same->listed == token.listed && same->run == token.run);
   CHECK(!minter.parse(minted, "alice", "laptop"));
   CHECK(!minter.parse(minted, "bob", "phone"));
   const std::string before = minted;

@@ -8,18 +8,33 @@ namespace {
 const SyncTokenMinter kMinter(SipKey{1, 2});
 
 SyncToken token() {
-  return {.epoch = Epoch{0xabcdef}, .position = LogPosition(77), .listed = LogPosition(99), .minted = from_ms(1'700'000'040'000)};
+  return {.epoch = Epoch{0xabcdef},
+          .position = LogPosition(77),
+          .listed = LogPosition(99),
+          .minted = from_ms(1'700'000'040'000),
+          .run = 0x123456789abc};
 }
 
 TEST(SyncTokenMinterTest, GivesBackWhatItMinted) {
   const std::string text = kMinter.mint(token(), "alice", "d1");
-  EXPECT_EQ(text.size(), 60u);
+  EXPECT_EQ(text.size(), 68u);
   const auto parsed = kMinter.parse(text, "alice", "d1");
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->epoch, token().epoch);
   EXPECT_EQ(parsed->position, token().position);
   EXPECT_EQ(parsed->listed, token().listed);
+  EXPECT_EQ(parsed->run, token().run);
   EXPECT_EQ(parsed->minted, from_ms(1'700'000'040'000 / 60'000 * 60'000));
+}
+
+TEST(SyncTokenMinterTest, KnowsTheTokensOfBeforeThereWereRuns) {
+  constexpr std::string_view kOld = "AQAAAAAAq83vAAAAAAAAAE0AAAAAAAAAYwGwVRb95iApHzrMusQJEEaZ3Fhk";
+  const auto parsed = kMinter.parse(kOld, "alice", "d1");
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->position, token().position);
+  EXPECT_EQ(parsed->listed, token().listed);
+  EXPECT_EQ(parsed->run, 0u);
+  EXPECT_EQ(kMinter.mint(*parsed, "alice", "d1"), kOld);
 }
 
 TEST(SyncTokenMinterTest, MayPromiseNothingAboutAcks) {

@@ -159,6 +159,12 @@ struct Follower {
 inline constexpr std::size_t kMaxFollowers = 16;
 inline constexpr std::size_t kMaxFollowerName = 32;  // of a-z, 0-9 and '-'
 
+// One opening of the store, as sync_tokens tell it apart from others.
+struct StoreRun {
+  std::uint64_t id = 0;  // below 2^48, not 0, random; 0: this store has no such thing
+  LogPosition began_at;  // of the newest record that it found; positions that an earlier run has told are at or below it
+};
+
 struct StoreHealth {
   bool writable = true;
   bool readable = true;
@@ -179,12 +185,17 @@ struct StoreHealth {
 //    everything that an outcome has told (read-your-writes), from before the listener is called with it.
 //  - Recalled: what recall() has taken away no read gives any more, by whichever way; order, counts, cursors and dedup stay what they were.
 //  - Bounded: what waits to be committed is bounded in bytes; beyond it append() refuses with Overloaded through the listener.
-// Thread: append() and the two *_in_memory calls from any thread, never blocking; tasks from a worker, resuming on it.
+// Thread: append(), the two *_in_memory calls and the plain getters from any thread, never blocking; tasks from a worker, resuming on it.
 class MessageStore {
  public:
   virtual ~MessageStore() = default;
 
   virtual Epoch epoch() const = 0;
+  virtual StoreRun run() const = 0;
+  // Something that only this store can have made proves that it was put back to an earlier state, or has lost its end: what `ended` stood
+  // for means nothing from now on. When the task has ended, epoch() is another, durably, and followers are marked reset. True: this call
+  // has done it. False: `ended` was over already. What fails has changed nothing.
+  virtual Task<Result<bool>> renew_epoch(Epoch ended) = 0;
   virtual Durability durability() const = 0;                // the strongest level it can give
   virtual void set_listener(CommitListener* listener) = 0;  // once, before the first append
 
@@ -199,6 +210,8 @@ class MessageStore {
   // Highest position for which every record up to it is durable and was handed to the listener. It is raised after the listener has
   // returned: who reads it first and then finds no trace of a record up to it knows that the listener has not passed one on.
   virtual LogPosition settled_position() const = 0;
+  // Of the newest record that any read has shown: at or above the settled position, and at or above every position that anybody was told.
+  virtual LogPosition newest_position() const = 0;
   // Everything at or below this position may have been trimmed by retention.
   virtual LogPosition trimmed_through() const = 0;
 
@@ -238,7 +251,8 @@ class MessageStore {
 
   // Followers. The feed keeps what a registered one has not passed, up to a bound; one that is further behind is marked `reset`, durably,
   // and begins anew by unregistering. Each change is durable when the task ends: move on once for many records.
-  // Gives the follower as it stands; one that is new begins behind `from`. BadRequest: not a name; Overloaded: there are kMaxFollowers.
+  // Gives the follower as it stands; one that is new begins behind `from`. BadRequest: not a name, or `from` is beyond
+  // settled_position(); Overloaded: there are kMaxFollowers.
   virtual Task<Result<Follower>> register_follower(std::string name, LogPosition from) = 0;
   // Forwards only, at most to settled_position(): else BadRequest. WrongState: it is marked reset. NotFound: no such follower.
   virtual Task<Status> advance_follower(std::string name, LogPosition position) = 0;

@@ -89,6 +89,7 @@ class RecordingListener final : public CommitListener {
     const Message& message = *outcome.message;
     if (message.position() <= last_) violations_.push_back("positions do not ascend");
     last_ = message.position();
+    if (store_.newest_position() < message.position()) violations_.push_back("newest_position is below what the listener is told");
     if (store_.settled_position() >= message.position()) violations_.push_back("settled_position ran ahead of the listener");
     RangeQuery query{ConversationId(message.conversation()), message.seq(), message.seq(), 1, 1 << 20, false};
     const auto page = store_.range_in_memory(query);
@@ -228,6 +229,7 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(MessageStoreSuite);
 
 #include "messaging/ports/message_store_suite_activity.inc"
 #include "messaging/ports/message_store_suite_append.inc"
+#include "messaging/ports/message_store_suite_epoch.inc"
 #include "messaging/ports/message_store_suite_followers.inc"
 #include "messaging/ports/message_store_suite_order.inc"
 #include "messaging/ports/message_store_suite_read.inc"

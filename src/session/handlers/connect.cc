@@ -17,8 +17,8 @@ constexpr std::size_t kMaxOpen = 16;  // conversations whose news come first; on
 struct ConnectCall {
   std::optional<wire::RequestId> id;
   MonotonicTime started;
-  std::vector<ConnectionRef> older;  // connections of the same device
-  std::vector<ConversationId> open;  // what the app shows now, and the user may see
+  std::vector<ConnectionRef> older;   // connections of the same device
+  std::vector<ClaimedPosition> open;  // what the app shows now, and the user may see
   std::optional<SyncToken> token;
   bool token_given = false;
   metrics::Platform platform = metrics::Platform::None;
@@ -60,6 +60,15 @@ Task<std::optional<DeviceCursor>> make_room(SessionHost& host, std::vector<Conne
     if (left.ok() && left->cursor) inherited = std::move(left->cursor);
   }
   co_return inherited;
+}
+
+// The app shows a seq that its conversation does not have.
+Task<bool> shows_unknown(MessageStore& store, std::vector<ClaimedPosition> open) {
+  for (ClaimedPosition& shown : open) {
+    if (shown.seq == MessageSeq(0)) continue;
+    if (co_await SessionHost::beyond_head(store, std::move(shown))) co_return true;
+  }
+  co_return false;
 }
 
 // What is new for the device, as far as one page goes: it is named in the reply, and is then what the delivery begins with.
@@ -125,11 +134,12 @@ Task<News> read_news(SessionHost& host, UserId user, DeviceCursor cursor) {
 void reply_connected(const Call& call, const Attachment& attachment, const News& news) {
   const SessionServices& services = call.host.services();
   const SessionOptions& options = call.host.options();
+  const std::string epoch = attachment.cursor.epoch.text();
   const std::string session = call.session.session_key.text();
   const std::string token = call.host.mint_sync_token(call.session, attachment.cursor);
   wire::ConnectReply reply{
       .session = session,
-      .epoch = services.epoch,
+      .epoch = epoch,
       .user = call.session.user_id.view(),
       .device = call.session.device.view(),
       .time_ms = static_cast<std::uint64_t>(to_ms(call.host.wall())),
@@ -173,17 +183,20 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
   const SessionServices& services = host.services();
   if (!inherited) inherited = services.detached.find(session->user_id.view(), session->device.view());
   const UserId user = session->user_id;  // outlives the calls of what `request` holds
+  const DeviceId device = session->device;
+  const bool claims_unknown = co_await shows_unknown(services.store, connect.open);
   // Named: gcc 12 copies an aggregate that is made inside a co_await expression bit by bit, and frees it twice.
   AttachRequest request{
-      .user = session->user_id,
-      .device = session->device,
+      .user = user,
+      .device = device,
       .token = connect.token,
       .token_given = connect.token_given,
       .inherited = std::move(inherited),
       .platform = connect.platform,
       .unsaved = [&services, &user] { return services.detached.of(user.view()); },
       .connected = [&services, &user](const DeviceId& device) { return services.registry.online(user.view(), device.view()); },
-      .forget_unsaved = [&services, &user](DeviceId device) { return SessionHost::forget_unsaved(services, user, std::move(device)); }};
+      .forget_unsaved = [&services, &user](DeviceId device) { return SessionHost::forget_unsaved(services, user, std::move(device)); },
+      .claims_unknown = claims_unknown};
   const auto attachment = co_await host.cursors().attach(std::move(request));
   session = host.find(handle);
   if (session == nullptr || session->phase != Session::Phase::Connecting) {
@@ -196,15 +209,19 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
     host.kick(*session, wire_code(attachment.error().code()));
     co_return;
   }
+  if (attachment->resume == ResumeKind::Reset) host.services().detached.forget(user.view(), device.view());
   News news = co_await read_news(host, session->user_id, attachment->cursor);
   session = host.find(handle);
   if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
+  if (attachment->cursor.epoch != host.services().store.epoch()) co_return host.kick(*session, ErrorCode::ResetRequired);
   const Call call{host, session->connection, *session, connect.id};
   host.services().metrics.connect_seconds.observe(host.services().clock.monotonic() - connect.started);
   host.services().metrics.connects(connect.platform).add();
   reply_connected(call, *attachment, news);
   session->platform = attachment->cursor.platform;
-  host.became_ready(*session, attachment->cursor, std::move(connect.open), std::move(news.page));
+  std::vector<ConversationId> first;
+  for (ClaimedPosition& shown : connect.open) first.push_back(std::move(shown.conversation));
+  host.became_ready(*session, attachment->cursor, std::move(first), std::move(news.page));
   tell_forgotten(host, user, attachment->forgotten);
 }
 
@@ -275,7 +292,7 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
   for (const wire::Position& shown : request.open) {
     if (connect.open.size() == kMaxOpen) break;
     if (authorise(session.user_id.view(), {.user = {}, .conversation = shown.conversation}).ok())
-      connect.open.emplace_back(shown.conversation);
+      connect.open.push_back({ConversationId(shown.conversation), MessageSeq(shown.seq)});
   }
   session.delivery.emplace(host.delivery_context(), session);
   spawn(run(host, session.handle(), std::move(connect)));

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "messaging/delivery/rewind.h"
 #include "runtime/spawn.h"
 #include "session/authorise.h"
 #include "session/handlers/handlers.h"
@@ -43,6 +44,15 @@ wire::SyncReply cut_reply(const ConversationListPage& page, wire::Encoding encod
   return reply;
 }
 
+// The token proves that the store was put back: all sessions are about to be told, this one too.
+Task<void> end_its_epoch(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, SyncToken token) {
+  const Status ended = co_await end_epoch(host.services().store, token.epoch, *token.position, "a sync_token");
+  Session* session = host.find(handle);
+  if (session == nullptr) co_return;
+  if (!ended.ok()) Call{host, session->connection, *session, id}.refuse(ended.error());
+  host.query_ended(*session);
+}
+
 Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, ConversationListQuery query, bool reset) {
   const bool covers_all = query.named.empty();
   const auto page = co_await host.conversation_list().list(std::move(query));
@@ -74,7 +84,12 @@ void handle(const Call& call, const wire::SyncRequest& request) {
   query.page = std::string(request.cursor);
   bool reset = false;
   if (!request.sync_token.empty()) {
-    query.since = call.host.listed_through(call.session, request.sync_token);
+    const auto token = call.host.parse_sync_token(call.session, request.sync_token);
+    if (token && proves_rewind(*token, call.host.services().store)) {
+      call.host.query_began(call.session);
+      return spawn(end_its_epoch(call.host, call.session.handle(), call.id, *token));
+    }
+    if (token) query.since = call.host.listed_through(*token);
     reset = !query.since.has_value();
   }
   if (request.conversations.size() > options.max_sync) {

@@ -112,6 +112,17 @@ Status StoreParts::open_history() {
   return {};
 }
 
+// What is written beside the log knows of records that it does not have: the log was put back, or has lost its end without a trace. All of
+// it was written when those records were there for good, so there is no other way to that.
+bool StoreParts::lags_behind_what_was_told(LogPosition last) const {
+  const LogPosition known = std::max(state_->highest_cursor(meta_.epoch), followers_->farthest());
+  if (known <= last) return false;
+  log_error("store",
+            "the log ends before records that devices or followers have had: it was put back to an earlier state, or has lost its end",
+            {{"found_through", last.value()}, {"known_through", known.value()}, {"remedy", "dunlin restore, if they must come back"}});
+  return true;
+}
+
 Status StoreParts::recover() {
   const std::string folder = options_.path + "/log";
   TRY(files_->make_folder(folder));
@@ -147,6 +158,7 @@ Status StoreParts::recover() {
   // Seqs may be given again: acks below fsync may have been lost, or records whose conversation nobody knows.
   report_.epoch_renewed =
       weak_acks_gone || (weak_end && found.scan.broken_off) || found.scan.unknown != 0 || found.unnamed != 0 || missing != 0;
+  report_.epoch_renewed = report_.epoch_renewed || lags_behind_what_was_told(found.scan.last);
   const bool changed = meta_.clean || meta_.weak_acks || report_.epoch_renewed;
   if (report_.epoch_renewed) {
     meta_.epoch = Meta::create().epoch;
@@ -158,6 +170,8 @@ Status StoreParts::recover() {
   if (report_.epoch_renewed) {
     TRY_ASSIGN(followers_, Followers::open(*files_, options_.path, meta_.epoch));  // marks them reset
   }
+  epoch_.store(meta_.epoch.value, std::memory_order_release);
+  run_ = {SipKey::random().low >> 16 | 1, std::max(found.scan.last, window_->published())};
   if (found.scan.records != 0) log_info("store", "log recovered", {{"records", found.scan.records}, {"last", found.scan.last.value()}});
 
   const LogWriter::Start at{meta_.log_secret, found.scan.last_generation, found.scan.end, found.scan.last};
@@ -174,7 +188,19 @@ Status StoreParts::recover() {
   TRY(recalls_->load(found.scan.last));
   reader_ = std::make_unique<TimelineReader>(*conversations_, *window_, *history_, *intake_, *kept_, *recalls_);
   unused_files_ = found.unused;
+  if (report_.epoch_renewed) lower_read_positions();
   return {};
+}
+
+// Else what is written under seqs that were read before would count as read. What fails costs a wrong count of unread messages, no message.
+void StoreParts::lower_read_positions() {
+  const auto lowered = state_->lower_read_positions(run_.began_at, [this](const ConversationId& id) -> Result<MessageSeq> {
+    TRY_ASSIGN(const ConversationHead head, reader_->head(id));
+    return head.last_seq;
+  });
+  if (!lowered.ok())
+    return log_warn("store", "read positions may be ahead of their conversations", {{"error", lowered.error().to_string()}});
+  if (*lowered > 0) log_warn("store", "read positions were ahead of their conversations", {{"lowered", *lowered}});
 }
 
 void StoreParts::start_threads() {
@@ -220,6 +246,31 @@ Task<void> StoreParts::end_session(SessionKey session) {
   auto [completer, completion] = make_completion<void>();
   intake_->end_session(session, std::move(completer));
   ignore(co_await std::move(completion));
+}
+
+Task<Result<bool>> StoreParts::renew_epoch(Epoch ended) {
+  return on_disk([this, ended] { return renew_now(ended); });
+}
+
+Result<bool> StoreParts::renew_now(Epoch ended) {
+  Meta next;
+  Status written;
+  // The committer changes the meta file too.
+  TRY(committer_->run_between_batches([&] {
+    if (meta_.epoch != ended) return;
+    next = meta_;
+    next.epoch = Meta::create().epoch;
+    written = write_meta(*files_, options_.path, next);
+    if (!written.ok()) return;
+    meta_ = next;
+    epoch_.store(next.epoch.value, std::memory_order_release);
+  }));
+  TRY(std::move(written));
+  if (next.epoch == Epoch{}) return false;
+  if (const Status marked = followers_->begin_epoch(next.epoch); !marked.ok()) {
+    log_warn("store", "followers are reset in memory only, until the next start", {{"error", marked.error().to_string()}});
+  }
+  return true;
 }
 
 Task<Result<ConversationHead>> StoreParts::head(ConversationId conversation) {
@@ -294,7 +345,10 @@ Task<Result<FeedPage>> StoreParts::feed(LogPosition after, std::size_t max_messa
 }
 
 Task<Result<Follower>> StoreParts::register_follower(std::string name, LogPosition from) {
-  return on_disk([this, name = std::move(name), from] { return followers_->add(name, from); });
+  return on_disk([this, name = std::move(name), from]() -> Result<Follower> {
+    if (from > settled_position()) return Error(ErrorCode::BadRequest, "a follower begins within the log, as far as it is settled");
+    return followers_->add(name, from);
+  });
 }
 
 Task<Status> StoreParts::advance_follower(std::string name, LogPosition position) {

@@ -277,6 +277,81 @@ TEST_F(EmbeddedStoreTest, TheNewestFileGoneAfterACleanStopIsNoticed) {
   EXPECT_EQ(store_->epoch(), renewed) << "once";
 }
 
+TEST_F(EmbeddedStoreTest, ALogThatEndsBeforeWhatDevicesHaveHadRenewsTheEpoch) {
+  for (const std::string witness : {"nobody", "device", "follower"}) {
+    open(options(witness));
+    for (int i = 0; i < 10; ++i) send("ben", "m" + std::to_string(i));
+    const std::string folder = folder_ + "/" + witness;
+    fs::copy(folder + "/log", folder + "-log", fs::copy_options::recursive);
+    const Epoch epoch = store_->epoch();
+    for (int i = 10; i < 20; ++i) send("ben", "m" + std::to_string(i));
+    const auto save = [&](Epoch of, std::uint64_t position) {
+      EXPECT_TRUE(block_on(store_->state().save_cursors({{UserId("ben"), DeviceId("phone"), {of, LogPosition(position), {}, {}}}})).ok());
+    };
+    save(Epoch{7}, 1000);
+    save(Epoch{}, 1000);
+    if (witness == "device") save(epoch, 20);
+    save(epoch, 10);
+    const ReadKey key{UserId("ben"), private_conversation("ann", "ben")};
+    const auto read_seq = [&] { return block_on(store_->state().read_positions({key})).value().at(0); };
+    EXPECT_TRUE(block_on(store_->state().raise_read({key.user, key.conversation, MessageSeq(17), LogPosition(18), {}})).ok());
+    if (witness == "follower") {
+      EXPECT_TRUE(block_on(store_->register_follower("search", LogPosition(20))).ok());
+    }
+    copy_as_killed(witness, witness + "-killed");
+    store_.reset();
+    fs::remove_all(folder);
+    fs::rename(folder + "-killed", folder);
+    fs::remove_all(folder + "/log");
+    fs::rename(folder + "-log", folder + "/log");
+    open(options(witness));
+    EXPECT_EQ(stored("ben"), 10U);
+    EXPECT_EQ(store_->recovery().epoch_renewed, witness != "nobody") << witness;
+    EXPECT_EQ(store_->epoch() == epoch, witness == "nobody") << witness;
+    if (witness != "nobody") {
+      EXPECT_EQ(read_seq(), MessageSeq(10)) << "what comes now is unread";
+    }
+    const Epoch renewed = store_->epoch();
+    open(options(witness));
+    EXPECT_EQ(store_->epoch(), renewed) << "once";
+  }
+}
+
+TEST_F(EmbeddedStoreTest, AnEpochThatWasEndedWhileItRanStaysSo) {
+  open(options("data"));
+  send("ben", "m1", Durability::Os);
+  ASSERT_TRUE(block_on(store_->register_follower("search", LogPosition(0))).ok());
+  const Epoch first = store_->epoch();
+  const StoreRun run = store_->run();
+  EXPECT_TRUE(*block_on(store_->renew_epoch(first)));
+  const Epoch second = store_->epoch();
+  EXPECT_NE(second, first);
+  copy_as_killed("data", "killed");
+  ASSERT_TRUE(store_->backup_to(folder_ + "/backup", [](const auto&) { return true; }).ok());
+  EXPECT_EQ(read_meta(posix_file_system(), folder_ + "/backup").value()->epoch, second);
+  EXPECT_TRUE(read_meta(posix_file_system(), folder_ + "/killed").value()->weak_acks) << "nothing else of the file is lost";
+  open(options("data"));
+  EXPECT_EQ(store_->epoch(), second);
+  EXPECT_TRUE(store_->followers().at(0).reset);
+  EXPECT_NE(store_->run().id, run.id);
+  EXPECT_EQ(store_->run().began_at, LogPosition(1));
+}
+
+TEST_F(EmbeddedStoreTest, AnEpochThatCannotBeWrittenGoesOn) {
+  FaultyFileSystem files(1);
+  EmbeddedOptions with = options("data");
+  with.file_system = &files;
+  open(std::move(with));
+  const Epoch first = store_->epoch();
+  files.fail(FaultyFileSystem::Call::Write, 0, ErrorCode::Io, UINT64_MAX);
+  EXPECT_FALSE(block_on(store_->renew_epoch(first)).ok());
+  EXPECT_EQ(store_->epoch(), first);
+  files.heal();
+  EXPECT_TRUE(*block_on(store_->renew_epoch(first)));
+  EXPECT_NE(store_->epoch(), first);
+  store_.reset();
+}
+
 TEST_F(EmbeddedStoreTest, AMissingMetaFileIsNotTakenForANewFolder) {
   open(options("data"));
   send("ben", "m1");

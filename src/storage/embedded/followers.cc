@@ -67,11 +67,28 @@ Status Followers::load() {
     rows_ = *std::move(found);
     return {};
   }
-  for (auto& [name, follower] : *found) {
+  mark_reset(*found);
+  return replace(*std::move(found));
+}
+
+void Followers::mark_reset(Rows& rows) {
+  for (auto& [name, follower] : rows) {
+    if (follower.reset) continue;
     follower.reset = true;
     log_warn("store", "a follower of another epoch is reset", {{"follower", name}, {"position", follower.position.value()}});
   }
-  return replace(*std::move(found));
+}
+
+Status Followers::begin_epoch(Epoch epoch) {
+  MutexLock changing(changing_);
+  epoch_ = epoch;
+  Rows next = rows();
+  mark_reset(next);
+  {
+    MutexLock lock(mutex_);
+    rows_ = next;
+  }
+  return replace(std::move(next));
 }
 
 std::string Followers::encode(const Rows& rows, Epoch epoch) {
@@ -178,6 +195,15 @@ std::vector<Follower> Followers::all() const {
   MutexLock lock(mutex_);
   for (const auto& [name, follower] : rows_) out.push_back(follower);
   return out;
+}
+
+LogPosition Followers::farthest() const {
+  LogPosition highest;
+  MutexLock lock(mutex_);
+  for (const auto& [name, follower] : rows_) {
+    if (!follower.reset) highest = std::max(highest, follower.position);
+  }
+  return highest;
 }
 
 LogPosition Followers::passed() const {

@@ -32,7 +32,12 @@ class Followers {
   // Marks those reset that do not have everything up to `needed`; gives their names.
   Result<std::vector<std::string>> leave_behind(LogPosition needed) EXCLUDES(changing_, mutex_);
 
+  // Another epoch has begun: marks all reset. What could not be written is so at the next open().
+  Status begin_epoch(Epoch epoch) EXCLUDES(changing_, mutex_);
+
   std::vector<Follower> all() const EXCLUDES(mutex_);
+  // The farthest of those that are not reset: the log has reached it in this epoch. 0 without any.
+  LogPosition farthest() const EXCLUDES(mutex_);
   // What no follower needs any more: the lowest position of those that are not reset, the highest possible without any.
   LogPosition passed() const EXCLUDES(mutex_);
 
@@ -43,12 +48,13 @@ class Followers {
   Status load() EXCLUDES(changing_, mutex_);
   Rows rows() const EXCLUDES(mutex_);
   Status replace(Rows rows) REQUIRES(changing_) EXCLUDES(mutex_);
+  static void mark_reset(Rows& rows);
   static std::string encode(const Rows& rows, Epoch epoch);
   static std::optional<Rows> decode(std::string_view bytes, Epoch epoch, bool* other_epoch);
 
   FileSystem& fs_;
   const std::string folder_;
-  const Epoch epoch_;
+  Epoch epoch_;     // under changing_, but while it is made
   Mutex changing_;  // one change at a time, held while the file is replaced; outside of mutex_
   mutable Mutex mutex_;
   Rows rows_ GUARDED_BY(mutex_);

@@ -26,13 +26,16 @@ class StoreParts final : public EmbeddedStore {
   Status start();
 
   // MessageStore
-  Epoch epoch() const override { return meta_.epoch; }
+  Epoch epoch() const override { return Epoch{epoch_.load(std::memory_order_acquire)}; }
+  StoreRun run() const override { return run_; }
+  Task<Result<bool>> renew_epoch(Epoch ended) override;
   Durability durability() const override { return options_.durability; }
   void set_listener(CommitListener* listener) override { committer_->set_listener(listener); }
   void begin_session(SessionKey session) override { intake_->begin_session(session); }
   Task<void> end_session(SessionKey session) override;
   void append(std::span<AppendRequest> requests) override;
   LogPosition settled_position() const override { return committer_->settled(); }
+  LogPosition newest_position() const override { return std::max(window_->published(), committer_->settled()); }
   LogPosition trimmed_through() const override { return indexer_->trimmed_through(); }
   Task<Result<ConversationHead>> head(ConversationId conversation) override;
   Task<Result<RangePage>> range(RangeQuery query) override;
@@ -71,7 +74,10 @@ class StoreParts final : public EmbeddedStore {
   Status open_meta();
   Status open_history();
   Status recover();
+  void lower_read_positions();
   void start_threads();
+  bool lags_behind_what_was_told(LogPosition last) const;
+  Result<bool> renew_now(Epoch ended);
   Status recall_now(const ConversationId& conversation, MessageSeq seq);
   Status copy_log(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress);
   void wait_for_reads();
@@ -93,6 +99,8 @@ class StoreParts final : public EmbeddedStore {
   FileSystem* files_;
   std::optional<DataLock> lock_;
   Meta meta_;
+  std::atomic<std::uint64_t> epoch_{0};  // meta_'s, once it is on the disk
+  StoreRun run_;                         // constant once it is open
   bool fresh_ = false;
   RecoveryReport report_;
   std::unique_ptr<History> history_;

@@ -172,10 +172,70 @@ TEST_F(CursorKeeperTest, PositionsOfAnotherEpochAreReset) {
   EXPECT_EQ(attach(device("old")).resume, ResumeKind::Reset);
 }
 
-TEST_F(CursorKeeperTest, ATokenBeyondTheStoreIsReset) {
+TEST_F(CursorKeeperTest, ATokenBeyondTheStoreIsResetAndEndsTheEpoch) {
   send(3);
-  EXPECT_EQ(attach(with_token("phone", 4)).resume, ResumeKind::Reset);
+  const Epoch before = store_.epoch();
   EXPECT_EQ(attach(with_token("phone", 3)).resume, ResumeKind::Complete);
+  EXPECT_EQ(store_.epoch(), before);
+  const AttachRequest proof = with_token("phone", 4);
+  const Attachment reset = attach(proof);
+  EXPECT_EQ(reset.resume, ResumeKind::Reset);
+  EXPECT_NE(store_.epoch(), before);
+  EXPECT_EQ(reset.cursor.epoch, store_.epoch());
+  const Epoch after = store_.epoch();
+  EXPECT_EQ(attach(proof).resume, ResumeKind::Reset) << "of an epoch that is over";
+  EXPECT_EQ(store_.epoch(), after);
+}
+
+TEST_F(CursorKeeperTest, ATokenOfAnEarlierRunIsMeasuredByWhereThisOneBegan) {
+  send(3);
+  const Epoch before = store_.epoch();
+  AttachRequest request = with_token("phone", 3);
+  request.token->run = store_.run().id;
+  EXPECT_EQ(attach(request).resume, ResumeKind::Complete);
+  EXPECT_EQ(store_.epoch(), before);
+  request.token->run ^= 2;  // minted before this store, which was empty, was opened
+  EXPECT_EQ(attach(request).resume, ResumeKind::Reset);
+  EXPECT_NE(store_.epoch(), before);
+}
+
+TEST_F(CursorKeeperTest, ATokenOfAnotherEpochProvesNothing) {
+  send(3);
+  const Epoch before = store_.epoch();
+  AttachRequest request = with_token("phone", 99);
+  request.token->epoch.value ^= 1;
+  EXPECT_EQ(attach(std::move(request)).resume, ResumeKind::Reset);
+  EXPECT_EQ(store_.epoch(), before);
+}
+
+TEST_F(CursorKeeperTest, ARowBeyondTheStoreEndsTheEpoch) {
+  send(3);
+  for (const std::string_view connecting : {"phone", "another"}) {
+    const Epoch before = store_.epoch();
+    save("phone", 4);
+    const Attachment reset = attach(device(connecting));
+    EXPECT_EQ(reset.resume, ResumeKind::Reset) << connecting;
+    EXPECT_NE(store_.epoch(), before);
+    EXPECT_EQ(reset.cursor.epoch, store_.epoch());
+  }
+}
+
+TEST_F(CursorKeeperTest, WhatTheAppClaimsResetsItAlone) {
+  send(3);
+  save("phone", 2);
+  const Epoch before = store_.epoch();
+  AttachRequest request = with_token("phone", 3);
+  request.claims_unknown = true;
+  EXPECT_EQ(attach(std::move(request)).resume, ResumeKind::Reset);
+  EXPECT_EQ(store_.epoch(), before);
+  EXPECT_EQ(attach(device("laptop")).resume, ResumeKind::Complete);
+}
+
+TEST_F(CursorKeeperTest, ACursorOfNoEpochWinsOverEveryToken) {
+  send(3);
+  AttachRequest request = with_token("phone", 3);
+  request.inherited = DeviceCursor{};
+  EXPECT_EQ(attach(std::move(request)).resume, ResumeKind::Reset);
 }
 
 TEST_F(CursorKeeperTest, ADeviceIdleFor60DaysIsForgotten) {
@@ -192,6 +252,7 @@ TEST_F(CursorKeeperTest, AnUnknownDeviceWithATokenIsReset) {
   AttachRequest request = device("phone");
   request.token_given = true;  // one that did not parse
   EXPECT_EQ(attach(std::move(request)).resume, ResumeKind::Reset);
+  EXPECT_EQ(rows(), 1U) << "it counts among the user's devices";
 }
 
 TEST_F(CursorKeeperTest, The33rdDeviceIsRefusedWhileAllAreConnectedAndUntilOneHasBeenIdleFor60Days) {

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <random>
 #include <string>
 
 #include "storage/memory/delivery_world.h"
@@ -78,6 +79,52 @@ TEST(DeliverySimulationTest, ConvergesWithASlowAndFailingStore) {
 
 TEST(DeliverySimulationTest, NamesWhatRetentionHasTakenAndConverges) {
   simulate({.drop_hint = 0.1, .full_mailbox = 0.05, .lose_ack = 0.3, .crash = 0.5, .trims = 0.5, .read_delay = Milliseconds(50)});
+}
+
+// An earlier copy of the folder is put back, once or twice, under devices that have had more since.
+TEST(DeliverySimulationTest, NobodyLosesUnawaresWhenAnEarlierFolderIsPutBack) {
+  const std::uint64_t one = number_from("DUNLIN_SIMULATION_SEED", 0);
+  const std::uint64_t first = one != 0 ? one : 1;
+  const std::uint64_t count = one != 0 ? 1 : number_from("DUNLIN_SIMULATION_SEEDS", 60);
+  std::uint64_t proved = 0;
+  std::uint64_t resets = 0;
+  std::uint64_t unnoticed = 0;
+  for (std::uint64_t seed = first; seed < first + count && !testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE("DUNLIN_SIMULATION_SEED=" + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    const auto steps = [&](DeliveryWorld& world, int most) {
+      const int of = static_cast<int>(random() % static_cast<std::uint64_t>(most));
+      for (int i = 0; i < of && !testing::Test::HasFailure(); ++i) world.step();
+    };
+    DeliveryWorld world(seed, {.drop_hint = 0.05,
+                               .lose_ack = 0.2,
+                               .crash = 0.3,
+                               .numbered_ids = 1,
+                               .append_delay = Milliseconds(50),
+                               .read_delay = Milliseconds(20)});
+    steps(world, 2'000);
+    const DeliveryWorld::Folder folder = world.copy_folder();
+    for (int times = 1 + static_cast<int>(random() % 2); times > 0; --times) {
+      steps(world, 1'500);
+      world.put_back(folder);
+    }
+    steps(world, 1'000);
+    if (!testing::Test::HasFailure()) world.settle();
+    if (!testing::Test::HasFailure()) world.check_converged();
+    if (world.has_witness()) {
+      ++proved;
+      EXPECT_EQ(world.unnoticed(), 0U) << "a token told it, and not all were reset";
+    }
+    unnoticed += world.unnoticed();
+    resets += world.resets();
+  }
+  std::printf("put back: proved by a token in %llu of %llu, %llu resets, %llu conversations with a drop that nothing could tell\n",
+              static_cast<unsigned long long>(proved), static_cast<unsigned long long>(count), static_cast<unsigned long long>(resets),
+              static_cast<unsigned long long>(unnoticed));
+  if (one == 0) {
+    EXPECT_GT(proved, 0U);
+    EXPECT_GT(resets, 0U);
+  }
 }
 
 }  // namespace

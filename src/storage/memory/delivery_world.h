@@ -6,7 +6,9 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -141,6 +143,7 @@ class DeliveryWorld final : public CommitListener {
   }
 
   void step() {
+    close_ended();
     if (chance(100) < send_share_) return chance(12) == 0 ? burst() : send();
     const int dice = 25 + chance(75);
     if (dice < 45) return deliver();
@@ -156,12 +159,79 @@ class DeliveryWorld final : public CommitListener {
     pass_time(Milliseconds(chance(2000)));
   }
 
+  // A copy of the data folder, and what was true when it was made.
+  struct Folder {
+    std::shared_ptr<const MemoryMessageStore::Copy> messages;
+    std::shared_ptr<const MemoryStateStore::Copy> state;
+    Truth truth;
+    std::set<const SimDevice*> met;
+  };
+  Folder copy_folder() {
+    Folder out{store_.copy(), state_.copy(), truth_, {}};
+    for (const SimDevice& device : devices_) {
+      if (device.met) out.met.insert(&device);
+    }
+    return out;
+  }
+
+  // The server ends without a word and begins again on that copy. What it held in memory is gone; devices keep what they have.
+  void put_back(const Folder& folder) {
+    for (auto& [ref, session] : sessions_) session->attached = false;
+    sessions_.clear();
+    store_.put_back(*folder.messages);
+    state_.put_back(*folder.state);
+    for (SimMailbox& mailbox : mailboxes_) {
+      mailbox.queue.clear();
+      mailbox.hints_lost = false;
+    }
+    // In the places of the old ones, which others refer to.
+    std::destroy_at(&registry_);
+    std::construct_at(&registry_);
+    std::destroy_at(&keeper_);
+    std::construct_at(&keeper_, store_, state_, clock_, turns_);
+    marked_.clear();
+    epoch_ = store_.epoch();
+    put_back_ = true;
+    witness_ = false;
+    const Truth before = std::exchange(truth_, folder.truth);
+    for (SimDevice& device : devices_) {
+      device.met = folder.met.contains(&device);  // else it is a new one there
+      if (device.token && device.token->epoch == epoch_ && device.token->position > store_.run().began_at) witness_ = true;
+      for (const auto& [conversation, records] : before.timelines) {
+        const std::uint64_t kept = truth_.timelines[conversation].size();
+        SimDevice::Known& known = device.conversations[conversation];
+        for (std::uint64_t seq = kept + 1; seq <= records.size(); ++seq) {
+          // Replies to sends have told the seqs of its own.
+          if (known.seqs.contains(seq) || records[seq - 1].device == device.name) {
+            known.seqs.insert(seq);
+            known.undone.insert(seq);
+          }
+        }
+        known.baseline = std::min(known.baseline, kept);
+        known.acked = std::min(known.acked, kept);
+      }
+    }
+  }
+
+  // Who dropped a message as known and was not told to forget: only where nothing could tell.
+  std::uint64_t unnoticed() const {
+    std::uint64_t out = 0;
+    for (const SimDevice& device : devices_) {
+      for (const auto& [conversation, known] : device.conversations) out += known.dropped ? 1 : 0;
+    }
+    return out;
+  }
+  bool has_witness() const { return witness_; }
+  std::uint64_t resets() const { return resets_; }
+
   // Everybody comes online and behaves; then every device must have everything.
   void settle() {
     faults_ = Faults{};
     faults_.queue_bound = 16;
     store_.set_read_failures(0);
+    shows_ = 1;
     for (int round = 0; round < 4000; ++round) {
+      close_ended();
       for (SimDevice& device : devices_) {
         if (session_of(device) == nullptr) connect(device);
       }
@@ -182,7 +252,9 @@ class DeliveryWorld final : public CommitListener {
       for (const auto& [conversation, records] : truth_.timelines) {
         const auto pair = parse_private(conversation.view());
         if (!pair->has(device.user.view())) continue;
-        EXPECT_EQ(device.contiguous(truth_, conversation), records.size()) << device.name << " in " << conversation.view();
+        // What it has of a life that was undone, and was not written again, may be more.
+        EXPECT_EQ(std::min<std::uint64_t>(device.contiguous(truth_, conversation), records.size()), records.size())
+            << device.name << " in " << conversation.view();
       }
     }
     for (auto& [ref, session] : sessions_) {
@@ -326,6 +398,11 @@ class DeliveryWorld final : public CommitListener {
   void receive(SimDevice& device, const Message& message) {
     const ConversationId conversation(message.conversation());
     const std::uint64_t seq = message.seq().value();
+    SimDevice::Known& known = device.conversations[conversation];
+    if (known.undone.contains(seq)) {
+      known.dropped = true;
+      return;
+    }
     EXPECT_LE(seq, device.contiguous(truth_, conversation) + 1) << device.name << " got a hole in " << conversation.view();
     EXPECT_EQ(message.client_msg_id(), truth_.timelines[conversation][seq - 1].client_msg_id);
     device.conversations[conversation].seqs.insert(seq);
@@ -372,8 +449,35 @@ class DeliveryWorld final : public CommitListener {
       EXPECT_LE(effect.delivered.value(), seq);
     }
     SimDevice::Known& known = device.conversations[conversation];
-    known.acked = std::max(known.acked, seq);
+    const std::uint64_t head = truth_.timelines[conversation].size();
+    known.acked = std::max(known.acked, std::min(seq, head));
+    // As SessionHost::judge.
+    if (seq > head) {
+      EXPECT_TRUE(put_back_) << device.name << " acks what is not there";
+      to_reset_.insert(&device);
+    }
   }
+
+  // Sessions of devices that have claimed what is not there, and those of an epoch that is over.
+  void close_ended() {
+    for (SimDevice* device : std::exchange(to_reset_, {})) {
+      keeper_.keep({device->user, device->device, DeviceCursor{}});
+      marked_.insert(device);
+      if (SimSession* session = session_of(*device)) end(*session);
+    }
+    if (store_.epoch() == epoch_) return;
+    EXPECT_TRUE(put_back_);
+    epoch_ = store_.epoch();
+    std::vector<SimSession*> ended;
+    for (auto& [ref, session] : sessions_) {
+      if (session->attached && session->epoch != epoch_) ended.push_back(session.get());
+    }
+    for (SimSession* session : ended) {
+      keep(*session);
+      end(*session);
+    }
+  }
+  void keep(SimSession& session) { keeper_.keep({session.device.user, session.device.device, checked_cursor(session)}); }
 
   void heartbeat() {
     SimSession* session = any_session();
@@ -407,10 +511,16 @@ class DeliveryWorld final : public CommitListener {
     EXPECT_TRUE(registry_.add(device.user.view(), device.device.view(), ref)->empty());
     store_.begin_session(session->session_key);
     sessions_.emplace(ref, std::move(session));
+    if (marked_.contains(&device)) inherited = DeviceCursor{};
     AttachRequest request{device.user, device.device, std::nullopt, false, std::move(inherited)};
-    if (device.token && happens(0.5)) {
-      request.token = SyncToken{store_.epoch(), device.token, *device.token, clock_.wall()};
+    if (device.token && (put_back_ || happens(0.5))) {  // one that was not brought could be replaced, and could tell nothing any more
+      request.token = device.token;
       request.token_given = true;
+    }
+    for (const auto& [conversation, records] : truth_.timelines) {  // it shows what it has, now and then
+      const auto known = device.conversations.find(conversation);
+      if (known == device.conversations.end() || known->second.undone.empty() || !happens(shows_)) continue;
+      request.claims_unknown = request.claims_unknown || *known->second.undone.rbegin() > records.size();
     }
     spawn(attach(this, ref, std::move(request)));
   }
@@ -423,7 +533,11 @@ class DeliveryWorld final : public CommitListener {
       world->end(*at->second);
       co_return;
     }
-    EXPECT_NE(attachment->resume, ResumeKind::Reset);
+    if (attachment->cursor.epoch != world->store_.epoch()) {
+      world->end(*at->second);
+      co_return;
+    }
+    if (attachment->resume == ResumeKind::Reset) world->forget(*at->second, attachment->cursor);
     std::optional<NewsPage> ahead;
     if (world->happens(0.5)) {  // as connect does, to name it in its reply
       NewsQuery query = SessionDelivery::first_page(world->context_.options, at->second->device.user, attachment->cursor.position);
@@ -446,17 +560,30 @@ class DeliveryWorld final : public CommitListener {
       device.met = true;
     }
     check(device, cursor.position, &cursor.exceptions);
+    session.epoch = cursor.epoch;
     if (cursor.exceptions.size() >= context_.options.max_flights) ++bounds_.exceptions;
     session.attached = true;
     session.delivery.start(cursor, {}, std::move(ahead));
   }
 
+  // What `reset` asks of a client: its list and history come by other ways.
+  void forget(SimSession& session, const DeviceCursor& cursor) {
+    EXPECT_TRUE(put_back_) << session.device.name << " was reset without need";
+    ++resets_;
+    SimDevice& device = session.device;
+    marked_.erase(&device);
+    device.token.reset();
+    device.conversations.clear();
+    for (const auto& [conversation, records] : truth_.timelines) {
+      device.conversations[conversation].baseline = truth_.seq_at(conversation, cursor.position);
+    }
+    device.met = true;
+  }
+
   void cut() {
     SimSession* session = any_session();
     if (session == nullptr) return;
-    if (session->attached && !happens(faults_.crash)) {
-      keeper_.keep({session->device.user, session->device.device, checked_cursor(*session)});
-    }
+    if (session->attached && !happens(faults_.crash)) keep(*session);
     end(*session);
   }
 
@@ -469,7 +596,7 @@ class DeliveryWorld final : public CommitListener {
   void save_cursors() {
     for (auto& [ref, session] : sessions_) {
       if (!session->attached || !session->delivery.changed()) continue;
-      keeper_.keep({session->device.user, session->device.device, checked_cursor(*session)});
+      keep(*session);
     }
     spawn([](DeliveryWorld* world) -> Task<void> { ignore(co_await world->keeper_.save()); }(this));
   }
@@ -480,7 +607,7 @@ class DeliveryWorld final : public CommitListener {
     const auto position = session->delivery.token_position();
     if (!position) return;
     check(session->device, *position, nullptr);
-    session->device.token = position;
+    session->device.token = SyncToken{session->epoch, position, *position, clock_.wall(), store_.run().id};
   }
 
   void trim() {
@@ -501,6 +628,7 @@ class DeliveryWorld final : public CommitListener {
 
   DeviceCursor checked_cursor(SimSession& session) {
     DeviceCursor cursor = session.delivery.cursor();
+    cursor.epoch = session.epoch;
     check(session.device, cursor.position, &cursor.exceptions);
     return cursor;
   }
@@ -518,6 +646,7 @@ class DeliveryWorld final : public CommitListener {
   }
 
   bool settled() {
+    if (!to_reset_.empty() || store_.epoch() != epoch_) return false;
     if (store_.next_due() || !mailboxes_[0].queue.empty() || !mailboxes_[1].queue.empty()) return false;
     for (SimDevice& device : devices_) {
       SimSession* session = session_of(device);
@@ -543,6 +672,13 @@ class DeliveryWorld final : public CommitListener {
   DeliveryContext context_;
   std::deque<SimDevice> devices_;
   std::map<ConnectionRef, std::unique_ptr<SimSession>> sessions_;
+  Epoch epoch_ = store_.epoch();       // as far as the sessions were told
+  std::set<SimDevice*> to_reset_;      // devices that claimed what is not there, until the next step
+  std::set<const SimDevice*> marked_;  // that are to be told; as DetachedCursors keeps them
+  bool put_back_ = false;
+  bool witness_ = false;  // somebody had a token of what was undone
+  double shows_ = 0.5;    // of the conversations that a device has on its screen when it connects
+  std::uint64_t resets_ = 0;
   std::uint64_t connections_ = 0;
   std::uint64_t peers_sent_ = 0;
   int send_share_ = 0;  // percent of the steps: some worlds mostly idle, some overload every socket

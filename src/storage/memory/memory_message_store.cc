@@ -35,8 +35,8 @@ AppendOutcome refusal(const AppendRequest& request, ErrorCode code) {
 
 MemoryMessageStore::MemoryMessageStore(MemoryStoreOptions options)
     : options_(options),
-      epoch_{SipKey::random().low | 1},
       dedup_key_(SipKey::random()),
+      epoch_{SipKey::random().low | 1},
       random_(options.seed),
       append_failures_(options.append_failures),
       read_failures_(options.read_failures) {
@@ -44,6 +44,14 @@ MemoryMessageStore::MemoryMessageStore(MemoryStoreOptions options)
 }
 
 MemoryMessageStore::~MemoryMessageStore() = default;
+
+Task<Result<bool>> MemoryMessageStore::renew_epoch(Epoch ended) {
+  MutexLock lock(mutex_);
+  if (epoch() != ended) co_return false;
+  epoch_.store(SipKey::random().low | 1, std::memory_order_release);
+  for (auto& [name, follower] : followers_) follower.reset = true;
+  co_return true;
+}
 
 // -- sessions and appends
 
@@ -379,6 +387,7 @@ Task<Result<Follower>> MemoryMessageStore::register_follower(std::string name, L
     co_return Error(ErrorCode::BadRequest, "a follower's name is 1 to 32 of a-z, 0-9 and '-'");
   }
   MutexLock lock(mutex_);
+  if (from > settled_position()) co_return Error(ErrorCode::BadRequest, "a follower begins within the log, as far as it is settled");
   if (!followers_.contains(name) && followers_.size() >= kMaxFollowers) {
     co_return Error(ErrorCode::Overloaded, "there are as many followers as there may be");
   }
@@ -412,8 +421,49 @@ std::vector<Follower> MemoryMessageStore::followers() const {
 
 // What was trimmed before it passed is gone for a follower: nothing is kept beside the timelines here.
 Follower MemoryMessageStore::marked(Follower follower) const {
-  follower.reset = follower.position < timelines_.trimmed_through();
+  follower.reset = follower.reset || follower.position < timelines_.trimmed_through();
   return follower;
+}
+
+struct MemoryMessageStore::Copy {
+  Epoch epoch;
+  MemoryTimelines timelines;
+  std::unordered_map<std::string, DedupEntry> dedup;
+  std::deque<std::pair<std::uint64_t, std::string>> dedup_order;
+  std::map<std::string, Follower> followers;
+};
+
+std::shared_ptr<const MemoryMessageStore::Copy> MemoryMessageStore::copy() const {
+  MutexLock lock(mutex_);
+  return std::make_shared<const Copy>(Copy{epoch(), timelines_, dedup_, dedup_order_, followers_});
+}
+
+void MemoryMessageStore::put_back(const Copy& copy) {
+  std::vector<std::pair<SessionKey, Completer<bool>>> ending;
+  std::vector<WaitingRead> reads;
+  {
+    MutexLock commits(commit_mutex_);
+    MutexLock lock(mutex_);
+    waiting_.clear();
+    waiting_bytes_ = 0;
+    ending.swap(ending_);
+    reads.swap(reads_);
+    std::destroy_at(&lanes_);
+    std::construct_at(&lanes_);
+    timelines_ = copy.timelines;
+    dedup_ = copy.dedup;
+    dedup_order_ = copy.dedup_order;
+    followers_ = copy.followers;
+    epoch_.store(copy.epoch.value, std::memory_order_release);
+    settled_.store(timelines_.last_position().value(), std::memory_order_release);
+    run_ = {SipKey::random().low >> 16 | 1, timelines_.last_position()};
+  }
+  // Who waited is told outside of the locks, as these go.
+}
+
+LogPosition MemoryMessageStore::newest_position() const {
+  MutexLock lock(mutex_);
+  return timelines_.last_position();
 }
 
 LogPosition MemoryMessageStore::trimmed_through() const {

@@ -49,13 +49,16 @@ class MemoryMessageStore : public MessageStore {
   explicit MemoryMessageStore(MemoryStoreOptions options);
   ~MemoryMessageStore() override;
 
-  Epoch epoch() const override { return epoch_; }
+  Epoch epoch() const override { return Epoch{epoch_.load(std::memory_order_acquire)}; }
+  StoreRun run() const override { return run_; }
+  Task<Result<bool>> renew_epoch(Epoch ended) override;
   Durability durability() const override { return options_.durability; }
   void set_listener(CommitListener* listener) override { listener_ = listener; }
   void begin_session(SessionKey session) override;
   Task<void> end_session(SessionKey session) override;
   void append(std::span<AppendRequest> requests) override;
   LogPosition settled_position() const override { return LogPosition(settled_.load(std::memory_order_acquire)); }
+  LogPosition newest_position() const override;
   LogPosition trimmed_through() const override;
 
   Task<Result<ConversationHead>> head(ConversationId conversation) override;
@@ -89,6 +92,11 @@ class MemoryMessageStore : public MessageStore {
   void set_read_failures(double share);
   // What retention does: everything at or below the position can no longer be read.
   void trim_through(LogPosition position);
+  // What a copy of the data folder would hold.
+  struct Copy;
+  std::shared_ptr<const Copy> copy() const;
+  // The process ends and another opens that copy: a new run. Whoever waits for an answer gets none, or an error.
+  void put_back(const Copy& copy);
   // Rows that reads have looked at, as dunlin_store_rows_read_total counts them.
   std::uint64_t rows_read() const;
 
@@ -126,9 +134,10 @@ class MemoryMessageStore : public MessageStore {
   auto read(F&& answer) EXCLUDES(mutex_);
 
   const MemoryStoreOptions options_;
-  const Epoch epoch_;
+  StoreRun run_{SipKey::random().low >> 16 | 1, LogPosition(0)};
   const SipKey dedup_key_;
   CommitListener* listener_ = nullptr;  // set before the first append
+  std::atomic<std::uint64_t> epoch_;
   std::atomic<std::uint64_t> settled_{0};
   std::atomic<bool> refusing_{false};
 

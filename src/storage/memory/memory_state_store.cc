@@ -4,6 +4,20 @@
 
 namespace dunlin {
 
+struct MemoryStateStore::Copy {
+  std::map<UserId, User> users;
+};
+
+std::shared_ptr<const MemoryStateStore::Copy> MemoryStateStore::copy() {
+  MutexLock lock(mutex_);
+  return std::make_shared<const Copy>(Copy{users_});
+}
+
+void MemoryStateStore::put_back(const Copy& copy) {
+  MutexLock lock(mutex_);
+  users_ = copy.users;
+}
+
 Status MemoryStateStore::enter() {
   if (failures_ > 0 && std::uniform_real_distribution<>(0, 1)(random_) < failures_) {
     return Error(ErrorCode::StoreUnavailable, "a fault for tests");

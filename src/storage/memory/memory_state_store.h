@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <map>
+#include <memory>
 #include <random>
 #include <string>
 #include <utility>
@@ -32,7 +33,12 @@ class MemoryStateStore final : public StateStore {
   Task<Result<std::vector<MessageSeq>>> read_positions(std::vector<ReadKey> keys) override;
   Task<Result<ReadChangePage>> read_changes_since(UserId user, LogPosition since, std::size_t limit) override;
 
-  void set_failures(double share);  // for tests
+  // -- for tests
+  void set_failures(double share);
+  // What a copy of the data folder would hold, and such a copy put back.
+  struct Copy;
+  std::shared_ptr<const Copy> copy();
+  void put_back(const Copy& copy);
 
  private:
   struct User {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "messaging/delivery/session_delivery.h"
+#include "messaging/delivery/sync_token.h"
 
 namespace dunlin {
 
@@ -38,13 +39,16 @@ struct SimDevice {
     std::uint64_t baseline = 0;    // at or below it the device never asked for anything
     std::set<std::uint64_t> seqs;  // received, or covered by a gap
     std::uint64_t acked = 0;       // by acks that reached the server
+    // Of a life of the store that was undone: it has other messages under these seqs, and drops what comes as known.
+    std::set<std::uint64_t> undone;
+    bool dropped = false;
   };
   UserId user;
   DeviceId device;
   std::string name;  // user/device
   bool met = false;  // has ever connected
   std::map<ConversationId, Known> conversations;
-  std::optional<LogPosition> token;  // of the newest sync_token it got
+  std::optional<SyncToken> token;  // the newest that it got
   std::uint64_t sent = 0;
 
   bool own(const Truth& truth, const ConversationId& conversation, std::uint64_t seq) const {
@@ -95,6 +99,7 @@ class SimSession final : public DeliverySink {
   bool was_at_bound = false;
   std::set<ConversationId> to_ack;  // what came since it was last acked
   bool attached = false;
+  Epoch epoch;
   std::uint64_t sent = 0;
   SessionDelivery delivery;
 

@@ -39,6 +39,10 @@ class OffloadedState final : public EmbeddedStateStore {
   Status add_recall(const RecallRow& row) override { return rows_->add_recall(row); }
   Status remove_recalls(std::span<const RecallRow> rows, bool durable) override { return rows_->remove_recalls(rows, durable); }
 
+  LogPosition highest_cursor(Epoch epoch) override { return rows_->highest_cursor(epoch); }
+  Result<std::uint64_t> lower_read_positions(LogPosition last, const HeadOf& head) override {
+    return rows_->lower_read_positions(last, head);
+  }
   Status sync() override { return rows_->sync(); }
   std::uint64_t rows_read() const override { return rows_->rows_read(); }
   Status checkpoint(const std::string& folder) override { return rows_->checkpoint(folder); }

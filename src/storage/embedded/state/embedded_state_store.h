@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -34,6 +35,12 @@ class EmbeddedStateStore : public StateStore, public RecallRows {
   static Result<std::unique_ptr<EmbeddedStateStore>> open(StateOptions options);
 
   virtual std::uint64_t rows_read() const = 0;  // to answer devices, read positions and changes
+  // The highest position that any cursor of this epoch has ever said, forgotten devices included; 0 for none. As durable as the cursors.
+  virtual LogPosition highest_cursor(Epoch epoch) = 0;
+  // The log has lost what is behind `last`, and seqs are given again: read positions that were raised since go no further than `head` says.
+  // Reads every one of them. Gives how many were lowered.
+  using HeadOf = std::function<Result<MessageSeq>(const ConversationId&)>;
+  virtual Result<std::uint64_t> lower_read_positions(LogPosition last, const HeadOf& head) = 0;
   // Everything confirmed so far is on durable storage. The indexer calls it before it lets a log segment go.
   virtual Status sync() = 0;
   // A consistent copy into an empty or missing folder; concurrent with everything.

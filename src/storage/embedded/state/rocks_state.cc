@@ -135,6 +135,7 @@ Result<std::unique_ptr<RocksState>> RocksState::open(const StateOptions& options
   if (error) return Error(ErrorCode::Io, "reading " + options.path + ": " + error.message());
   std::unique_ptr<RocksState> state(new RocksState(options));
   TRY(state->open_instance());
+  state->load_mark();
   return state;
 }
 
@@ -241,7 +242,38 @@ Status RocksState::save_cursors(const std::vector<StateStore::CursorWrite>& writ
   rocksdb::WriteBatch batch;
   for (const auto& one : writes)
     batch.Put(device_key(one.user.view(), one.device.view()), encode_cursor(one.cursor)).PermitUncheckedError();
+  if (const auto mark = raised_mark(writes)) batch.Put(mark_key(), encode_mark(*mark)).PermitUncheckedError();
   return write(batch);
+}
+
+// Batches that cross may store a lower mark behind a higher one, until the next that raises it: it is then a weaker witness, no false one.
+std::optional<CursorMark> RocksState::raised_mark(const std::vector<StateStore::CursorWrite>& writes) {
+  bool raised = false;
+  const MutexLock lock(mark_mutex_);
+  for (const auto& one : writes) {
+    if (one.cursor.epoch == Epoch{}) continue;  // of a device that is to be reset
+    // Saved late, a cursor of an epoch that is over may take the mark back to it: then it tells nothing, until the next one.
+    if (mark_.epoch == one.cursor.epoch && mark_.highest >= one.cursor.position) continue;
+    mark_ = {one.cursor.epoch, one.cursor.position};
+    raised = true;
+  }
+  return raised ? std::optional(mark_) : std::nullopt;
+}
+
+// One that cannot be read is as none: it is a witness, nobody needs it to be served.
+void RocksState::load_mark() {
+  rocksdb::PinnableSlice value;
+  const rocksdb::Status status = db_->Get({}, db_->DefaultColumnFamily(), mark_key(), &value);
+  if (status.IsNotFound()) return;
+  const auto mark = status.ok() ? decode_mark(value.ToStringView()) : std::nullopt;
+  if (!mark) return log_warn("state", "the highest cursor cannot be read", {{"error", status.ToString()}});
+  const MutexLock lock(mark_mutex_);
+  mark_ = *mark;
+}
+
+LogPosition RocksState::highest_cursor(Epoch epoch) {
+  const MutexLock lock(mark_mutex_);
+  return mark_.epoch == epoch ? mark_.highest : LogPosition(0);
 }
 
 Status RocksState::forget_device(const UserId& user, const DeviceId& device) {
@@ -262,6 +294,32 @@ Result<std::optional<ReadRow>> RocksState::read_row(const std::string& key) {
   auto row = decode_read(value.ToStringView());
   if (!row) return Error(ErrorCode::Corrupt, "a read position");
   return row;
+}
+
+// At a start, when nobody raises any yet.
+Result<std::uint64_t> RocksState::lower_read_positions(LogPosition last, const EmbeddedStateStore::HeadOf& head) {
+  TRY(reopen_if_stopped());
+  const auto instance = in_use();
+  if (!db_) return closed();
+  const std::string prefix = read_rows_prefix();
+  rocksdb::ReadOptions reading;
+  reading.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(reading));
+  rocksdb::WriteBatch batch;
+  std::uint64_t lowered = 0;
+  for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
+    const auto conversation = decode_read_key(rows->key().ToStringView());
+    auto row = decode_read(rows->value().ToStringView());
+    if (!conversation || !row || (row->changed_at && *row->changed_at <= last)) continue;
+    const auto end = head(*conversation);
+    if (!end.ok() || row->seq <= *end) continue;
+    row->seq = *end;
+    batch.Put(rows->key(), encode_read(*row)).PermitUncheckedError();
+    ++lowered;
+  }
+  if (!rows->status().ok()) return rocks_error("read positions", rows->status());
+  if (lowered > 0) TRY(write(batch));
+  return lowered;
 }
 
 // Moves the user's row in the change index to where the raise happened, and sets his read position when `seq` is given.

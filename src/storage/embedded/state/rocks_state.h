@@ -47,6 +47,8 @@ class RocksState {
   Status add_recall(const RecallRow& row);
   Status remove_recalls(std::span<const RecallRow> rows, bool durable);
 
+  LogPosition highest_cursor(Epoch epoch) EXCLUDES(mark_mutex_);
+  Result<std::uint64_t> lower_read_positions(LogPosition last, const EmbeddedStateStore::HeadOf& head);
   std::uint64_t rows_read() const { return rows_read_.load(std::memory_order_relaxed); }
   Status sync();
   Status checkpoint(const std::string& folder);
@@ -62,6 +64,8 @@ class RocksState {
   Status open_instance();  // with instance_ held exclusively, or before anyone else can see this
   Status reopen_if_stopped();
   std::shared_lock<std::shared_mutex> in_use();
+  void load_mark() EXCLUDES(mark_mutex_);
+  std::optional<CursorMark> raised_mark(const std::vector<StateStore::CursorWrite>& writes) EXCLUDES(mark_mutex_);
   Result<std::optional<ReadRow>> read_row(const std::string& key);
   Status add_change(const UserId& user, const ReadRaise& raise, std::optional<MessageSeq> seq, rocksdb::WriteBatch& batch);
   Status write(rocksdb::WriteBatch& batch, bool durable = false);
@@ -74,6 +78,8 @@ class RocksState {
   std::atomic<std::uint64_t> rows_read_{0};
   std::atomic<bool> stopped_{false};  // the instance takes no writes any more
   std::array<Mutex, kStripes> stripes_;
+  Mutex mark_mutex_;
+  CursorMark mark_ GUARDED_BY(mark_mutex_);  // at least what is stored
   // Shared by every use of db_, exclusive to replace it. Null only while and after a reopening failed.
   // Whoever wants instance_ passes turn_ first, and holds it to replace db_: else calls that overlap would keep it for ever.
   Mutex turn_;

@@ -85,6 +85,18 @@ std::string read_key(std::string_view user, std::string_view conversation) {
   return key_of('r', user).append(conversation);
 }
 
+std::string read_rows_prefix() {
+  std::string key;
+  append_be32(key, kTenant);
+  key.push_back('r');
+  return key;
+}
+
+std::optional<ConversationId> decode_read_key(std::string_view key) {
+  const auto conversation = behind_user(key);
+  return conversation ? std::optional(ConversationId(*conversation)) : std::nullopt;
+}
+
 std::string encode_read(const ReadRow& row) {
   std::string value(1, static_cast<char>(kVersion));
   append_varint(value, row.seq.value());
@@ -117,6 +129,30 @@ std::optional<ReadChange> decode_change_key(std::string_view key) {
   const auto rest = behind_user(key);
   if (!rest || rest->size() < 8) return std::nullopt;
   return ReadChange{ConversationId(rest->substr(8)), LogPosition(get_be64(rest->data()))};
+}
+
+std::string mark_key() {
+  std::string key;
+  append_be32(key, kTenant);
+  key.push_back('m');
+  return key;
+}
+
+std::string encode_mark(const CursorMark& mark) {
+  std::string value(1, static_cast<char>(kVersion));
+  append_be64(value, mark.epoch.value);
+  append_varint(value, mark.highest.value());
+  return value;
+}
+
+std::optional<CursorMark> decode_mark(std::string_view value) {
+  ByteReader reader(value);
+  if (reader.byte() != kVersion) return std::nullopt;
+  CursorMark mark;
+  mark.epoch.value = reader.be64();
+  mark.highest = LogPosition(reader.varint());
+  if (!reader.ok() || !reader.rest().empty()) return std::nullopt;
+  return mark;
 }
 
 std::string recall_prefix() {

@@ -26,6 +26,8 @@ struct ReadRow {
   std::optional<LogPosition> changed_at;  // nothing: no row in the index
 };
 std::string read_key(std::string_view user, std::string_view conversation);
+std::string read_rows_prefix();  // of all users
+std::optional<ConversationId> decode_read_key(std::string_view key);
 std::string encode_read(const ReadRow& row);
 std::optional<ReadRow> decode_read(std::string_view value);
 
@@ -33,6 +35,15 @@ std::optional<ReadRow> decode_read(std::string_view value);
 std::string change_prefix(std::string_view user);
 std::string change_key(std::string_view user, LogPosition at, std::string_view conversation);
 std::optional<ReadChange> decode_change_key(std::string_view key);
+
+// mark: nothing -> the epoch of the cursors that were saved last, and the highest position that any of them ever said
+struct CursorMark {
+  Epoch epoch;
+  LogPosition highest;
+};
+std::string mark_key();
+std::string encode_mark(const CursorMark& mark);
+std::optional<CursorMark> decode_mark(std::string_view value);
 
 // recalled: conversation number, seq -> log position, and when it was recalled
 std::string recall_prefix();

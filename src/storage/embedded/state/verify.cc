@@ -16,6 +16,7 @@ bool is_sound(std::string_view key, std::string_view value) {
     case 'd': return decode_cursor(value).has_value();
     case 'r': return decode_read(value).has_value();
     case 'e': return decode_recall(key, value).has_value();
+    case 'm': return decode_mark(value).has_value();
     case 'x': return true;  // all of it is in the key
     default: return false;
   }
@@ -39,9 +40,10 @@ Result<std::uint64_t> verify_state(const std::string& path) {
   rocksdb::ReadOptions reading;
   reading.fill_cache = false;
   const std::unique_ptr<rocksdb::Iterator> rows(db->NewIterator(reading));
-  for (rows->SeekToFirst(); rows->Valid(); rows->Next(), ++count) {
+  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
     if (!is_sound(rows->key().ToStringView(), rows->value().ToStringView()))
       return Error(ErrorCode::Corrupt, path + ": a row is no row of state");
+    if (rows->key().ToStringView() != mark_key()) ++count;  // it is of no user
   }
   if (!rows->status().ok()) return rocks_error("reading " + path, rows->status());
   return count;
