@@ -23,6 +23,7 @@ class Walker:
         self.client = None
         self.sent = 0
         self.conversations = []
+        self.heads = {}  # as far as its own messages tell
 
     async def open(self):
         user = f"storm{self.rng.randrange(USERS)}"
@@ -47,8 +48,13 @@ class Walker:
                 reply = done.result()["send"]
                 self.acked[(user, identity)] = (reply["conversation"], reply["seq"])
                 self.conversations.append(reply["conversation"])
+                self.heads[reply["conversation"]] = max(reply["seq"], self.heads.get(reply["conversation"], 0))
 
         future.add_done_callback(settle)
+
+    def some_seq(self, conversation):
+        """One that is there; now and then none, for which its device is reset."""
+        return self.rng.randrange(1, self.heads[conversation] + 1) if self.rng.random() < 0.95 else 10**6
 
     async def step(self):
         if self.client is None or self.client.closed.is_set():
@@ -64,9 +70,11 @@ class Walker:
         elif kind == 6 and self.conversations:
             await client.raw("history", {"conversation": rng.choice(self.conversations), "limit": rng.randrange(1, 50)})
         elif kind == 7 and self.conversations:
-            await client.raw("read", {"conversation": rng.choice(self.conversations), "seq": rng.randrange(1, 100)})
+            conversation = rng.choice(self.conversations)
+            await client.raw("read", {"conversation": conversation, "seq": self.some_seq(conversation)})
         elif kind == 8 and self.conversations:
-            await client.ack(rng.choice(self.conversations), rng.randrange(1, 1000))
+            conversation = rng.choice(self.conversations)
+            await client.ack(conversation, self.some_seq(conversation))
         elif kind == 9:
             await client.raw("ping", {})
         elif kind == 10:

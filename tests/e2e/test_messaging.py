@@ -122,14 +122,16 @@ async def test_unacked_message_comes_again_on_reconnect_and_acked_does_not(serve
     await bob.nothing("message")
 
 
-async def test_ack_counts_only_up_to_what_was_pushed(server):
+async def test_ack_counts_only_up_to_what_was_pushed(server_factory):
+    server = server_factory({"debug": {"unsafe-faults": {"drop-hints": True}}})
     alice = await login(server, "alice")
     bob = await login(server, "bob", auto_ack=False)
     await alice.send("bob", "m1", "x1")
-    message = await bob.push("message")
-    await bob.ack(message["conversation"], 1000)
     await bob.ping()
+    message = await bob.push("message")
     await alice.send("bob", "m2", "x2")
+    await bob.ack(message["conversation"], 2)  # there is such a message, and it was not pushed
+    await bob.ping()
     assert (await bob.push("message"))["seq"] == 2
     bob.cut()
     bob = await login(server, "bob", auto_ack=False)
@@ -206,7 +208,7 @@ async def test_read_position_only_rises_and_reaches_the_readers_other_devices(se
         if receipt["user"] == "bob" and receipt.get("read_seq"):
             assert receipt["read_seq"] == 4
             break
-    assert (await laptop.request("read", {"conversation": conversation, "seq": 1000}))["read_seq"] == 5
+    assert (await laptop.request("read", {"conversation": conversation, "seq": 5}))["read_seq"] == 5
 
 
 async def test_typing_reaches_the_peer_and_is_not_stored(server):
