@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from im_client import WsClient
+from im_client import Closed, WsClient
 from under_test import ROOT
 
 PYTHON = "/usr/bin/python3"
@@ -112,5 +112,11 @@ async def test_every_vector_of_a_request_is_understood_by_the_server(server):
         future = asyncio.get_running_loop().create_future()
         alice.waiting[packet["id"]] = future
         await alice.write(json.dumps(packet))
-        answer = await asyncio.wait_for(future, 10)
+        try:
+            answer = await asyncio.wait_for(future, 10)
+        except Closed:  # understood: the vector names a position that this store never had
+            assert alice.kick and alice.kick["name"] == "reset_required" and ("ack" in packet or "read" in packet), (vector, alice.kick)
+            alice = await WsClient.open(server)
+            await alice.connect(server.token("alice"))
+            continue
         assert answer.get("error", {}).get("name") != "unknown_command", vector

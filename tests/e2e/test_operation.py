@@ -70,7 +70,8 @@ async def test_fifty_restarts_leave_a_bounded_number_of_files(server_factory):
         counts.append({folder: len(list((server.data / folder).iterdir())) for folder in (".", "history", "state", "log")})
         await asyncio.to_thread(server.start)
     # History merges the files of a family when 32 of them wait (48 of its dedup entries), and each start has brought it a segment.
-    for folder, bound in {".": 30, "state": 30, "log": 12, "history": 5 * 48}.items():
+    # The folder itself holds the files that are kept to be given up on a full disk, 33 at most.
+    for folder, bound in {".": 8 + 33, "state": 30, "log": 12, "history": 5 * 48}.items():
         assert max(count[folder] for count in counts) <= bound, (folder, [count[folder] for count in counts])
 
 
@@ -281,7 +282,10 @@ async def test_reload_changes_limits_and_log_level_and_drops_nobody(server_facto
     assert await refused_of_ten("c") == 0
     other = await WsClient.open(server, **proxied)
     server.get("/info")
-    assert "path=/info" in server.log, server.log
+    deadline = time.monotonic() + 10
+    while "path=/info" not in server.log:  # the log is written behind the request
+        assert time.monotonic() < deadline, server.log
+        await asyncio.sleep(0.01)
     await reload(log={"level": "error"})
     server.forget_log()
     server.get("/info")
