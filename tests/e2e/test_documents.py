@@ -104,6 +104,7 @@ async def test_every_vector_of_a_request_is_understood_by_the_server(server):
     """None of them may be malformed for the running server; what it answers depends on its state."""
     alice = await WsClient.open(server)
     await alice.connect(server.token("alice"))
+    await alice.send("bob", "what the vectors ack and read", "first")
     for number, vector in enumerate(json.loads((ROOT / "tests/vectors/requests.json").read_text())):
         packet = json.loads(vector["json"])
         if "connect" in packet or "logout" in packet:
