@@ -151,6 +151,8 @@ void SessionDelivery::on_sent(std::string_view conversation, MessageSeq seq) {
 }
 
 void SessionDelivery::remember_own(std::string_view conversation, MessageSeq seq) {
+  // The store may show it before its answer comes: pushed then, it waits for an ack like any other.
+  if (const Flight* flight = find(conversation); flight != nullptr && seq <= flight->sent) return;
   if (!own_) own_ = std::make_unique<OwnMessages>(context_.options.own_message_bytes);
   if (!own_->add(conversation, seq)) context_.metrics.own_messages_dropped.add();
   if (own_->empty()) own_.reset();

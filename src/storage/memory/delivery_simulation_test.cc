@@ -96,12 +96,8 @@ TEST(DeliverySimulationTest, NobodyLosesUnawaresWhenAnEarlierFolderIsPutBack) {
       const int of = static_cast<int>(random() % static_cast<std::uint64_t>(most));
       for (int i = 0; i < of && !testing::Test::HasFailure(); ++i) world.step();
     };
-    DeliveryWorld world(seed, {.drop_hint = 0.05,
-                               .lose_ack = 0.2,
-                               .crash = 0.3,
-                               .numbered_ids = 1,
-                               .append_delay = Milliseconds(50),
-                               .read_delay = Milliseconds(20)});
+    DeliveryWorld world(
+        seed, {.drop_hint = 0.05, .lose_ack = 0.2, .crash = 0.3, .append_delay = Milliseconds(50), .read_delay = Milliseconds(20)});
     steps(world, 2'000);
     const DeliveryWorld::Folder folder = world.copy_folder();
     for (int times = 1 + static_cast<int>(random() % 2); times > 0; --times) {

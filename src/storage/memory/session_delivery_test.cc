@@ -451,6 +451,38 @@ TEST_F(SessionDeliveryTest, AScanRepeatsNoOwnMessagesWhateverTheirIds) {
   EXPECT_EQ(got(), (Lines{line("alice", "1"), line("alice", "3"), line("alice", "5"), line("alice", "7")}));
 }
 
+TEST_F(SessionDeliveryTest, AnOwnMessageThatWasPushedBeforeItsAnswerCameIsRepeatedUntilItIsAcked) {
+  start();
+  send("bob", "alice", kBob);
+  bob_->on_heartbeat();
+  EXPECT_EQ(got(), (Lines{line("alice", "1")})) << "the store does not tell whose it is";
+  hints();
+  EXPECT_TRUE(got().empty());
+  clock_.advance(context_.options.retransmit_after);
+  bob_->on_heartbeat();
+  EXPECT_EQ(got(), (Lines{line("alice", "1")})) << "else nothing asks for the ack that was lost";
+  EXPECT_TRUE(ack("alice", 1));
+  EXPECT_TRUE(bob_->cursor().exceptions.empty());
+}
+
+TEST_F(SessionDeliveryTest, AnOwnMessageThatAScanWasFasterWithIsRepeatedAlsoIfTheHintFindsItScanning) {
+  start();
+  for (int i = 0; i < 3; ++i) send("bob", "alice", kBob);
+  sink_.room = 2;
+  bob_->on_heartbeat();
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("alice", "2")}));
+  hints();
+  sink_.room = 100;
+  bob_->on_drained();
+  EXPECT_TRUE(got().empty()) << "the answer has told that 3 is its own";
+  EXPECT_TRUE(ack("alice", 1));
+  clock_.advance(context_.options.retransmit_after);
+  bob_->on_heartbeat();
+  EXPECT_EQ(got(), (Lines{line("alice", "2")})) << "what was pushed, and no more";
+  EXPECT_TRUE(ack("alice", 2));
+  EXPECT_TRUE(bob_->cursor().exceptions.empty());
+}
+
 TEST_F(SessionDeliveryTest, UnackedPushesAreRepeatedOnHeartbeatsWithADoublingPause) {
   start();
   send("alice", "bob");
