@@ -234,7 +234,8 @@ class MessageStore {
   virtual Task<Result<ActivityPage>> activity_since(UserId user, LogPosition after, std::size_t limit) = 0;
   // The same with the messages that the entries stand for, in one read: what a device that comes back needs.
   virtual Task<Result<NewsPage>> news_since(NewsQuery query) = 0;
-  // Newest entries first by last_position, at or below `from`; the caller skips conversations it has seen.
+  // Newest entries first by last_position, at or below `from`; the caller skips conversations it has seen. An entry that reaches across
+  // `from` is not among them: activity_since(from) gives it, as one that does, now and later.
   virtual Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) = 0;
   // False: nothing of the user's is newer than `after`. Nothing: memory alone cannot tell.
   virtual std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after) = 0;

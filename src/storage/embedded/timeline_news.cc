@@ -105,18 +105,24 @@ Result<NewsPage> TimelineReader::news_since(const NewsQuery& query) {
   return out;
 }
 
+// The window answers for as long as it has the records, also of what is in history already, as activity_since_in_memory() does: it cuts
+// entries exactly. A row of history that reaches across a position in the middle would be left out here and not be met there.
 Result<ActivityPage> TimelineReader::activity_newest(const UserId& user, LogPosition from, std::size_t limit) {
   const Window::Pin pin = window_.pin();
-  const LogPosition stored = history_.position();
-  ActivityPage page = window_.activity_newest(user.view(), stored, from, limit);
+  ActivityPage page;
+  LogPosition floor;
+  do {
+    floor = window_.floor();
+    page = window_.activity_newest(user.view(), floor, from, limit);
+  } while (window_.floor() != floor);  // it may have lacked what has left meanwhile; the pin bounds how much can
   count_rows(page.entries.size());
   if (page.more) return page;
   if (page.entries.size() == limit) {
-    page.more = stored != LogPosition();
+    page.more = floor != LogPosition();
     return page;
   }
-  if (stored == LogPosition()) return page;
-  TRY_ASSIGN(ActivityPage older, history_.activity_newest(user, std::min(from, stored), limit - page.entries.size()));
+  if (floor == LogPosition()) return page;
+  TRY_ASSIGN(ActivityPage older, history_.activity_newest(user, std::min(from, floor), limit - page.entries.size()));
   for (auto& entry : older.entries) page.entries.push_back(std::move(entry));
   page.more = older.more;
   page.truncated = older.truncated;
