@@ -48,8 +48,11 @@ def notify_socket(folder):
 
 
 def descriptors(process):
-    folder = pathlib.Path(f"/proc/{process.pid}/fd")
-    return {int(link.name): os.readlink(link) for link in folder.iterdir()}
+    found = {}
+    for link in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            found[int(link.name)] = os.readlink(link)
+    return found
 
 
 def free_port():

@@ -70,7 +70,14 @@ class EmbeddedStoreTest : public testing::Test {
     request.id = NumberedMsgId::parse(id);
     request.durability = level;
     store_->append({&request, 1});
-    return answers_->wait(asked_++);
+    AppendOutcome outcome = answers_->wait(asked_++);
+    // The answer comes before its record is settled.
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!outcome.refused && !outcome.duplicate && store_->settled_position() < outcome.message->position()) {
+      CHECK(std::chrono::steady_clock::now() < deadline);
+      std::this_thread::yield();
+    }
+    return outcome;
   }
   std::size_t stored(std::string_view to) {
     auto page = block_on(store_->range({private_conversation("ann", to), MessageSeq(1), MessageSeq(UINT64_MAX), 1000, 1 << 20, false}));
