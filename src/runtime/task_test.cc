@@ -6,8 +6,8 @@
 
 #include "runtime/completion.h"
 #include "runtime/offload.h"
-#include "runtime/sleep.h"
 #include "runtime/spawn.h"
+#include "runtime/testing/sleep.h"
 
 namespace dunlin {
 namespace {

@@ -173,7 +173,7 @@ struct StoreHealth {
 
 // The timeline of every conversation: the only copy of every message.
 //
-// Promises (each adapter runs messaging/ports/message_store_suite.h):
+// Promises (each adapter runs messaging/ports/testing/message_store_suite.h):
 //  - Store first: an outcome without `refused` is durable at its level; seqs are dense per conversation and never given twice in
 //    an epoch, whatever fails.
 //  - Idempotent: (conversation, sender, client_msg_id) is stored once within 24 h; a repeat gets the original seq and time,

@@ -11,8 +11,8 @@
 #include "base/log.h"
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
-#include "storage/embedded/answers.h"
 #include "storage/embedded/embedded_store.h"
+#include "storage/embedded/testing/answers.h"
 #include "storage/embedded/tools.h"
 
 namespace dunlin::embedded {

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <thread>
 
-#include "messaging/ports/message_store_suite.h"
+#include "messaging/ports/testing/message_store_suite.h"
 #include "storage/embedded/embedded_store.h"
-#include "storage/embedded/file/faulty_file_system.h"
+#include "storage/embedded/file/testing/faulty_file_system.h"
 
 namespace dunlin::embedded {
 namespace {

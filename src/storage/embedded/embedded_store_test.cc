@@ -11,10 +11,10 @@
 #include "base/log.h"
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
-#include "storage/embedded/answers.h"
-#include "storage/embedded/file/faulty_file_system.h"
-#include "storage/embedded/log/fake_history.h"
+#include "storage/embedded/file/testing/faulty_file_system.h"
+#include "storage/embedded/log/testing/fake_history.h"
 #include "storage/embedded/meta_file.h"
+#include "storage/embedded/testing/answers.h"
 #include "storage/embedded/tools.h"
 
 namespace dunlin::embedded {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/log.h"
-#include "storage/embedded/log/log_harness.h"
+#include "storage/embedded/log/testing/log_harness.h"
 
 namespace dunlin::embedded {
 namespace {

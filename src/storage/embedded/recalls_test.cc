@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "base/log.h"
-#include "storage/embedded/log/log_harness.h"
+#include "storage/embedded/log/testing/log_harness.h"
 
 namespace dunlin::embedded {
 namespace {

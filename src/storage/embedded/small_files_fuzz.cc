@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/log.h"
-#include "storage/embedded/file/faulty_file_system.h"
+#include "storage/embedded/file/testing/faulty_file_system.h"
 #include "storage/embedded/followers.h"
 #include "storage/embedded/meta_file.h"
 

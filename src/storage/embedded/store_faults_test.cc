@@ -12,7 +12,7 @@
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
 #include "storage/embedded/embedded_store.h"
-#include "storage/embedded/file/faulty_file_system.h"
+#include "storage/embedded/file/testing/faulty_file_system.h"
 
 namespace dunlin::embedded {
 namespace {

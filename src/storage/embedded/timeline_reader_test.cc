@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <map>
 
-#include "storage/embedded/log/log_harness.h"
+#include "storage/embedded/log/testing/log_harness.h"
 
 namespace dunlin::embedded {
 namespace {

@@ -3,8 +3,8 @@
 #include <atomic>
 #include <thread>
 
-#include "messaging/ports/message_store_suite.h"
-#include "messaging/ports/state_store_suite.h"
+#include "messaging/ports/testing/message_store_suite.h"
+#include "messaging/ports/testing/state_store_suite.h"
 #include "storage/memory/memory_message_store.h"
 #include "storage/memory/memory_state_store.h"
 

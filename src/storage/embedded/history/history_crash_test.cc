@@ -6,7 +6,7 @@
 #include <string>
 
 #include "storage/embedded/history/history.h"
-#include "storage/embedded/history/history_scribe.h"
+#include "storage/embedded/history/testing/history_scribe.h"
 
 namespace dunlin::embedded {
 namespace {

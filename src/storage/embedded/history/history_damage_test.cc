@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "storage/embedded/history/history.h"
-#include "storage/embedded/history/history_scribe.h"
 #include "storage/embedded/history/rows.h"
+#include "storage/embedded/history/testing/history_scribe.h"
 
 namespace dunlin::embedded {
 namespace {

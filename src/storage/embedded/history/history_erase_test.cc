@@ -10,8 +10,8 @@
 #include <string>
 #include <thread>
 
-#include "storage/embedded/history/history_scribe.h"
 #include "storage/embedded/history/rocks_history.h"
+#include "storage/embedded/history/testing/history_scribe.h"
 
 namespace dunlin::embedded {
 namespace {

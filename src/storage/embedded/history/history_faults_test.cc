@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "base/log.h"
-#include "storage/embedded/history/faulty_rocks_files.h"
 #include "storage/embedded/history/history.h"
-#include "storage/embedded/history/history_scribe.h"
+#include "storage/embedded/history/testing/faulty_rocks_files.h"
+#include "storage/embedded/history/testing/history_scribe.h"
 
 namespace dunlin::embedded {
 namespace {

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "storage/embedded/history/history.h"
-#include "storage/embedded/history/history_scribe.h"
+#include "storage/embedded/history/testing/history_scribe.h"
 
 namespace dunlin::embedded {
 namespace {

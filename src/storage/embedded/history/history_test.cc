@@ -7,7 +7,7 @@
 #include <random>
 #include <thread>
 
-#include "storage/embedded/history/history_scribe.h"
+#include "storage/embedded/history/testing/history_scribe.h"
 
 namespace dunlin::embedded {
 namespace {

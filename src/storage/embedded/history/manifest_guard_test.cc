@@ -9,9 +9,9 @@
 #include <string>
 #include <thread>
 
-#include "storage/embedded/history/faulty_rocks_files.h"
 #include "storage/embedded/history/history.h"
-#include "storage/embedded/history/history_scribe.h"
+#include "storage/embedded/history/testing/faulty_rocks_files.h"
+#include "storage/embedded/history/testing/history_scribe.h"
 
 namespace dunlin::embedded {
 namespace {

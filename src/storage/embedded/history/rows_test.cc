@@ -5,7 +5,7 @@
 #include <string>
 
 #include "storage/embedded/history/bytes.h"
-#include "storage/embedded/worked_bytes.h"
+#include "storage/embedded/testing/worked_bytes.h"
 
 namespace dunlin::embedded {
 namespace {

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "storage/embedded/log/log_harness.h"
+#include "storage/embedded/log/testing/log_harness.h"
 
 namespace dunlin::embedded {
 namespace {

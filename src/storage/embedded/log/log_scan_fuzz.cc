@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <string>
 
-#include "storage/embedded/file/faulty_file_system.h"
+#include "storage/embedded/file/testing/faulty_file_system.h"
 #include "storage/embedded/log/log_scan.h"
 
 // Whatever the bytes of two segment files are, the scan ends, stays inside them, and tells records in ascending order. The log secret is

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "storage/embedded/file/faulty_file_system.h"
+#include "storage/embedded/file/testing/faulty_file_system.h"
 
 namespace dunlin::embedded {
 namespace {

@@ -12,10 +12,10 @@
 #include <sstream>
 #include <string>
 
-#include "messaging/ports/state_store_suite.h"
+#include "messaging/ports/testing/state_store_suite.h"
 #include "runtime/offload.h"
 #include "runtime/spawn.h"
-#include "storage/embedded/history/history_scribe.h"
+#include "storage/embedded/history/testing/history_scribe.h"
 
 namespace dunlin::embedded {
 namespace {

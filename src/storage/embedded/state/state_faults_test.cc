@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 #include "messaging/model/conversation.h"
-#include "storage/embedded/history/faulty_rocks_files.h"
+#include "storage/embedded/history/testing/faulty_rocks_files.h"
 #include "storage/embedded/state/rocks_state.h"
 
 namespace dunlin::embedded {

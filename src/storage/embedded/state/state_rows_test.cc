@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "storage/embedded/worked_bytes.h"
+#include "storage/embedded/testing/worked_bytes.h"
 
 namespace dunlin::embedded {
 namespace {

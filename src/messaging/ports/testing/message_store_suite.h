@@ -227,10 +227,10 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(MessageStoreSuite);
 
 }  // namespace dunlin
 
-#include "messaging/ports/message_store_suite_activity.inc"
-#include "messaging/ports/message_store_suite_append.inc"
-#include "messaging/ports/message_store_suite_epoch.inc"
-#include "messaging/ports/message_store_suite_followers.inc"
-#include "messaging/ports/message_store_suite_order.inc"
-#include "messaging/ports/message_store_suite_read.inc"
-#include "messaging/ports/message_store_suite_recall.inc"
+#include "messaging/ports/testing/message_store_suite_activity.inc"
+#include "messaging/ports/testing/message_store_suite_append.inc"
+#include "messaging/ports/testing/message_store_suite_epoch.inc"
+#include "messaging/ports/testing/message_store_suite_followers.inc"
+#include "messaging/ports/testing/message_store_suite_order.inc"
+#include "messaging/ports/testing/message_store_suite_read.inc"
+#include "messaging/ports/testing/message_store_suite_recall.inc"

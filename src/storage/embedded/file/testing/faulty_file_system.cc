@@ -1,4 +1,4 @@
-#include "storage/embedded/file/faulty_file_system.h"
+#include "storage/embedded/file/testing/faulty_file_system.h"
 
 #include <algorithm>
 #include <set>

@@ -1,4 +1,4 @@
-// Delivery as a whole under a seed: users, devices, drops, cuts, crashes, trims. It stands here since it needs a store.
+// Delivery as a whole under a seed: users, devices, drops, cuts, crashes, trims, over the memory stores.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -6,7 +6,7 @@
 #include <random>
 #include <string>
 
-#include "storage/memory/delivery_world.h"
+#include "messaging/delivery/testing/delivery_world.h"
 
 namespace dunlin {
 namespace {

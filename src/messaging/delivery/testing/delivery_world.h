@@ -16,11 +16,11 @@
 #include "messaging/delivery/dispatcher.h"
 #include "messaging/delivery/receipts.h"
 #include "messaging/delivery/session_delivery.h"
+#include "messaging/delivery/testing/simulated_device.h"
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
 #include "storage/memory/memory_message_store.h"
 #include "storage/memory/memory_state_store.h"
-#include "storage/memory/simulated_device.h"
 
 namespace dunlin {
 

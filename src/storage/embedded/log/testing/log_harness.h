@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "messaging/model/conversation.h"
-#include "storage/embedded/file/faulty_file_system.h"
+#include "storage/embedded/file/testing/faulty_file_system.h"
 #include "storage/embedded/indexer.h"
 #include "storage/embedded/log/committer.h"
-#include "storage/embedded/log/fake_history.h"
 #include "storage/embedded/log/recovery.h"
+#include "storage/embedded/log/testing/fake_history.h"
 #include "storage/embedded/timeline_reader.h"
 #include "storage/embedded/weak_acks.h"
 

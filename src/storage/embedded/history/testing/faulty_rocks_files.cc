@@ -1,4 +1,4 @@
-#include "storage/embedded/history/faulty_rocks_files.h"
+#include "storage/embedded/history/testing/faulty_rocks_files.h"
 
 #include <rocksdb/file_system.h>
 
