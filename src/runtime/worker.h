@@ -39,7 +39,7 @@ class TurnHook {
   ~TurnHook() = default;
 };
 
-// A lane into a worker (see Mailbox<T>).
+// A queue into a worker that its wake() empties (see DeliveryMailbox).
 class Inlet {
  public:
   virtual void drain() = 0;  // on the worker

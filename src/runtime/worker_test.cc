@@ -9,7 +9,6 @@
 #include <future>
 #include <thread>
 
-#include "runtime/mailbox.h"
 #include "runtime/spawn.h"
 
 namespace dunlin {
@@ -135,52 +134,6 @@ TEST(WorkerTest, ItsHeartbeatGoesOnWhileIdle) {
   while (worker.last_turn() == first && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
   EXPECT_GT(worker.last_turn(), first);
   worker.stop();
-}
-
-TEST(MailboxTest, DrainsInBatchesInOrderAndRefusesBeyondItsBytes) {
-  SystemClock clock;
-  Worker worker(0, clock);
-  std::vector<int> seen;
-  int batches = 0;
-  Mailbox<int> mailbox(worker, 100, [&](std::vector<int>& batch) {
-    ++batches;
-    seen.insert(seen.end(), batch.begin(), batch.end());
-  });
-  for (int i = 0; i < 10; ++i) EXPECT_TRUE(mailbox.push(i, 10));
-  EXPECT_FALSE(mailbox.push(10, 10));
-  worker.poll();
-  EXPECT_EQ(batches, 1);
-  EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
-  EXPECT_TRUE(mailbox.push(11, 500)) << "an empty mailbox takes an item of any cost";
-  EXPECT_FALSE(mailbox.push(12, 1));
-}
-
-TEST(MailboxTest, DeliversEveryAcceptedItemOfManyThreads) {
-  SystemClock clock;
-  Worker worker(0, clock);
-  std::atomic<std::uint64_t> received{0};
-  Mailbox<std::uint64_t> mailbox(worker, 4096, [&](std::vector<std::uint64_t>& batch) {
-    for (std::uint64_t value : batch) received += value;
-  });
-  worker.start();
-  std::atomic<std::uint64_t> accepted{0};
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&, t] {
-      for (std::uint64_t i = 1; i <= 20000; ++i) {
-        if (mailbox.push(i * 4 + t, 16)) accepted += i * 4 + t;
-      }
-    });
-  }
-  for (auto& thread : threads) thread.join();
-  std::promise<void> done;
-  ASSERT_TRUE(worker.post([&] { done.set_value(); }));
-  done.get_future().wait();
-  std::promise<void> again;  // the first job may have run before the mailbox of the same turn
-  ASSERT_TRUE(worker.post([&] { again.set_value(); }));
-  again.get_future().wait();
-  worker.stop();
-  EXPECT_EQ(received.load(), accepted.load());
 }
 
 }  // namespace

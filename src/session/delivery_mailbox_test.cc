@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <future>
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/clock.h"
 
@@ -65,6 +69,27 @@ TEST_F(DeliveryMailboxTest, AProbeArrivesThroughAFullMailboxAndOnlyAProbeCountsA
   EXPECT_TRUE(mailbox_.post(std::move(ask)));
   mailbox_.drain();
   EXPECT_EQ(receiver_.probes, 1U);
+}
+
+TEST_F(DeliveryMailboxTest, BatchesOfManyThreadsArriveOnceWhereTheyWereTaken) {
+  worker_.start();
+  std::atomic<std::size_t> taken{0};
+  std::atomic<std::size_t> refused{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20'000; ++i) (mailbox_.post(transient(1'000)) ? taken : refused).fetch_add(1);
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  for (int turn = 0; turn < 2; ++turn) {  // the first job may run before the mailbox of the same turn
+    std::promise<void> done;
+    ASSERT_TRUE(worker_.post([&] { done.set_value(); }));
+    done.get_future().wait();
+  }
+  worker_.stop();
+  EXPECT_EQ(receiver_.signals, taken.load());
+  EXPECT_EQ(taken.load() + refused.load(), 80'000U);
 }
 
 }  // namespace

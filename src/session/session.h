@@ -56,7 +56,6 @@ struct Session final : ConnectionUser, DeliverySink {
   // worker only
   Phase phase = Phase::New;
   bool encoding_known = false;  // TCP: the first payload tells it
-  bool counted = false;         // in dunlin_connections
   bool registered = false;      // in the session registry
   bool attached = false;        // `delivery` runs from the device's cursor
   bool in_store = false;        // the store knows its lane (begin_session): from its first send on

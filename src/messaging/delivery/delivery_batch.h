@@ -42,7 +42,7 @@ struct DeliveryBatch {
   }
 };
 
-// One worker's mailbox, as the session layer gives it over runtime/mailbox.h. Any thread; never blocks.
+// One worker's mailbox, as the session layer gives it (session/delivery_mailbox.h). Any thread; never blocks.
 class WorkerMailbox {
  public:
   virtual ~WorkerMailbox() = default;
