@@ -1,11 +1,9 @@
 # Every third-party library, found once; docs/decisions/ has the reason for each. Layers name these targets in cmake/layers.cmake.
 find_package(Threads REQUIRED)
-find_package(PkgConfig REQUIRED)
 find_package(Boost 1.81 REQUIRED)
 find_package(OpenSSL 3 REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(fmt REQUIRED)
-find_package(spdlog REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(simdjson REQUIRED)
 find_package(CLI11 REQUIRED)

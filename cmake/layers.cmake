@@ -3,7 +3,7 @@
 # testing/ folders are dunlin_<layer>_testing, which tests alone link; all other *.cc are the layer's static library dunlin_<layer>.
 # cli and echo are programs.
 
-set(DUNLIN_LIBS_base fmt::fmt spdlog::spdlog)
+set(DUNLIN_LIBS_base fmt::fmt)
 set(DUNLIN_LIBS_runtime dunlin_asio)
 set(DUNLIN_LIBS_config yaml-cpp)
 set(DUNLIN_LIBS_codec OpenSSL::Crypto)

@@ -18,7 +18,6 @@ OWNED = {
     "boost/": {"runtime", "net", "admin", "client", "clients", "echo"},
     "rocksdb/": {"storage/embedded"},
     "simdjson": {"wire", "session", "client", "bench", "cli"},
-    "spdlog/": {"base"},
     "yaml-cpp/": {"config"},
     "CLI/": {"cli"},
     "google/protobuf/": {"wire"},
