@@ -24,7 +24,7 @@ TEST(EncoderTest, EveryCharacterComesBack) {
   const std::string text = awkward();
   for (Encoding encoding : kEncodings) {
     std::string out;
-    append_push(encoding, out, NoticePush{"n", text});
+    append_push(encoding, out, NoticePush{"n", text, {}});
     if (encoding == Encoding::Json) {
       EXPECT_EQ(out.find('\n'), std::string::npos);
       EXPECT_EQ(out.find('\x1f'), std::string::npos);

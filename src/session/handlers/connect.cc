@@ -194,8 +194,8 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
       .inherited = std::move(inherited),
       .platform = connect.platform,
       .unsaved = [&services, &user] { return services.detached.of(user.view()); },
-      .connected = [&services, &user](const DeviceId& device) { return services.registry.online(user.view(), device.view()); },
-      .forget_unsaved = [&services, &user](DeviceId device) { return SessionHost::forget_unsaved(services, user, std::move(device)); },
+      .connected = [&services, &user](const DeviceId& other) { return services.registry.online(user.view(), other.view()); },
+      .forget_unsaved = [&services, &user](DeviceId other) { return SessionHost::forget_unsaved(services, user, std::move(other)); },
       .claims_unknown = claims_unknown};
   const auto attachment = co_await host.cursors().attach(std::move(request));
   session = host.find(handle);
