@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Format, layers, generated docs, headers that compile alone, and clang-tidy on what changed (`all`: on everything).
+"""Format, layers, coroutines, generated docs, headers that compile alone, and clang-tidy on what changed (`all`: on everything).
 
 What changed: against the commit in DUNLIN_LINT_BASE, else against the parent of HEAD, and what is not committed yet.
 """
@@ -42,7 +42,8 @@ def check_format(files):
 
 def check_scripts():
     problems = []
-    for command in (["tools/check_layers.py"], ["tools/check_docs.py"], ["tools/gen_error_docs.py", "--check"]):
+    for command in (["tools/check_layers.py"], ["tools/check_docs.py"], ["tools/check_coroutines.py"], ["tools/check_coroutines_test.py"],
+                    ["tools/gen_error_docs.py", "--check"]):
         if (ROOT / command[0]).exists():
             code, output = run(sys.executable, *command)
             if code:

@@ -53,7 +53,8 @@ TEST(OffloadTest, RunsOnThePoolAndResumesOnTheAwaitingWorker) {
   ASSERT_TRUE(worker.post([&] {
     spawn([](OffloadPool& p, std::promise<bool>& d) -> Task<void> {
       Worker* const here = Worker::current();
-      auto result = co_await offload(p, [] { return Worker::current() == nullptr ? 7 : 0; });
+      auto run = [] { return Worker::current() == nullptr ? 7 : 0; };
+      auto result = co_await offload(p, run);
       d.set_value(result.ok() && *result == 7 && Worker::current() == here);
     }(pool, done));
   }));
@@ -98,11 +99,12 @@ TEST(OffloadTest, AResultForAStoppedWorkerIsDroppedAndItsFrameDestroyed) {
   bool resumed = false;
   ASSERT_TRUE(worker->post([&, alive]() mutable {
     spawn([](OffloadPool& p, std::promise<void>& in, std::promise<void>& out, bool& r, std::shared_ptr<int>) -> Task<void> {
-      ignore(co_await offload(p, [&] {
+      auto run = [&] {
         in.set_value();
         out.get_future().wait();
         return 1;
-      }));
+      };
+      ignore(co_await offload(p, run));
       r = true;
     }(pool, entered, release, resumed, std::move(alive)));
   }));
@@ -140,7 +142,8 @@ TEST(CompletionTest, ManyCompletionsFromOtherThreadsAllArrive) {
     auto left = std::make_shared<int>(1000);
     for (int i = 0; i < 1000; ++i) {
       spawn([](OffloadPool& p, std::shared_ptr<int> l, std::promise<int>& d) -> Task<void> {
-        auto result = co_await offload(p, [] { return 1; });
+        auto run = [] { return 1; };
+        auto result = co_await offload(p, run);
         if (result.ok() && --*l == 0) d.set_value(0);
       }(pool, left, done));
     }
