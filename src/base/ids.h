@@ -47,7 +47,6 @@ class NumberId {
 using UserId = StringId<struct UserTag>;                  // 1 to 64 bytes of UTF-8, from the token's sub
 using DeviceId = StringId<struct DeviceTag>;              // 1 to 64 bytes of UTF-8, from connect
 using ConversationId = StringId<struct ConversationTag>;  // opaque to clients; see messaging/model/conversation.h
-using ClientMsgId = StringId<struct ClientMsgTag>;        // 1 to 64 bytes, chosen by the sender
 
 using MessageSeq = NumberId<struct SeqTag>;        // 1, 2, 3, ... in a conversation; 0 = before the first
 using LogPosition = NumberId<struct PositionTag>;  // 1, 2, 3, ... over all records of one epoch's log; 0 = before the first

@@ -39,17 +39,5 @@ TEST(LatencyHistogram, LargestValueFits) {
   EXPECT_EQ(histogram->quantile(0.5), UINT64_MAX);
 }
 
-TEST(LatencyHistogram, MergeAddsCountsAndKeepsTheMaximum) {
-  auto a = std::make_unique<LatencyHistogram>();
-  auto b = std::make_unique<LatencyHistogram>();
-  for (int i = 0; i < 99; ++i) a->record(1000);
-  b->record(5'000'000);
-  a->merge(*b);
-  EXPECT_EQ(a->count(), 100u);
-  EXPECT_EQ(a->max(), 5'000'000u);
-  EXPECT_LT(a->quantile(0.99), 1100u);
-  EXPECT_EQ(a->quantile(0.999), 5'000'000u);
-}
-
 }  // namespace
 }  // namespace dunlin::bench

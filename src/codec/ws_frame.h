@@ -11,7 +11,6 @@ enum class WsOpcode : std::uint8_t { Continuation = 0, Text = 1, Binary = 2, Clo
 
 // RFC 6455 section 7.4
 inline constexpr std::uint16_t kWsNormal = 1000;
-inline constexpr std::uint16_t kWsGoingAway = 1001;
 inline constexpr std::uint16_t kWsProtocolError = 1002;
 inline constexpr std::uint16_t kWsUnsupportedData = 1003;
 inline constexpr std::uint16_t kWsNoStatus = 1005;  // never on the wire

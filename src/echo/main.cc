@@ -56,7 +56,7 @@ int serve(std::uint16_t port) {
   worker.start();
   signals_io.run();
   server.stop_listening();
-  server.close_all(ErrorCode::GoingAway, 0);
+  server.close_all(ErrorCode::GoingAway);
   for (int i = 0; i < 100 && server.connection_count() > 0; ++i) ::usleep(10'000);
   worker.stop();
   return 0;

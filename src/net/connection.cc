@@ -129,9 +129,6 @@ void Connection::on_ready(std::uint32_t events) {
 void Connection::arm_timer(MonotonicTime deadline) {
   if (state_ == State::Open) worker().timers().arm(*this, deadline);
 }
-void Connection::cancel_timer() {
-  if (state_ == State::Open) worker().timers().cancel(*this);
-}
 
 void Connection::fire_timer() {
   switch (state_) {

@@ -61,7 +61,6 @@ class Connection final : public Pollable, private TimerNode {
   // Index into the listener's list of subprotocols; -1 when the client offered none.
   int subprotocol() const { return subprotocol_; }
   // The client: behind a trusted proxy what X-Forwarded-For or PROXY names.
-  const IpAddress& peer_ip() const { return peer_.ip; }
   const Endpoint& peer() const { return peer_; }
   MonotonicTime now() const;
 
@@ -75,8 +74,6 @@ class Connection final : public Pollable, private TimerNode {
   // A small reply to something the peer sent, or a last packet: bypasses the bound for data.
   SendResult reply(MessageKind kind, std::string_view payload);
   std::size_t queued_bytes() const { return output_ ? output_->bytes() : 0; }
-  // Writes now what is queued, for a sender with much to write in one turn.
-  void flush_now();
 
   // -- input
   // No more on_message until resume_reading(); at most one read buffer of input is kept meanwhile. Does not nest.
@@ -85,7 +82,6 @@ class Connection final : public Pollable, private TimerNode {
 
   // -- the one timer of an open connection; arming replaces the earlier deadline
   void arm_timer(MonotonicTime deadline);
-  void cancel_timer();
 
   // -- end
   // Sends what is queued, then a close frame (WebSocket) or FIN (TCP), and waits a little for the peer's.

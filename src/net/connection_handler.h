@@ -33,7 +33,6 @@ struct CloseInfo {
 struct ReceivedMessage {
   MutableBytes payload;  // kPayloadPadding readable bytes follow; valid, and writable, until the call returns
   MessageKind kind;      // TCP: Text in line mode, Binary in length mode (the session looks at the first byte)
-  bool more_follow;      // more input of this connection is already read: replies may be gathered
 };
 
 // What the layer above does with connections. One object for each worker and listener, called on that worker only; it outlives them.

@@ -78,7 +78,7 @@ bool Connection::process_ws(MutableBytes& input) {
   switch (event.type) {
     case WsDecoder::Type::Message:
       set_->counters_.messages_in.add();
-      handler().on_message(*this, {event.payload, event.kind, !input.empty()});
+      handler().on_message(*this, {event.payload, event.kind});
       return true;
     case WsDecoder::Type::Ping: {
       char header[kMaxFrameHeader];
@@ -112,7 +112,7 @@ bool Connection::process_tcp(MutableBytes& input) {
   }
   set_->counters_.messages_in.add();
   const MessageKind kind = framing_ == Framing::TcpLines ? MessageKind::Text : MessageKind::Binary;
-  handler().on_message(*this, {event.payload, kind, !input.empty()});
+  handler().on_message(*this, {event.payload, kind});
   return true;
 }
 

@@ -88,10 +88,6 @@ void Connection::enqueue_message(MessageKind kind, std::string_view payload) {
   queued(before);
 }
 
-void Connection::flush_now() {
-  if (!want_write_) flush();
-}
-
 void Connection::flush() {
   if (state_ == State::Dead || state_ == State::Opening || want_write_) return;
   while (output_ && !want_write_) {

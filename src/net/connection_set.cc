@@ -20,32 +20,6 @@ constexpr int kRoundsPerTurn = 4;
 
 }  // namespace
 
-// Closes connections at a pace, a slot after the other.
-class ConnectionSet::PacedClose final : public Timer {
- public:
-  PacedClose(ConnectionSet& set, ErrorCode code, std::uint32_t per_second) : set_(set), code_(code), per_second_(per_second) {}
-  ~PacedClose() { set_.worker_.timers().cancel(*this); }
-
-  void on_timer() override {
-    const std::uint32_t share = std::max<std::uint32_t>(1, per_second_ * static_cast<std::uint32_t>(kPause.count()) / 1000);
-    for (std::uint32_t closed = 0; closed < share && next_ < set_.slots(); ++next_) {
-      Connection* connection = set_.at(next_);
-      if (connection == nullptr || !connection->open()) continue;
-      connection->close(code_);
-      ++closed;
-    }
-    const Milliseconds pause = std::max(kPause, Milliseconds(1000 / per_second_));
-    if (next_ < set_.slots()) set_.worker_.timers().arm(*this, set_.worker_.now() + pause);
-  }
-
- private:
-  static constexpr Milliseconds kPause{20};
-  ConnectionSet& set_;
-  const ErrorCode code_;
-  const std::uint32_t per_second_;
-  std::uint32_t next_ = 0;
-};
-
 ConnectionSet::ConnectionSet(Worker& worker, NetShared& shared)
     : worker_(worker), shared_(shared), read_buffer_(new char[shared.options.read_buffer_bytes + kPayloadPadding]()) {
   timer_kind_ = worker_.timers().add_kind([](TimerNode& node) { static_cast<Connection&>(node).fire_timer(); });
@@ -53,7 +27,6 @@ ConnectionSet::ConnectionSet(Worker& worker, NetShared& shared)
 }
 
 ConnectionSet::~ConnectionSet() {
-  paced_close_.reset();
   for (std::uint32_t slot = 0; slot < slots(); ++slot) {
     Connection* connection = at(slot);
     if (connection == nullptr) continue;
@@ -194,10 +167,8 @@ void ConnectionSet::give_queue(std::unique_ptr<WriteQueue> queue) {
   spare_queues_.push_back(std::move(queue));
 }
 
-void ConnectionSet::close_all(ErrorCode code, std::uint32_t per_second) {
-  if (per_second == 0) return for_each_open([&](Connection& connection) { connection.close(code); });
-  paced_close_ = std::make_unique<PacedClose>(*this, code, per_second);
-  paced_close_->on_timer();
+void ConnectionSet::close_all(ErrorCode code) {
+  for_each_open([&](Connection& connection) { connection.close(code); });
 }
 
 // Writes what was gathered, then tells of ends; callbacks may gather and end more, so a few rounds, and the rest in the next turn.

@@ -65,8 +65,7 @@ class ConnectionSet final : public TurnHook {
       if (Connection* connection = at(slot); connection != nullptr && connection->open()) fn(*connection);
     }
   }
-  // Closes all open connections, at most `per_second` in a second (0 = at once).
-  void close_all(ErrorCode code, std::uint32_t per_second);
+  void close_all(ErrorCode code);
 
   // Gives the memory of chunks in which no slot is taken back to the allocator. What was in them stays as stale as before.
   void give_back();
@@ -83,7 +82,6 @@ class ConnectionSet final : public TurnHook {
   friend class Opening;
   static constexpr std::uint32_t kChunk = 256;
 
-  class PacedClose;
   friend class Listener;
 
   std::optional<Refusal> judge(const IpAddress& peer, Admission::Verdict& verdict);
@@ -99,8 +97,6 @@ class ConnectionSet final : public TurnHook {
   void add_chunk();
   void drop(Chunk& chunk);
   void release(Connection& connection);
-  void add_dirty(Connection& connection) { dirty_.push_back(&connection); }
-  void add_ending(Connection& connection) { ending_.push_back(&connection); }
   std::unique_ptr<WriteQueue> take_queue();
   void give_queue(std::unique_ptr<WriteQueue> queue);
   void end_connections();
@@ -116,7 +112,6 @@ class ConnectionSet final : public TurnHook {
   std::vector<Connection*> dirty_batch_;
   std::vector<std::unique_ptr<WriteQueue>> spare_queues_;
   std::unique_ptr<char[]> read_buffer_;
-  std::unique_ptr<PacedClose> paced_close_;
 };
 
 }  // namespace dunlin

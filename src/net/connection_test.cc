@@ -156,14 +156,6 @@ TEST_F(ConnectionTest, UpgradesAndDeliversMessages) {
   EXPECT_EQ(hear(fd), std::string("\x8a\x00", 2));
 }
 
-TEST_F(ConnectionTest, TellsThatMoreFollows) {
-  std::vector<bool> more;
-  recorder.messages = [&](Connection&, const ReceivedMessage& message) { more.push_back(message.more_follow); };
-  const int fd = upgraded();
-  say(fd, frame(WsOpcode::Text, "1") + frame(WsOpcode::Text, "2"));
-  EXPECT_EQ(more, (std::vector<bool>{true, false}));
-}
-
 TEST_F(ConnectionTest, WritesOfOneTurnLeaveWithOneSystemCall) {
   recorder.messages = [](Connection& connection, const ReceivedMessage& message) {
     connection.reply(message.kind, message.payload.view());
@@ -376,7 +368,7 @@ TEST_F(ConnectionTest, CountsTheClientBehindATrustedProxy) {
   admission.set_options(options);
   const int first = connect("10.0.0.1");
   say(first, kUpgrade + "X-Forwarded-For: 192.0.2.7\r\n\r\n");
-  EXPECT_EQ(set->find(recorder.last)->peer_ip().to_string(), "192.0.2.7");
+  EXPECT_EQ(set->find(recorder.last)->peer().ip.to_string(), "192.0.2.7");
   const int second = connect("10.0.0.1");
   say(second, kUpgrade + "X-Forwarded-For: 192.0.2.7\r\n\r\n");
   const std::string answer = hear(second);
@@ -384,7 +376,7 @@ TEST_F(ConnectionTest, CountsTheClientBehindATrustedProxy) {
   EXPECT_NE(answer.find("Retry-After: "), std::string::npos);
   const int third = connect("198.51.100.9");  // no proxy of ours: what it says of itself is nothing
   say(third, kUpgrade + "X-Forwarded-For: 127.0.0.1\r\n\r\n");
-  EXPECT_EQ(set->find(recorder.last)->peer_ip().to_string(), "198.51.100.9");
+  EXPECT_EQ(set->find(recorder.last)->peer().ip.to_string(), "198.51.100.9");
   set->find(recorder.last)->abort();
   worker.poll();
   EXPECT_TRUE(admission.admit(IpAddress::parse("198.51.100.9").value(), clock.monotonic()).admitted) << "released at its end";
@@ -633,16 +625,6 @@ TEST_F(ConnectionTest, IncompleteMessagesAreBoundedOverTheProcess) {
   }
   EXPECT_LE(shared.incomplete_bytes.load(), 50'000U);
   EXPECT_EQ(recorder.log.back(), "close memory_bound 1013");
-}
-
-TEST_F(ConnectionTest, ClosesAllAtAPace) {
-  for (int i = 0; i < 30; ++i) upgraded();
-  recorder.log.clear();
-  set->close_all(ErrorCode::GoingAway, 100);
-  worker.poll();
-  EXPECT_LT(recorder.log.size(), 5U);
-  for (int i = 0; i < 60; ++i) pass(Milliseconds(10));
-  EXPECT_EQ(recorder.log.size(), 30U);
 }
 
 TEST_F(ConnectionTest, TheUserIsDestroyedAfterOnClose) {

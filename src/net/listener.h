@@ -14,14 +14,14 @@ class Listener final : public Pollable, private Timer {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  void start();  // accepts from now on; also resumes
-  void pause();  // new connections wait in the backlog
+  void start();  // accepts from now on
   void close();
 
   void on_ready(std::uint32_t events) override;
 
  private:
   void on_timer() override { start(); }
+  void pause();  // new connections wait in the backlog
   void out_of_descriptors();
 
   ConnectionSet& set_;

@@ -15,7 +15,7 @@ namespace dunlin {
 struct ListenerOptions {
   Endpoint address;  // port 0 takes a free one
   Transport transport = Transport::WebSocket;
-  bool tls = false;             // with the certificate of NetServer::load_certificate
+  bool tls = false;             // with the certificate of NetServer::use_certificate
   bool proxy_protocol = false;  // connections from trusted proxies begin with a PROXY header
   int backlog = 4096;
 

@@ -69,12 +69,6 @@ Result<Endpoint> NetServer::listen(ListenerOptions options, std::vector<Connecti
   return bound;
 }
 
-Status NetServer::load_certificate(const std::string& chain_file, const std::string& key_file) {
-  TRY_ASSIGN(auto context, TlsContext::load(chain_file, key_file));
-  use_certificate(std::move(context));
-  return {};
-}
-
 void NetServer::use_certificate(std::shared_ptr<TlsContext> certificate) {
   shared_.tls.store(std::move(certificate));
 }
@@ -91,20 +85,14 @@ void NetServer::for_listeners(void (Listener::*method)()) {
   }
 }
 
-void NetServer::pause_accepting() {
-  for_listeners(&Listener::pause);
-}
-void NetServer::resume_accepting() {
-  for_listeners(&Listener::start);
-}
 void NetServer::stop_listening() {
   for_listeners(&Listener::close);
 }
 
-void NetServer::close_all(ErrorCode code, std::uint32_t per_second) {
+void NetServer::close_all(ErrorCode code) {
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     ConnectionSet* const set = sets_[i].get();
-    if (!workers_[i]->post([set, code, per_second] { set->close_all(code, per_second); })) return;
+    if (!workers_[i]->post([set, code] { set->close_all(code); })) return;
   }
 }
 

@@ -34,16 +34,13 @@ class NetServer {
   // Gives the address with the real port.
   Result<Endpoint> listen(ListenerOptions options, std::vector<ConnectionHandler*> handlers);
 
-  // Loads (or reloads) the certificate chain and key for new TLS connections; live ones keep theirs. On error the old one stays.
-  Status load_certificate(const std::string& chain_file, const std::string& key_file);
+  // For new TLS connections; live ones keep theirs.
   void use_certificate(std::shared_ptr<TlsContext> certificate);
 
   void set_admission(AdmissionOptions options);  // any thread; live
-  void pause_accepting();                        // ports stay open, new connections wait in the backlog
-  void resume_accepting();
   void stop_listening();
-  // Closes every connection with `code`, at most `per_second` in a second and worker (0 = at once). Returns at once.
-  void close_all(ErrorCode code, std::uint32_t per_second);
+  // Closes every connection with `code`. Returns at once.
+  void close_all(ErrorCode code);
 
   // Has every worker give the memory of connections that have left back to the allocator. Returns at once.
   void give_back();

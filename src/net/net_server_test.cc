@@ -23,6 +23,7 @@
 #include "codec/tcp_decoder.h"
 #include "net/connection.h"
 #include "net/listener.h"
+#include "net/tls.h"
 
 namespace dunlin {
 namespace {
@@ -47,6 +48,11 @@ struct NetServerTest : testing::Test {
     server.reset();
   }
   virtual NetOptions net_options() const { return {}; }
+  Status use_certificate(const std::string& chain_file, const std::string& key_file) {
+    TRY_ASSIGN(auto certificate, TlsContext::load(chain_file, key_file));
+    server->use_certificate(std::move(certificate));
+    return {};
+  }
   Result<Endpoint> listen(ListenerOptions options) { return server->listen(std::move(options), {&echo, &echo}); }
   static ListenerOptions tcp(std::string_view address) {
     ListenerOptions options;
@@ -213,27 +219,13 @@ TEST_F(FullNetServerTest, AProbeOfItsOwnTakesNoClientsPlace) {
   ::close(probe);
 }
 
-TEST_F(NetServerTest, PausesAndResumesAccepting) {
-  const auto address = listen(tcp("127.0.0.1:0"));
-  ASSERT_TRUE(address.ok());
-  const int first = connect(*address);
-  EXPECT_EQ(ask(first, "a"), "a");
-  server->pause_accepting();
-  const int second = connect(*address);  // waits in the backlog
-  EXPECT_EQ(ask(first, "b"), "b");
-  server->resume_accepting();
-  EXPECT_EQ(ask(second, "c"), "c");
-  ::close(first);
-  ::close(second);
-}
-
 TEST_F(NetServerTest, ClosesAllConnectionsAndStopsListening) {
   const auto address = listen(tcp("127.0.0.1:0"));
   ASSERT_TRUE(address.ok());
   const int fd = connect(*address);
   EXPECT_EQ(ask(fd, "a"), "a");
   server->stop_listening();
-  server->close_all(ErrorCode::GoingAway, 0);
+  server->close_all(ErrorCode::GoingAway);
   char byte;
   EXPECT_EQ(::recv(fd, &byte, 1, 0), 0);
   ::close(fd);
@@ -324,20 +316,20 @@ TEST_F(NetServerTest, SpeaksTlsAndAReloadKeepsLiveConnections) {
   ListenerOptions options = tcp("127.0.0.1:0");
   options.tls = true;
   EXPECT_FALSE(listen(options).ok()) << "no certificate yet";
-  ASSERT_TRUE(server->load_certificate(one.chain, one.key).ok());
+  ASSERT_TRUE(use_certificate(one.chain, one.key).ok());
   const auto address = listen(options);
   ASSERT_TRUE(address.ok());
   TlsClient before(connect(*address));
   EXPECT_EQ(before.server_name(), "one");
   EXPECT_EQ(before.ask("hello"), "hello");
   EXPECT_EQ(before.ask(std::string(60'000, 'x')), std::string(60'000, 'x'));
-  ASSERT_TRUE(server->load_certificate(two.chain, two.key).ok());
+  ASSERT_TRUE(use_certificate(two.chain, two.key).ok());
   TlsClient after(connect(*address));
   EXPECT_EQ(after.server_name(), "two");
   EXPECT_EQ(after.ask("new"), "new");
   EXPECT_EQ(before.ask("still"), "still");
-  EXPECT_FALSE(server->load_certificate(one.chain, two.key).ok()) << "a key of another certificate";
-  EXPECT_FALSE(server->load_certificate("/nowhere", one.key).ok());
+  EXPECT_FALSE(use_certificate(one.chain, two.key).ok()) << "a key of another certificate";
+  EXPECT_FALSE(use_certificate("/nowhere", one.key).ok());
   TlsClient kept(connect(*address));
   EXPECT_EQ(kept.server_name(), "two") << "a failed reload changes nothing";
 }
@@ -346,7 +338,7 @@ TEST_F(NetServerTest, PlainBytesOnATlsPortAreRefused) {
   const Certificate one("one");
   ListenerOptions options = tcp("127.0.0.1:0");
   options.tls = true;
-  ASSERT_TRUE(server->load_certificate(one.chain, one.key).ok());
+  ASSERT_TRUE(use_certificate(one.chain, one.key).ok());
   const auto address = listen(options);
   ASSERT_TRUE(address.ok());
   const int fd = connect(*address);

@@ -243,7 +243,6 @@ void LoadLoop::handle_message(Link& link, std::string_view message) {
       fail(link, fmt::format("no packet: {}", json.substr(0, 200)));
       return;
     }
-    ++link.packets_;
     link.events_->on_packet(link, *packet);
   }
 }

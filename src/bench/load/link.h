@@ -45,7 +45,6 @@ class Link {
   void send(std::string_view packet);
   void close();         // at once; on_closed is not called
   void stop_reading();  // for good: what arrives stays in the kernel
-  std::uint64_t packets_received() const { return packets_; }
 
  private:
   friend class LoadLoop;
@@ -63,7 +62,6 @@ class Link {
   std::string out_;
   std::string head_;  // of the answer to the upgrade, while it is not whole
   WsDecoder decoder_;
-  std::uint64_t packets_ = 0;
 };
 
 struct LinkOptions {

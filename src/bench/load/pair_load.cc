@@ -42,12 +42,6 @@ void append_body(std::string& out, std::uint64_t number) {
 
 }  // namespace
 
-std::string pair_body(std::uint64_t number) {
-  std::string body;
-  append_body(body, number);
-  return body;
-}
-
 // Client 2i sends, client 2i + 1 receives.
 PairLoad::PairLoad(LoadLoop& loop, const ServerProcess& server, PairOptions options)
     : Fleet(loop, server), options_(std::move(options)), pairs_(options_.pairs), seed_(std::random_device{}()) {

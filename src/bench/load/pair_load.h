@@ -120,7 +120,4 @@ void PairLoad::run_closed(std::chrono::milliseconds duration, More more) {
   closed_ = false;
 }
 
-// The 64 bytes of message `number`.
-std::string pair_body(std::uint64_t number);
-
 }  // namespace dunlin::bench

@@ -231,12 +231,6 @@ std::uint64_t ServerProcess::data_bytes() const {
   return bytes;
 }
 
-bool ServerProcess::is_alive() const {
-  if (!owned_) return true;
-  siginfo_t info{};
-  return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
-}
-
 Status ServerProcess::restart() {
   if (!owned_) return {};
   TRY(stop_process());

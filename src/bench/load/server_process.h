@@ -42,7 +42,6 @@ class ServerProcess {
   std::uint64_t resident_bytes() const;  // 0 when not measurable; so are the next two
   std::uint64_t descriptors() const;     // open ones
   std::uint64_t data_bytes() const;      // blocks on disk of a server of ours
-  bool is_alive() const;
 
   // Stops a server of ours and starts it again on the same data, on other ports; nothing for one that we did not start.
   Status restart();
