@@ -3,14 +3,14 @@
 namespace dunlin {
 
 // Under the lock, so that the worker cannot go away between the look and the wake-up.
-void ResumeLane::push(std::shared_ptr<Resumable> item) {
+void ResumeQueue::push(std::shared_ptr<Resumable> item) {
   MutexLock lock(mutex_);
   if (!worker_) return;
   items_.push_back(std::move(item));
   if (items_.size() == 1) worker_->wake();
 }
 
-bool ResumeLane::run_all() {
+bool ResumeQueue::run_all() {
   std::vector<std::shared_ptr<Resumable>> batch;
   {
     MutexLock lock(mutex_);
@@ -20,12 +20,12 @@ bool ResumeLane::run_all() {
   return !batch.empty();
 }
 
-bool ResumeLane::empty() const {
+bool ResumeQueue::empty() const {
   MutexLock lock(mutex_);
   return items_.empty();
 }
 
-void ResumeLane::close() {
+void ResumeQueue::close() {
   std::vector<std::shared_ptr<Resumable>> dropped;
   MutexLock lock(mutex_);
   worker_ = nullptr;

@@ -17,14 +17,14 @@ namespace dunlin {
 class Resumable {
  public:
   virtual ~Resumable() = default;
-  virtual void resume() = 0;  // on the worker of its lane
+  virtual void resume() = 0;  // on the worker of its queue
 };
 
 // Brings results of other threads back to a worker. It never refuses: what it holds is bounded by the operations that were admitted
 // elsewhere (offload queue, committer). Shared, so that an operation which ends after its worker is gone finds it closed and is dropped.
-class ResumeLane {
+class ResumeQueue {
  public:
-  explicit ResumeLane(Worker& worker) : worker_(&worker) {}
+  explicit ResumeQueue(Worker& worker) : worker_(&worker) {}
   void push(std::shared_ptr<Resumable> item) EXCLUDES(mutex_);
   bool run_all() EXCLUDES(mutex_);  // on the worker; true if there was something
   bool empty() const EXCLUDES(mutex_);
@@ -44,8 +44,8 @@ class State final : public Resumable, public std::enable_shared_from_this<State<
   void set(Result<T> value) {
     value_.emplace(std::move(value));
     if (phase_.exchange(Phase::Done, std::memory_order_acq_rel) != Phase::Waiting) return;
-    if (lane_) {
-      lane_->push(this->shared_from_this());
+    if (queue_) {
+      queue_->push(this->shared_from_this());
     } else {
       resume();
     }
@@ -53,7 +53,7 @@ class State final : public Resumable, public std::enable_shared_from_this<State<
   bool ready() const { return phase_.load(std::memory_order_acquire) == Phase::Done; }
   bool wait(std::coroutine_handle<> waiter) {
     waiter_ = waiter;
-    if (Worker* worker = Worker::current()) lane_ = worker->resume_lane();
+    if (Worker* worker = Worker::current()) queue_ = worker->resume_queue();
     Phase expected = Phase::Empty;
     return phase_.compare_exchange_strong(expected, Phase::Waiting, std::memory_order_acq_rel);
   }
@@ -68,7 +68,7 @@ class State final : public Resumable, public std::enable_shared_from_this<State<
   std::atomic<Phase> phase_{Phase::Empty};
   std::optional<Result<T>> value_;
   std::coroutine_handle<> waiter_;
-  std::shared_ptr<ResumeLane> lane_;
+  std::shared_ptr<ResumeQueue> queue_;
 };
 
 }  // namespace completion_detail

@@ -30,9 +30,9 @@ constexpr std::uint32_t kTurnsBetweenAsio = 8;  // while sockets keep the worker
 constexpr Milliseconds kLongestBlock{500};
 
 // Jobs from other threads.
-class ControlLane final : public Inlet {
+class JobQueue final : public Inlet {
  public:
-  ControlLane(Worker& worker, std::size_t bound) : worker_(worker), bound_(bound) {}
+  JobQueue(Worker& worker, std::size_t bound) : worker_(worker), bound_(bound) {}
 
   bool push(Job job) EXCLUDES(mutex_) {
     bool first = false;
@@ -87,13 +87,13 @@ class WakeEvent final : public Pollable {
 }  // namespace
 
 struct Worker::Loop {
-  Loop(Worker& worker, std::size_t control_jobs, int epoll_fd, int wake_fd)
-      : work(io.get_executor()), sockets(io, epoll_fd), control(worker, control_jobs), wake_event(wake_fd) {}
+  Loop(Worker& worker, std::size_t queued_jobs, int epoll_fd, int wake_fd)
+      : work(io.get_executor()), sockets(io, epoll_fd), jobs(worker, queued_jobs), wake_event(wake_fd) {}
 
   boost::asio::io_context io{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work;
   boost::asio::posix::stream_descriptor sockets;  // owns the epoll descriptor
-  ControlLane control;
+  JobQueue jobs;
   WakeEvent wake_event;
   std::thread thread;
 };
@@ -103,15 +103,15 @@ Worker::Worker(std::uint16_t index, const Clock& clock, WorkerOptions options)
   epoll_fd_ = ::epoll_create1(EPOLL_CLOEXEC);
   wake_fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   CHECK(epoll_fd_ >= 0 && wake_fd_ >= 0);  // before the process takes clients it has descriptors
-  loop_ = std::make_unique<Loop>(*this, options.control_lane_jobs, epoll_fd_, wake_fd_);
-  resume_lane_ = std::make_shared<ResumeLane>(*this);
+  loop_ = std::make_unique<Loop>(*this, options.queued_jobs, epoll_fd_, wake_fd_);
+  resume_queue_ = std::make_shared<ResumeQueue>(*this);
   last_turn_.store(now_.time_since_epoch().count(), std::memory_order_relaxed);
   CHECK(watch(wake_fd_, EPOLLIN, loop_->wake_event).ok());
 }
 
 Worker::~Worker() {
   stop();
-  resume_lane_->close();
+  resume_queue_->close();
   loop_.reset();
   ::close(wake_fd_);
 }
@@ -123,7 +123,7 @@ Worker* Worker::current() {
 bool Worker::post(Job job) {
   if (ending_.load(std::memory_order_acquire)) return false;
   if (refusing_.load(std::memory_order_acquire) && current_worker != this) return false;
-  return loop_->control.push(std::move(job));
+  return loop_->jobs.push(std::move(job));
 }
 
 // The worker looks at the flag before it blocks, so that its own thread needs no system call.
@@ -148,7 +148,7 @@ bool Worker::drain(Milliseconds deadline) {
   const bool threaded = loop_->thread.joinable();
   while (true) {
     if (!threaded) poll();
-    if (live_tasks() == 0 && loop_->control.empty() && resume_lane_->empty()) return true;
+    if (live_tasks() == 0 && loop_->jobs.empty() && resume_queue_->empty()) return true;
     if (std::chrono::steady_clock::now() >= end) return false;
     std::this_thread::sleep_for(Milliseconds(1));
   }
@@ -220,8 +220,8 @@ bool Worker::poll_sockets() {
 bool Worker::drain_inlets() {
   if (!wake_pending_.load(std::memory_order_acquire)) return false;
   wake_pending_.exchange(false, std::memory_order_acq_rel);
-  loop_->control.drain();
-  resume_lane_->run_all();
+  loop_->jobs.drain();
+  resume_queue_->run_all();
   for (std::size_t i = 0; i < inlets_.size(); ++i) inlets_[i]->drain();
   return true;
 }

@@ -17,7 +17,7 @@ class io_context;
 
 namespace dunlin {
 
-class ResumeLane;
+class ResumeQueue;
 struct SpawnedFrame;
 
 // Something with a descriptor in a worker's epoll set. on_ready gets epoll events (EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR).
@@ -49,7 +49,7 @@ class Inlet {
 };
 
 struct WorkerOptions {
-  std::size_t control_lane_jobs = 65536;  // post() refuses beyond this many
+  std::size_t queued_jobs = 65536;  // post() refuses beyond this many
 };
 
 // One event loop in one thread: client sockets in an epoll set of our own, which is one descriptor of the worker's Asio loop, beside
@@ -58,7 +58,7 @@ struct WorkerOptions {
 // Owner: the composition root; it outlives everything that points at it, and every OffloadPool that resumes on it is stopped before.
 // Turn: ready sockets → posted jobs, mailboxes, resumed coroutines → due timers → hooks → Asio handlers; it blocks at most 500 ms,
 // so that last_turn() is never much older than that while the worker is healthy.
-// Stop has two phases: refuse() makes post() and spawn-from-outside fail; drain() waits until coroutines and lanes are empty; then
+// Stop has two phases: refuse() makes post() and spawn-from-outside fail; drain() waits until coroutines and queues are empty; then
 // stop() ends the loop, joins, and destroys coroutines that are still suspended (their offloaded results are dropped).
 class Worker {
  public:
@@ -73,7 +73,7 @@ class Worker {
   // -- any thread
   std::uint16_t index() const { return index_; }
   const Clock& clock() const { return clock_; }
-  // Runs `job` on the worker, in order of posting. False (and the job is destroyed) when the lane is full or the worker refuses.
+  // Runs `job` on the worker, in order of posting. False (and the job is destroyed) when its queue is full or the worker refuses.
   [[nodiscard]] bool post(Job job);
   // Start of the last turn. Older than some seconds = the worker is stalled.
   MonotonicTime last_turn() const { return MonotonicTime(MonotonicTime::duration(last_turn_.load(std::memory_order_relaxed))); }
@@ -103,7 +103,7 @@ class Worker {
   void remove_inlet(Inlet& inlet);
 
   // -- used by the coroutine types of this folder
-  const std::shared_ptr<ResumeLane>& resume_lane() const { return resume_lane_; }
+  const std::shared_ptr<ResumeQueue>& resume_queue() const { return resume_queue_; }
   void track(SpawnedFrame& frame);
   void untrack(SpawnedFrame& frame);
 
@@ -122,7 +122,7 @@ class Worker {
   const std::uint16_t index_;
   const Clock& clock_;
   std::unique_ptr<Loop> loop_;
-  std::shared_ptr<ResumeLane> resume_lane_;
+  std::shared_ptr<ResumeQueue> resume_queue_;
   int epoll_fd_ = -1;
   int wake_fd_ = -1;
 

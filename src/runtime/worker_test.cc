@@ -34,9 +34,9 @@ TEST(WorkerTest, RunsPostedJobsInOrderOnItsThread) {
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(seen[i], i);
 }
 
-TEST(WorkerTest, RefusesJobsBeyondTheBoundOfItsLane) {
+TEST(WorkerTest, RefusesJobsBeyondTheBoundOfItsQueue) {
   SystemClock clock;
-  Worker worker(0, clock, {.control_lane_jobs = 2});
+  Worker worker(0, clock, {.queued_jobs = 2});
   EXPECT_TRUE(worker.post([] {}));
   EXPECT_TRUE(worker.post([] {}));
   EXPECT_FALSE(worker.post([] {}));
