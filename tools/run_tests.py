@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs unit test programs and end-to-end tests of one build, and closes with `N passed, N failed`.
 
-  run_tests.py --build DIR [--sanitizer asan|tsan] [unit | e2e | crash N | NAME]
+  run_tests.py --build DIR [--sanitizer asan|tsan] [unit | e2e | crash N | driver N | NAME]
 
 Unit test programs are DIR/*_test (GoogleTest); end-to-end tests are pytest files below tests/ that drive DIR/dunlin. A program that
 crashes, hangs or reports a leak counts as one failure besides the cases it reported. Skipped cases count as failures: nothing is skipped here.
@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 UNIT_TIMEOUT_S = 600
 E2E_TIMEOUT_S = 3000
 CRASH_RUN_TIMEOUT_S = 20  # two to three on a quiet machine of two cores
+DRIVER_SEED_TIMEOUT_S = 100  # some ten
 # Debian's RocksDB is not instrumented: ThreadSanitizer sees its memcpy but not the atomics that order it. What it does itself is passed over where it
 # is used by several threads; our own accesses are judged as everywhere.
 TSAN_OVER_ROCKSDB = f":ignore_noninstrumented_modules=1:die_after_fork=0:suppressions={ROOT}/tools/tsan-rocksdb.supp"
@@ -132,6 +133,11 @@ def main():
         runs = int(words[1]) if len(words) > 1 else 30
         env["DUNLIN_CRASH_RUNS"] = str(runs)
         pytest_run(tally, env, ["tests/crash"], {"args": ["-s"]}, 1, max(E2E_TIMEOUT_S, runs * CRASH_RUN_TIMEOUT_S))
+    elif words[:1] == ["driver"]:
+        seeds = int(words[1]) if len(words) > 1 else 30
+        env["DUNLIN_DRIVER_SEEDS"] = str(seeds)
+        args = ["-rP", "--dist=load", "--maxfail=3"]  # what each seed has reached is printed at the end
+        pytest_run(tally, env, ["tests/e2e/test_driver.py"], {"args": args}, workers, max(E2E_TIMEOUT_S, seeds * DRIVER_SEED_TIMEOUT_S))
     elif words == ["unit"]:
         unit_tests(tally, arguments, env, [])
     elif words == ["e2e"]:

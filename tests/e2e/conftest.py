@@ -5,13 +5,16 @@ DUNLIN_BINARY names the program (default build/release/dunlin).
 """
 
 import asyncio
+import importlib
 import inspect
 import os
+import subprocess
+import sys
 
 import pytest
 
 from im_server import Server
-from under_test import BINARY
+from under_test import BINARY, ROOT
 
 TEST_DEADLINE_S = 60
 
@@ -71,3 +74,13 @@ def server_factory(binary, tmp_path):
 @pytest.fixture
 def server(server_factory):
     return server_factory()
+
+
+@pytest.fixture(scope="session")
+def schema(tmp_path_factory):
+    """Classes that protoc generates for Python from the published schema."""
+    out = tmp_path_factory.mktemp("proto")
+    files = [str(p) for p in (ROOT / "proto").rglob("*.proto")]
+    subprocess.run(["protoc", f"-I{ROOT / 'proto'}", f"--python_out={out}", *files], check=True)
+    sys.path.insert(0, str(out))
+    return importlib.import_module("dunlin.v1.packets_pb2")

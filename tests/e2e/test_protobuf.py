@@ -2,12 +2,8 @@
 
 import asyncio
 import base64
-import importlib
 import json
-import pathlib
 import struct
-import subprocess
-import sys
 
 import pytest
 import websockets
@@ -15,17 +11,6 @@ from google.protobuf.internal.decoder import _DecodeVarint32
 from google.protobuf.internal.encoder import _VarintBytes
 
 from im_client import WsClient
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def schema(tmp_path_factory):
-    out = tmp_path_factory.mktemp("proto")
-    files = [str(p) for p in (ROOT / "proto").rglob("*.proto")]
-    subprocess.run(["protoc", f"-I{ROOT / 'proto'}", f"--python_out={out}", *files], check=True)
-    sys.path.insert(0, str(out))
-    return importlib.import_module("dunlin.v1.packets_pb2")
 
 
 def delimited(*packets):
