@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Format, layers, coroutines, generated docs, headers that compile alone, and clang-tidy on what changed (`all`: on everything).
+"""Format, layers, coroutines, generated docs, headers that compile alone, and clang-tidy with -Wthread-safety on what changed (`all`: on
+everything, and each lock of guarded shards is taken away once).
 
 What changed: against the commit in DUNLIN_LINT_BASE, else against the parent of HEAD, and what is not committed yet.
 """
@@ -40,10 +41,13 @@ def check_format(files):
     return [] if code == 0 else [output[:4000], "format: run ./x fmt"]
 
 
-def check_scripts():
+def check_scripts(everything):
+    commands = [["tools/check_layers.py"], ["tools/check_docs.py"], ["tools/check_coroutines.py"], ["tools/check_coroutines_test.py"],
+                ["tools/gen_error_docs.py", "--check"]]
+    if everything:
+        commands.append(["tools/check_locks.py"])
     problems = []
-    for command in (["tools/check_layers.py"], ["tools/check_docs.py"], ["tools/check_coroutines.py"], ["tools/check_coroutines_test.py"],
-                    ["tools/gen_error_docs.py", "--check"]):
+    for command in commands:
         if (ROOT / command[0]).exists():
             code, output = run(sys.executable, *command)
             if code:
@@ -59,7 +63,7 @@ def configure():
 
 def tidy(files):
     def one(file):
-        code, output = run("clang-tidy-19", "-p", str(BUILD), "--quiet", "--warnings-as-errors=*", file)
+        code, output = run("clang-tidy-19", "-p", str(BUILD), "--quiet", "--warnings-as-errors=*", "--extra-arg=-Wthread-safety", file)
         lines = [line for line in output.splitlines() if "warnings generated" not in line and "Suppressed" not in line]
         return (file, "\n".join(lines)) if code else None
 
@@ -80,7 +84,7 @@ def main():
     everything = sys.argv[1:] == ["all"]
     files = sources()
     picked = files if everything else changed(files)
-    problems = check_format(files) + check_scripts()
+    problems = check_format(files) + check_scripts(everything)
     problems += headers_alone([f for f in picked if f.endswith(".h")])
     units = [f for f in picked if f.endswith(".cc") and not f.endswith("_fuzz.cc")]
     if units:

@@ -12,6 +12,10 @@
 #define GUARDED_BY(x) DUNLIN_TSA(guarded_by(x))
 #define REQUIRES(...) DUNLIN_TSA(requires_capability(__VA_ARGS__))
 #define EXCLUDES(...) DUNLIN_TSA(locks_excluded(__VA_ARGS__))
+#define ACQUIRE(...) DUNLIN_TSA(acquire_capability(__VA_ARGS__))
+#define RELEASE() DUNLIN_TSA(release_capability())
+// A function that may look without the lock, for the reason that it gives.
+#define LOOKS_WITHOUT_LOCK DUNLIN_TSA(no_thread_safety_analysis)
 
 namespace dunlin {
 

@@ -63,7 +63,7 @@ TimelineReader::Snapshot TimelineReader::snapshot(const ConversationId& id, cons
   const std::size_t hash = Conversations::hash_of(id.view());
   Conversations::Shard& shard = conversations_.shard_of(hash);
   const std::uint64_t version = intake_.trim_version();
-  MutexLock lock(shard.mutex);
+  ConversationsLock lock(shard);
   Conversation* c = Conversations::find(shard, hash, id.view());
   if (c == nullptr || !c->loaded) return out;
   c->used = true;
@@ -92,7 +92,7 @@ TimelineReader::Snapshot TimelineReader::snapshot(const ConversationId& id, cons
 void TimelineReader::remember_readable(const ConversationId& id, MessageSeq first_readable, std::uint64_t version) {
   const std::size_t hash = Conversations::hash_of(id.view());
   Conversations::Shard& shard = conversations_.shard_of(hash);
-  MutexLock lock(shard.mutex);
+  ConversationsLock lock(shard);
   Conversation* c = Conversations::find(shard, hash, id.view());
   if (c == nullptr || !c->loaded) return;
   c->head.first_readable = std::max(c->head.first_readable, first_readable);
@@ -221,7 +221,7 @@ Result<RangePage> TimelineReader::all_range(Look& look, const RangeQuery& query,
 std::optional<MessageSeq> TimelineReader::seq_at_in_memory(const ConversationId& id, LogPosition position) {
   const std::size_t hash = Conversations::hash_of(id.view());
   Conversations::Shard& shard = conversations_.shard_of(hash);
-  MutexLock lock(shard.mutex);
+  ConversationsLock lock(shard);
   const Conversation* c = Conversations::find(shard, hash, id.view());
   if (c == nullptr || !c->loaded) return std::nullopt;
   count_rows(1);

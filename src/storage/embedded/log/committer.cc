@@ -357,7 +357,7 @@ void Committer::note_failures() {
 void Committer::take_back() {
   for (auto item = items_.rbegin(); item != items_.rend(); ++item) {
     window_.dedup().erase(item->dedup.key, {DedupPlace::kBatch, static_cast<std::uint32_t>(items_.rend() - item - 1)});
-    MutexLock lock(intake_.shard_mutex(*item->conversation));
+    ConversationsLock lock(intake_.shard_of(*item->conversation));
     item->conversation->given = item->conversation->head;
   }
   last_ = batch_last_;

@@ -86,13 +86,6 @@ void Conversations::place(Shard& shard, std::uint32_t hash, Conversation* conver
   shard.hashes[i] = hash;
 }
 
-void Conversations::drop(Shard& shard, Conversation& conversation) {
-  const std::size_t mask = shard.slots.size() - 1;
-  std::size_t i = slot_hash(hash_of(conversation.id)) & mask;
-  while (shard.slots[i] != &conversation) i = (i + 1) & mask;
-  erase_slot(shard, i);
-}
-
 void Conversations::erase_slot(Shard& shard, std::size_t hole) {
   Conversation* gone = shard.slots[hole];
   shard.bytes -= cost(*gone);

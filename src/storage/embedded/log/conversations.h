@@ -37,6 +37,10 @@ class SeqRun {
   MessageSeq first_;
 };
 
+// Stands for the mutex of the shard in which a conversation lies, which its members cannot name. Held with a ConversationsLock.
+class DUNLIN_TSA(capability("shard")) ConversationsShard {};
+inline ConversationsShard conversations_shard;
+
 // A conversation whose head is in memory. Lives in a Conversations table; never moves.
 struct Conversation {
   explicit Conversation(std::string_view name);
@@ -57,12 +61,14 @@ struct Conversation {
   std::atomic<std::uint32_t> pins{0};
 
   // guarded by the shard's mutex
-  ConversationHead head;               // what readers see: durable at the messages' levels
-  std::uint64_t readable_version = 0;  // head.first_readable is as of this version of the trim watermark; 0 = not known
-  SeqRun run;
-  bool loaded = false;                           // head is known; a send may go to the committer
-  bool used = false;                             // CLOCK
-  std::unique_ptr<std::deque<Pending>> waiting;  // sends that wait for the offload pool, and all after them; see Intake
+  ConversationHead head GUARDED_BY(conversations_shard);  // what readers see: durable at the messages' levels
+  // head.first_readable is as of this version of the trim watermark; 0 = not known
+  std::uint64_t readable_version GUARDED_BY(conversations_shard) = 0;
+  SeqRun run GUARDED_BY(conversations_shard);
+  bool loaded GUARDED_BY(conversations_shard) = false;  // head is known; a send may go to the committer
+  bool used GUARDED_BY(conversations_shard) = false;    // CLOCK
+  // Sends that wait for the offload pool, and all after them; see Intake.
+  std::unique_ptr<std::deque<Pending>> waiting GUARDED_BY(conversations_shard);
 };
 
 // conversation id → Conversation, in shards by hash. Holds every conversation with records in the window (bounded by the window), with
@@ -77,31 +83,43 @@ class Conversations {
 
   struct Shard {
     Mutex mutex;
-    std::vector<Conversation*> slots;  // open addressing
-    std::vector<std::uint32_t> hashes;
-    std::size_t used = 0;
-    std::size_t hand = 0;
-    std::uint64_t bytes = 0;
+    std::vector<Conversation*> slots GUARDED_BY(mutex);  // open addressing
+    std::vector<std::uint32_t> hashes GUARDED_BY(mutex);
+    std::size_t used GUARDED_BY(mutex) = 0;
+    std::size_t hand GUARDED_BY(mutex) = 0;
+    std::uint64_t bytes GUARDED_BY(mutex) = 0;
   };
   static std::size_t hash_of(std::string_view id) { return std::hash<std::string_view>{}(id); }
   Shard& shard_of(std::size_t hash) { return shards_[hash & (kShards - 1)]; }
   Shard& shard_of(const Conversation& c) { return shard_of(hash_of(c.id)); }
 
-  // Both under shard.mutex. find_or_add may evict others.
-  static Conversation* find(Shard& shard, std::size_t hash, std::string_view id);
-  Conversation& find_or_add(Shard& shard, std::size_t hash, std::string_view id);
-  // Removes one that is not loaded, has no records and no pins.
-  static void drop(Shard& shard, Conversation& conversation);
+  static Conversation* find(Shard& shard, std::size_t hash, std::string_view id) REQUIRES(shard.mutex);
+  // May evict others.
+  Conversation& find_or_add(Shard& shard, std::size_t hash, std::string_view id) REQUIRES(shard.mutex, conversations_shard);
 
  private:
-  static bool evictable(const Conversation& c) { return c.pins.load(std::memory_order_acquire) == 0 && c.run.empty() && !c.waiting; }
+  static bool evictable(const Conversation& c) REQUIRES(conversations_shard) {
+    return c.pins.load(std::memory_order_acquire) == 0 && c.run.empty() && !c.waiting;
+  }
   static std::uint64_t cost(const Conversation& c) { return sizeof(Conversation) + 2 * c.id.size() + 32; }
-  static void place(Shard& shard, std::uint32_t hash, Conversation* conversation);
-  static void erase_slot(Shard& shard, std::size_t slot);
-  void evict(Shard& shard);
+  static void place(Shard& shard, std::uint32_t hash, Conversation* conversation) REQUIRES(shard.mutex);
+  static void erase_slot(Shard& shard, std::size_t slot) REQUIRES(shard.mutex);
+  void evict(Shard& shard) REQUIRES(shard.mutex, conversations_shard);
 
   const std::uint64_t shard_bytes_;
   std::array<Shard, kShards> shards_;
+};
+
+// Locks a shard, and with it the conversations that lie in it.
+class DUNLIN_TSA(scoped_lockable) ConversationsLock {
+ public:
+  explicit ConversationsLock(Conversations::Shard& shard) ACQUIRE(shard.mutex, conversations_shard) : lock_(shard.mutex) {}
+  ~ConversationsLock() RELEASE() {}
+  ConversationsLock(const ConversationsLock&) = delete;
+  ConversationsLock& operator=(const ConversationsLock&) = delete;
+
+ private:
+  MutexLock lock_;
 };
 
 }  // namespace dunlin::embedded

@@ -122,7 +122,7 @@ void Intake::route(Pending& pending, std::vector<Pending>& ready, std::vector<Co
   }
   const std::size_t hash = Conversations::hash_of(name);
   Conversations::Shard& shard = conversations_.shard_of(hash);
-  MutexLock lock(shard.mutex);
+  ConversationsLock lock(shard);
   Conversation& conversation = conversations_.find_or_add(shard, hash, name);
   conversation.pins.fetch_add(1, std::memory_order_relaxed);
   pending.conversation = &conversation;
@@ -217,9 +217,9 @@ void Intake::load(std::span<Conversation* const> conversations) {
 }
 
 bool Intake::load_head(Conversation& conversation, HeadsRead& heads) {
-  Mutex& mutex = shard_mutex(conversation);
+  Conversations::Shard& shard = shard_of(conversation);
   {
-    MutexLock lock(mutex);
+    ConversationsLock lock(shard);
     if (conversation.loaded) return true;
   }
   if (!heads.history) {
@@ -231,7 +231,7 @@ bool Intake::load_head(Conversation& conversation, HeadsRead& heads) {
     log_error("store", "reading a conversation's head failed", {{"error", head.error().to_string()}});
     return false;
   }
-  MutexLock lock(mutex);
+  ConversationsLock lock(shard);
   if (*head) conversation.head = conversation.given = **head;
   conversation.readable_version = heads.trim_version;
   conversation.loaded = true;
@@ -277,14 +277,14 @@ void Intake::refuse_waiting(Conversation& conversation) {
 }
 
 void Intake::take_waiting(Conversation& conversation, std::vector<Pending>& out) {
-  MutexLock lock(conversations_.shard_of(conversation).mutex);
+  ConversationsLock lock(shard_of(conversation));
   for (auto& item : *conversation.waiting) out.push_back(std::move(item));
   conversation.waiting->clear();
 }
 
 // True when nothing came meanwhile: later sends go straight to the committer again. The conversation may be gone after that.
 bool Intake::finish_waiting(Conversation& conversation) {
-  MutexLock lock(conversations_.shard_of(conversation).mutex);
+  ConversationsLock lock(shard_of(conversation));
   if (!conversation.waiting->empty()) return false;
   conversation.waiting.reset();
   return true;

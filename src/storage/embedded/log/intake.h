@@ -55,7 +55,7 @@ class Intake {
     queued_.fetch_sub(1, std::memory_order_release);
   }
   void forget_foreign_ids(MonotonicTime now) { foreign_ids_.age(now); }
-  Mutex& shard_mutex(const Conversation& conversation) { return conversations_.shard_of(conversation).mutex; }
+  Conversations::Shard& shard_of(const Conversation& conversation) { return conversations_.shard_of(conversation); }
   // Something taken is not settled, or a look-up still runs.
   bool busy() const { return queued_.load(std::memory_order_acquire) != 0 || loads_.load(std::memory_order_acquire) != 0; }
   bool loading() const { return loads_.load(std::memory_order_acquire) != 0; }

@@ -50,7 +50,7 @@ class LaneTable {
  private:
   struct Shard {
     Mutex mutex;
-    std::unordered_map<SessionKey, Lane> lanes;  // a node never moves
+    std::unordered_map<SessionKey, Lane> lanes GUARDED_BY(mutex);  // a node never moves
   };
   Shard& shard_of(SessionKey session) { return shards_[session.high % shards_.size()]; }
   std::array<Shard, 32> shards_;

@@ -105,7 +105,7 @@ void Recovery::end_part() {
 Conversation& Recovery::conversation(std::string_view name) {
   const std::size_t hash = Conversations::hash_of(name);
   Conversations::Shard& shard = conversations_.shard_of(hash);
-  MutexLock lock(shard.mutex);
+  ConversationsLock lock(shard);
   Conversation& found = conversations_.find_or_add(shard, hash, name);
   found.loaded = true;
   return found;
@@ -128,7 +128,10 @@ void Recovery::on_record(MessagePtr message) {
       put_lost({place.position.prev(), place.conversation_number, seq, c.id});
     }
   }
-  if (place.previous == LogPosition()) c.readable_version = intake_.trim_version();
+  if (place.previous == LogPosition()) {
+    ConversationsLock lock(conversations_.shard_of(c));
+    c.readable_version = intake_.trim_version();
+  }
   c.given.number = place.conversation_number;
   c.given.last_seq = place.seq;
   c.given.last_position = place.position;
@@ -156,17 +159,25 @@ void Recovery::on_lost(LogPosition position, std::uint64_t number, MessageSeq se
   put_lost(lost);
 }
 
+bool Recovery::is_in_window(const Conversation& c) {
+  ConversationsLock lock(conversations_.shard_of(c));
+  return !c.run.empty();
+}
+
 void Recovery::put_lost(const Lost& lost) {
   Conversation& c = conversation(lost.conversation);
   if (c.given.last_seq >= lost.seq) return;
   if (c.given.last_seq == MessageSeq()) {
     // No record tells the count of the first user's messages, so it goes on from history's.
     const auto stored = history_.head(ConversationId(std::string_view(c.id)));
-    if (stored.ok() && *stored) c.given.first_user_count = c.head.first_user_count = (*stored)->first_user_count;
+    if (stored.ok() && *stored) {
+      ConversationsLock lock(conversations_.shard_of(c));
+      c.given.first_user_count = c.head.first_user_count = (*stored)->first_user_count;
+    }
   }
   log_error("store", "a record of the log is damaged",
             {{"conversation", lost.conversation}, {"seq", lost.seq.value()}, {"position", lost.position.value()}});
-  if (!c.run.empty()) {
+  if (is_in_window(c)) {
     for (MessageSeq seq = c.given.last_seq.next(); seq < lost.seq; seq = seq.next()) {
       window_.publish_lost({ConversationId(std::string_view(c.id)), lost.number, seq, lost.position.prev()}, c);
     }

@@ -44,6 +44,7 @@ class Recovery final : public LogScanSink {
     std::string conversation;
   };
   Conversation& conversation(std::string_view name);
+  bool is_in_window(const Conversation& c);
   void put_lost(const Lost& lost);
   std::string name_of(std::uint64_t number, MessageSeq seq);
   void end_part();

@@ -34,7 +34,7 @@ MessageSeq first_above(const SeqRun& run, LogPosition position) {
 }
 
 // The part of the run in (after, through], if any.
-std::optional<ActivityEntry> entry_of(const Conversation& c, LogPosition after, LogPosition through) {
+std::optional<ActivityEntry> entry_of(const Conversation& c, LogPosition after, LogPosition through) REQUIRES(conversations_shard) {
   if (c.run.empty()) return std::nullopt;
   const MessageSeq first = first_above(c.run, after);
   const MessageSeq end = first_above(c.run, through);
@@ -82,7 +82,7 @@ void Window::push(Conversation& conversation, MessageSeq seq, LogPosition positi
   Conversations::Shard& shard = conversations_.shard_of(conversation);
   bool was_empty = false;
   {
-    MutexLock lock(shard.mutex);
+    ConversationsLock lock(shard);
     was_empty = conversation.run.empty();
     conversation.head.number = conversation.given.number;
     conversation.head.last_seq = seq;
@@ -177,12 +177,12 @@ void Window::pop_through(Conversation& conversation, MessageSeq seq) {
   Conversations::Shard& shard = conversations_.shard_of(conversation);
   bool last = false;
   {
-    MutexLock lock(shard.mutex);
+    ConversationsLock lock(shard);
     if (conversation.run.empty()) return;
     last = conversation.run.last() <= seq;
   }
   if (last) users_.remove(conversation);
-  MutexLock lock(shard.mutex);
+  ConversationsLock lock(shard);
   while (!conversation.run.empty() && conversation.run.first() <= seq) conversation.run.pop();
 }
 
@@ -223,7 +223,7 @@ ActivityPage Window::activity_since(std::string_view user, LogPosition after, st
   ActivityPage page;
   page.scanned_to = std::max(published(), after);  // read before the tables: everything up to it is in them
   WindowUsers::Shard& shard = users_.shard_of(user);
-  MutexLock lock(shard.mutex);
+  WindowUsersLock lock(shard);
   const auto found = shard.users.find(user);
   if (found == shard.users.end()) return page;
   std::vector<std::pair<LogPosition, Conversation*>> starts;
@@ -231,7 +231,7 @@ ActivityPage Window::activity_since(std::string_view user, LogPosition after, st
   for (auto it = his.conversations.rbegin(); it != his.conversations.rend(); ++it) {
     Conversation* const c = *it;
     if (c == nullptr) continue;
-    MutexLock inner(conversations_.shard_of(*c).mutex);
+    ConversationsLock inner(conversations_.shard_of(*c));
     if (c->head.last_position <= after) {
       if (his.ordered) break;
       continue;
@@ -250,7 +250,7 @@ ActivityPage Window::activity_since(std::string_view user, LogPosition after, st
     starts.resize(limit);
   }
   for (const auto& [first, c] : starts) {
-    MutexLock inner(conversations_.shard_of(*c).mutex);
+    ConversationsLock inner(conversations_.shard_of(*c));
     if (auto entry = entry_of(*c, after, through)) page.entries.push_back(std::move(*entry));
   }
   return page;
@@ -269,7 +269,7 @@ std::optional<MessageSeq> Window::seq_at(const Conversation& c, LogPosition posi
 ActivityPage Window::activity_newest(std::string_view user, LogPosition floor, LogPosition from, std::size_t limit) {
   ActivityPage page;
   WindowUsers::Shard& shard = users_.shard_of(user);
-  MutexLock lock(shard.mutex);
+  WindowUsersLock lock(shard);
   const auto found = shard.users.find(user);
   if (found == shard.users.end()) return page;
   const WindowUser& his = *found->second;
@@ -277,7 +277,7 @@ ActivityPage Window::activity_newest(std::string_view user, LogPosition floor, L
   for (auto it = his.conversations.rbegin(); it != his.conversations.rend() && in_order <= limit; ++it) {
     Conversation* const c = *it;
     if (c == nullptr) continue;
-    MutexLock inner(conversations_.shard_of(*c).mutex);
+    ConversationsLock inner(conversations_.shard_of(*c));
     if (his.ordered && c->head.last_position <= floor) break;
     auto entry = entry_of(*c, floor, from);
     if (!entry) continue;
@@ -297,7 +297,7 @@ ActivityPage Window::activity_newest(std::string_view user, LogPosition floor, L
 std::vector<ConversationId> Window::conversations_of(std::string_view user, std::string_view after) {
   std::vector<ConversationId> names;
   WindowUsers::Shard& shard = users_.shard_of(user);
-  MutexLock lock(shard.mutex);
+  WindowUsersLock lock(shard);
   const auto found = shard.users.find(user);
   if (found == shard.users.end()) return names;
   for (const Conversation* c : found->second->conversations) {

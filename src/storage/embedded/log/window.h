@@ -130,8 +130,8 @@ class Window {
   // Newest first, for positions above `floor`, at or below `from`.
   ActivityPage activity_newest(std::string_view user, LogPosition floor, LogPosition from, std::size_t limit);
   std::vector<ConversationId> conversations_of(std::string_view user, std::string_view after);  // behind `after`, by bytes
-  // Highest seq of the run at or below the position; nothing when it lies before the run. Under the shard's mutex.
-  static std::optional<MessageSeq> seq_at(const Conversation& conversation, LogPosition position);
+  // Highest seq of the run at or below the position; nothing when it lies before the run.
+  static std::optional<MessageSeq> seq_at(const Conversation& conversation, LogPosition position) REQUIRES(conversations_shard);
   // Records after a position that history had reached when the caller, who holds a pin, asked it.
   FeedPage feed(LogPosition after, std::size_t max_messages) EXCLUDES(mutex_);
 

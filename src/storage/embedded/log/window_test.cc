@@ -128,6 +128,7 @@ TEST_F(WindowTest, TellsActivityAsALookAtAllRecordsDoes) {
     }
     {
       WindowUsers::Shard& shard = store.window.users().shard_of(names[0]);
+      WindowUsersLock lock(shard);
       const auto found = shard.users.find(names[0]);
       if (found != shard.users.end()) ++(found->second->ordered ? ordered : unordered);
     }
