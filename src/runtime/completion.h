@@ -103,6 +103,9 @@ class Completer {
 // The waiting end: `Result<T> r = co_await std::move(completion);` resumes on the worker that awaited it (or, outside workers, on
 // the completing thread). Destroying a waiting coroutine is safe on its own worker: the result is dropped.
 template <class T>
+class DeadlineAwaiter;
+
+template <class T>
 class [[nodiscard]] Completion {
  public:
   explicit Completion(std::shared_ptr<completion_detail::State<T>> state) : state_(std::move(state)) {}
@@ -123,6 +126,8 @@ class [[nodiscard]] Completion {
   }
 
  private:
+  template <class U>
+  friend DeadlineAwaiter<U> until(MonotonicTime deadline, Completion<U> completion);
   std::shared_ptr<completion_detail::State<T>> state_;
 };
 

@@ -5,9 +5,9 @@
 #include <thread>
 
 #include "runtime/completion.h"
+#include "runtime/deadline.h"
 #include "runtime/offload.h"
 #include "runtime/spawn.h"
-#include "runtime/testing/sleep.h"
 
 namespace dunlin {
 namespace {
@@ -153,32 +153,90 @@ TEST(CompletionTest, ManyCompletionsFromOtherThreadsAllArrive) {
   worker.stop();
 }
 
-TEST(SleepTest, ResumesWhenTheClockHasPassed) {
-  ManualClock clock;
-  Worker worker(0, clock);
-  bool woke = false;
-  ASSERT_TRUE(worker.post([&] {
-    spawn([](bool& w) -> Task<void> {
-      co_await sleep_for(Milliseconds(1000));
-      w = true;
-    }(woke));
-  }));
-  worker.poll();
-  clock.advance(Milliseconds(990));
-  worker.poll();
-  EXPECT_FALSE(woke);
-  clock.advance(Milliseconds(20));
-  worker.poll();
-  EXPECT_TRUE(woke);
+class DeadlineTest : public testing::Test {
+ protected:
+  // Waits on the worker; `got` tells what came, once.
+  void wait(Milliseconds patience, Completion<int> completion) {
+    ASSERT_TRUE(worker_.post([this, patience, completion = std::move(completion)]() mutable {
+      spawn([](DeadlineTest& test, Milliseconds most, Completion<int> one) -> Task<void> {
+        test.got_.push_back(co_await until(test.clock_.monotonic() + most, std::move(one)));
+      }(*this, patience, std::move(completion)));
+    }));
+    worker_.poll();
+  }
+  void pass(Milliseconds time) {
+    clock_.advance(time);
+    worker_.poll();
+  }
+
+  ManualClock clock_;
+  Worker worker_{0, clock_};
+  std::vector<Result<int>> got_;
+};
+
+TEST_F(DeadlineTest, WhatCompletesInTimeIsGivenOnceAndLeavesNoTimer) {
+  auto [completer, completion] = make_completion<int>();
+  wait(Milliseconds(1000), std::move(completion));
+  pass(Milliseconds(900));
+  EXPECT_TRUE(got_.empty());
+  completer.complete(7);
+  worker_.poll();
+  ASSERT_EQ(got_.size(), 1U);
+  EXPECT_EQ(*got_[0], 7);
+  EXPECT_EQ(worker_.timers().armed_count(), 0U);
+  pass(Milliseconds(1000));
+  EXPECT_EQ(got_.size(), 1U);
 }
 
-TEST(SleepTest, StopDestroysASleeper) {
-  ManualClock clock;
-  Worker worker(0, clock);
-  ASSERT_TRUE(worker.post([] { spawn([]() -> Task<void> { co_await sleep_for(Milliseconds(1000)); }()); }));
-  worker.poll();
-  worker.stop();
-  EXPECT_EQ(worker.timers().armed_count(), 0U);
+TEST_F(DeadlineTest, WhatIsThereAlreadyTakesNoTimer) {
+  auto [completer, completion] = make_completion<int>();
+  completer.complete(7);
+  wait(Milliseconds(0), std::move(completion));
+  ASSERT_EQ(got_.size(), 1U);
+  EXPECT_EQ(*got_[0], 7);
+}
+
+TEST_F(DeadlineTest, AtTheDeadlineItIsATimeoutAndWhatComesLaterIsDropped) {
+  auto [completer, completion] = make_completion<std::shared_ptr<int>>();
+  bool timed_out = false;
+  ASSERT_TRUE(worker_.post([&, waiting = std::move(completion)]() mutable {
+    spawn([](bool& late, MonotonicTime deadline, Completion<std::shared_ptr<int>> one) -> Task<void> {
+      const auto result = co_await until(deadline, std::move(one));
+      late = !result.ok() && result.error().code() == ErrorCode::Timeout;
+    }(timed_out, clock_.monotonic() + Milliseconds(1000), std::move(waiting)));
+  }));
+  worker_.poll();
+  pass(Milliseconds(1010));
+  EXPECT_TRUE(timed_out);
+  EXPECT_EQ(worker_.live_tasks(), 0U);
+  auto value = std::make_shared<int>(7);
+  const std::weak_ptr<int> watched = value;
+  completer.complete(std::move(value));
+  worker_.poll();
+  EXPECT_TRUE(watched.expired()) << "what came too late is not kept";
+}
+
+TEST_F(DeadlineTest, ACompletionOfAnotherThreadAndTheDeadlineNeverBothResumeIt) {
+  for (int round = 0; round < 200; ++round) {
+    got_.clear();
+    auto [completer, completion] = make_completion<int>();
+    wait(Milliseconds(8), std::move(completion));
+    std::thread other([late = std::move(completer)]() mutable { late.complete(7); });
+    while (got_.empty()) pass(Milliseconds(4));
+    other.join();
+    worker_.poll();
+    ASSERT_EQ(got_.size(), 1U);
+    EXPECT_TRUE(got_[0].ok() || got_[0].error().code() == ErrorCode::Timeout);
+  }
+}
+
+TEST_F(DeadlineTest, StopDestroysAWaiter) {
+  auto [completer, completion] = make_completion<int>();
+  wait(Milliseconds(1000), std::move(completion));
+  worker_.stop();
+  EXPECT_EQ(worker_.timers().armed_count(), 0U);
+  completer.complete(7);
+  EXPECT_TRUE(got_.empty());
 }
 
 }  // namespace

@@ -75,8 +75,8 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void set_faults(SessionFaults faults);
   // Makes the session leave with this code, if it is still there; completes when it has.
   void evict(ConnectionHandle handle, ErrorCode code, Completer<Departure> left);
-  // Nothing of what any worker keeps of the device, which has no session, is written any more when it ends. In the user's turn.
-  static Task<void> forget_unsaved(const SessionServices& services, UserId user, DeviceId device);
+  // Nothing of what any worker keeps of the device, which has no session, is written any more when it ends well. In the user's turn.
+  static Task<Status> forget_unsaved(const SessionServices& services, MonotonicTime deadline, UserId user, DeviceId device);
   // Tells all clients to come back later and closes them, at most `per_second` in a second.
   void drain(std::uint32_t per_second, Milliseconds reconnect_delay);
   // Writes the cursors that wait to be written.

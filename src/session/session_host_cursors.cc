@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "runtime/deadline.h"
 #include "runtime/spawn.h"
 #include "session/session_host.h"
 
@@ -72,7 +73,7 @@ Task<void> SessionHost::forget_kept(SessionHost& host, UserId user, DeviceId dev
   done.complete(std::monostate{});
 }
 
-Task<void> SessionHost::forget_unsaved(const SessionServices& services, UserId user, DeviceId device) {
+Task<Status> SessionHost::forget_unsaved(const SessionServices& services, MonotonicTime deadline, UserId user, DeviceId device) {
   std::vector<Completion<std::monostate>> forgotten;
   for (SessionHost* host : services.hosts) {
     auto [completer, completion] = make_completion<std::monostate>();
@@ -81,8 +82,9 @@ Task<void> SessionHost::forget_unsaved(const SessionServices& services, UserId u
     });
     forgotten.push_back(std::move(completion));
   }
-  for (Completion<std::monostate>& one : forgotten) static_cast<void>(co_await std::move(one));
+  for (Completion<std::monostate>& one : forgotten) CO_TRY(co_await until(deadline, std::move(one)));
   services.detached.forget(user.view(), device.view());
+  co_return Status();
 }
 
 void SessionHost::save_soon() {

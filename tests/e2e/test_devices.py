@@ -202,3 +202,56 @@ async def test_logout_of_a_device_whose_cursor_another_worker_keeps(server):
         await leaves.request("logout", {})
     await asyncio.sleep(2.5)
     assert set(await devices(keeps)) == {"keeps"}
+
+
+ONE_LOGIN_AT_A_TIME = {"debug": {"unsafe-faults": {"store-delay-ms": 0}}, "limits": {"server": {"logins": 1}}, "performance": {"worker-threads": 1}}
+
+
+async def stuck_session(server, user, device):
+    """A session that cannot end: what it has sent is with a store that does not answer."""
+    client = await login(server, user, device)
+    await client.raw("send", {"to": "bob", "client_msg_id": f"{device}-stuck", "body": 1})
+    await client.ping()  # the server has it
+    return client
+
+
+async def delay_store(server, delay_ms):
+    reloads = server.metric("dunlin_config_reloads_total")
+    server.config["debug"]["unsafe-faults"]["store-delay-ms"] = delay_ms
+    server.reload()
+    deadline = time.monotonic() + 10
+    while server.metric("dunlin_config_reloads_total") == reloads:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def test_a_session_that_does_not_end_keeps_nobody_waiting_for_ever(server_factory):
+    server = server_factory(ONE_LOGIN_AT_A_TIME)
+    await delay_store(server, 60_000)
+    await stuck_session(server, "alice", "phone")
+    for _ in range(2):
+        again = await TcpClient.open(server)
+        reply = await asyncio.wait_for(await again.raw("connect", {"token": server.token("alice"), "device": "phone"}), 9)
+        assert reply["error"]["name"] == "timeout" and reply["error"]["temporary"]
+        await asyncio.wait_for(again.closed.wait(), 5)
+        assert again.kick["name"] == "timeout" and again.kick["reconnect"] == "yes"
+    carol = await login(server, "carol", "phone")  # the one login that may be under way is nobody's any more
+    await carol.ping()
+    await delay_store(server, 0)
+    await login(server, "alice", "phone")
+
+
+async def test_forgetting_a_device_whose_session_does_not_end_is_refused_and_holds_up_nothing(server_factory):
+    server = server_factory(ONE_LOGIN_AT_A_TIME)
+    await delay_store(server, 60_000)
+    laptop = await login(server, "alice", "laptop")
+    await stuck_session(server, "alice", "phone")
+    with pytest.raises(Refused) as refused:
+        await asyncio.wait_for(laptop.request("forget_device", {"device": "phone"}), 9)
+    assert refused.value.name == "timeout"
+    tablet = await login(server, "alice", "tablet")  # in a turn of the user's
+    assert {"laptop", "tablet", "phone"} == set(await devices(tablet))
+    await delay_store(server, 0)
+    await gone(server, tablet, "phone")
+    await laptop.request("forget_device", {"device": "phone"})
+    assert {"laptop", "tablet"} == set(await devices(tablet))

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "messaging/delivery/rewind.h"
+#include "runtime/deadline.h"
 
 namespace dunlin {
 namespace {
@@ -28,7 +29,7 @@ Task<Result<Attachment>> CursorKeeper::attach(AttachRequest request) {
 
 // In the user's turn.
 Task<Result<Attachment>> CursorKeeper::begin(AttachRequest& request) {
-  CO_TRY_ASSIGN(const DeviceTurns::Turn turn, co_await turns_.take(request.user));
+  CO_TRY_ASSIGN(const DeviceTurns::Turn turn, co_await until(clock_.monotonic() + rules_.patience, turns_.take(request.user)));
   if (request.connected && !request.connected(request.device)) co_return Error(ErrorCode::Cancelled, "the session has ended");
   const WallTime now = clock_.wall();
   // A session that has just ended has seen it, whatever the clock says since.
@@ -128,7 +129,7 @@ Task<Status> CursorKeeper::admit(const AttachRequest& request, std::vector<Devic
   const std::size_t places = rules_.max_devices - connected - 1;
   std::vector<StateStore::CursorWrite> writes;
   for (std::size_t i = 0; i + places < away.size(); ++i) {
-    if (request.forget_unsaved) co_await request.forget_unsaved(away[i].device);
+    if (request.forget_unsaved) CO_TRY(co_await request.forget_unsaved(away[i].device));
     writes.push_back({request.user, away[i].device, DeviceCursor::of_forgotten(now)});
     forgotten.push_back({away[i].device, writes.back().cursor});
     attachment.forgotten.push_back(away[i].device);

@@ -52,8 +52,8 @@ struct AttachRequest {
   std::function<std::map<DeviceId, DeviceCursor>()> unsaved = {};
   // The user has a session of this device now, also one that is just connecting. Empty: of none.
   std::function<bool(const DeviceId&)> connected = {};
-  // When it ends, no keeper of any worker can write a cursor of this device, which has no session, any more.
-  std::function<Task<void>(DeviceId)> forget_unsaved = {};
+  // When it has ended well, no keeper of any worker can write a cursor of this device, which has no session, any more.
+  std::function<Task<Status>(DeviceId)> forget_unsaved = {};
   bool claims_unknown = false;  // the app shows a seq that its conversation does not have
 };
 
@@ -61,6 +61,9 @@ struct AttachRequest {
 struct DeviceRules {
   std::size_t max_devices = 32;
   std::chrono::hours forget_after{24 * 60};
+  // What is waited for sessions and workers that hold up a change of the user's devices: his turn, the end of a session that makes room, a
+  // worker that is to forget a cursor. What takes longer is refused with Timeout, and nothing is changed.
+  Milliseconds patience{4'000};
 
   // Has not been seen for that long.
   bool idle(const DeviceCursor& cursor, WallTime now) const { return now - cursor.last_seen >= forget_after; }
@@ -91,7 +94,7 @@ class CursorKeeper {
   // longest and is not connected makes room and is forgotten. Its row goes first, in the same write: so there are never more devices than
   // allowed, whoever connects at the same time on whatever worker.
   // A row that memory has takes no read. Fails with DeviceLimit when all are connected, with Cancelled when `connected` does not know the
-  // device itself any more, or with what a store failed with.
+  // device itself any more, with Timeout when another change of the user's devices takes too long, or with what a store failed with.
   Task<Result<Attachment>> attach(AttachRequest request);
 
   // A cursor to write with the next save (of a session that ends, or one of the periodic ones).

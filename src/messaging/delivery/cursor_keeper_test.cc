@@ -9,6 +9,7 @@
 
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
+#include "runtime/worker.h"
 #include "storage/memory/memory_message_store.h"
 #include "storage/memory/memory_state_store.h"
 
@@ -271,6 +272,50 @@ TEST_F(CursorKeeperTest, The33rdDeviceIsRefusedWhileAllAreConnectedAndUntilOneHa
   EXPECT_EQ(known().size(), DeviceRules{}.max_devices);
 }
 
+// Somebody holds the user's turn and does not end: a worker stands still, a session's sends do not settle.
+TEST_F(CursorKeeperTest, WhoWaitsForTheUsersTurnTooLongIsRefusedAndTheNextOneIsNot) {
+  Worker worker(0, clock_);
+  std::vector<Result<Attachment>> attached;
+  const auto attach_there = [&](std::string_view name) {
+    ASSERT_TRUE(worker.post([&, name] {
+      spawn([](CursorKeeper& keeper, AttachRequest request, std::vector<Result<Attachment>>& out) -> Task<void> {
+        out.push_back(co_await keeper.attach(std::move(request)));
+      }(keeper_, device(name), attached));
+    }));
+    worker.poll();
+  };
+  {
+    const auto held = turns_.take(UserId("bob"));
+    attach_there("phone");
+    clock_.advance(DeviceRules{}.patience - TimerWheel::kTick);
+    worker.poll();
+    EXPECT_TRUE(attached.empty());
+    clock_.advance(2 * TimerWheel::kTick);
+    worker.poll();
+    ASSERT_EQ(attached.size(), 1U);
+    EXPECT_EQ(attached[0].error().code(), ErrorCode::Timeout);
+    EXPECT_EQ(worker.live_tasks(), 0U) << "nothing goes on waiting";
+    attach_there("tablet");
+  }
+  worker.poll();
+  ASSERT_EQ(attached.size(), 2U) << "the turn went past who had given up";
+  EXPECT_TRUE(attached[1].ok());
+  EXPECT_EQ(turns_.users(), 0U);
+  EXPECT_EQ(known(), std::vector<std::string>{"tablet"});
+}
+
+TEST_F(CursorKeeperTest, AWorkerThatDoesNotForgetInTimeChangesNothing) {
+  for (int i = 0; i < 32; ++i) save("d" + std::to_string(i), 0);
+  AttachRequest request = connected("new", {});
+  request.forget_unsaved = [](DeviceId) -> Task<Status> { co_return Error(ErrorCode::Timeout, "a worker stands still"); };
+  const auto refused = try_attach(std::move(request));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::Timeout);
+  EXPECT_EQ(known().size(), 32U);
+  EXPECT_EQ(rows(), 32U);
+  EXPECT_EQ(turns_.users(), 0U);
+}
+
 TEST_F(CursorKeeperTest, TheDeviceUnseenLongestThatIsNotConnectedMakesRoomAndIsToldSo) {
   send(9);
   for (int i = 0; i < 32; ++i) {
@@ -280,9 +325,9 @@ TEST_F(CursorKeeperTest, TheDeviceUnseenLongestThatIsNotConnectedMakesRoomAndIsT
   save("d1", 6);  // seen last of all
   std::vector<DeviceId> thrown_away;
   AttachRequest request = connected("new", {"d0"});
-  request.forget_unsaved = [&](DeviceId each) -> Task<void> {
+  request.forget_unsaved = [&](DeviceId each) -> Task<Status> {
     thrown_away.push_back(std::move(each));
-    co_return;
+    co_return Status();
   };
   const Attachment attached = attach(std::move(request));
   EXPECT_EQ(attached.forgotten, (std::vector<DeviceId>{DeviceId("d2")})) << "d0 is connected, d1 was seen since";

@@ -17,7 +17,7 @@ namespace dunlin {
 //
 // One for the server, outlives everyone who may hold a turn. Any thread; 16 stripes with a mutex each, a leaf. Turns are given in the order
 // in which they were asked for. Bound: an entry for each user of whom a turn is held, and a place for each who waits: at most one for
-// each connection that logs in or out.
+// each connection that logs in or out. Who waits does so with a deadline; the turn that comes to a place that was given up ends at once.
 class DeviceTurns {
  public:
   // Ends with its destruction; the next one's begins.

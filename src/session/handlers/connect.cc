@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/escape.h"
+#include "runtime/deadline.h"
 #include "runtime/spawn.h"
 #include "session/authorise.h"
 #include "session/connection_ref.h"
@@ -47,7 +48,7 @@ wire::Durability wire_level(Durability level) {
 }
 
 // Asks every older session of the device to leave, waits until they have, and takes over what the newest of them had acked.
-Task<std::optional<DeviceCursor>> make_room(SessionHost& host, std::vector<ConnectionRef> older) {
+Task<Result<std::optional<DeviceCursor>>> make_room(SessionHost& host, std::vector<ConnectionRef> older, MonotonicTime deadline) {
   std::vector<Completion<Departure>> departures;
   for (const ConnectionRef ref : older) {
     auto [completer, completion] = make_completion<Departure>();
@@ -56,8 +57,8 @@ Task<std::optional<DeviceCursor>> make_room(SessionHost& host, std::vector<Conne
   }
   std::optional<DeviceCursor> inherited;
   for (Completion<Departure>& departure : departures) {
-    auto left = co_await std::move(departure);
-    if (left.ok() && left->cursor) inherited = std::move(left->cursor);
+    CO_TRY_ASSIGN(Departure left, co_await until(deadline, std::move(departure)));
+    if (left.cursor) inherited = std::move(left.cursor);
   }
   co_return inherited;
 }
@@ -174,11 +175,20 @@ void tell_forgotten(SessionHost& host, const UserId& user, const std::vector<Dev
   }
 }
 
+void refuse(SessionHost& host, Session& session, const ConnectCall& connect, const Error& error) {
+  const Call call{host, session.connection, session, connect.id};
+  call.refuse(error);
+  host.kick(session, wire_code(error.code()));
+}
+
 Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connect) {
-  std::optional<DeviceCursor> inherited;
-  if (!connect.older.empty()) inherited = co_await make_room(host, connect.older);
+  const Milliseconds patience = host.options().devices.patience;
+  Result<std::optional<DeviceCursor>> room = std::optional<DeviceCursor>();
+  if (!connect.older.empty()) room = co_await make_room(host, connect.older, host.now() + patience);
   Session* session = host.find(handle);
   if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
+  if (!room.ok()) co_return refuse(host, *session, connect, room.error());
+  std::optional<DeviceCursor> inherited = *std::move(room);
 
   const SessionServices& services = host.services();
   if (!inherited) inherited = services.detached.find(session->user_id.view(), session->device.view());
@@ -195,7 +205,10 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
       .platform = connect.platform,
       .unsaved = [&services, &user] { return services.detached.of(user.view()); },
       .connected = [&services, &user](const DeviceId& other) { return services.registry.online(user.view(), other.view()); },
-      .forget_unsaved = [&services, &user](DeviceId other) { return SessionHost::forget_unsaved(services, user, std::move(other)); },
+      .forget_unsaved =
+          [&services, &user, patience](DeviceId other) {
+            return SessionHost::forget_unsaved(services, services.clock.monotonic() + patience, user, std::move(other));
+          },
       .claims_unknown = claims_unknown};
   const auto attachment = co_await host.cursors().attach(std::move(request));
   session = host.find(handle);
@@ -203,12 +216,7 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
     if (attachment.ok()) tell_forgotten(host, user, attachment->forgotten);
     co_return;
   }
-  if (!attachment.ok()) {
-    const Call call{host, session->connection, *session, connect.id};
-    call.refuse(attachment.error());
-    host.kick(*session, wire_code(attachment.error().code()));
-    co_return;
-  }
+  if (!attachment.ok()) co_return refuse(host, *session, connect, attachment.error());
   if (attachment->resume == ResumeKind::Reset) host.services().detached.forget(user.view(), device.view());
   News news = co_await read_news(host, session->user_id, attachment->cursor);
   session = host.find(handle);

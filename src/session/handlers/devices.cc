@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "runtime/deadline.h"
 #include "runtime/spawn.h"
 #include "session/connection_ref.h"
 #include "session/handlers/handlers.h"
@@ -62,7 +63,8 @@ Task<void> list(SessionHost& host, ConnectionHandle handle, std::optional<wire::
 // `reset` when it comes back.
 Task<Status> forget(SessionHost& host, UserId user, DeviceId device) {
   const SessionServices& services = host.services();
-  CO_TRY_ASSIGN(const DeviceTurns::Turn turn, co_await services.device_turns.take(user));
+  const MonotonicTime deadline = services.clock.monotonic() + host.options().devices.patience;
+  CO_TRY_ASSIGN(const DeviceTurns::Turn turn, co_await until(deadline, services.device_turns.take(user)));
   CO_TRY_ASSIGN(const std::vector<DeviceRow> rows, co_await services.state.devices(user));
   const auto row = std::ranges::find(rows, device, &DeviceRow::device);
   if (row == rows.end() || row->cursor.forgotten) co_return Error(ErrorCode::NotFound, "this user has no such device");
@@ -73,8 +75,8 @@ Task<Status> forget(SessionHost& host, UserId user, DeviceId device) {
     services.hosts[worker_of(ref)]->evict(connection_handle(ref), ErrorCode::Kicked, std::move(completer));
     departures.push_back(std::move(completion));
   }
-  for (Completion<Departure>& departure : departures) static_cast<void>(co_await std::move(departure));
-  co_await SessionHost::forget_unsaved(services, user, device);
+  for (Completion<Departure>& departure : departures) CO_TRY(co_await until(deadline, std::move(departure)));
+  CO_TRY(co_await SessionHost::forget_unsaved(services, deadline, user, device));
   std::vector<StateStore::CursorWrite> write;
   write.push_back({user, device, DeviceCursor::of_forgotten(services.clock.wall())});
   co_return co_await services.state.save_cursors(std::move(write));

@@ -1,17 +1,24 @@
 #include "base/log.h"
+#include "runtime/deadline.h"
 #include "runtime/spawn.h"
 #include "session/handlers/handlers.h"
 
 namespace dunlin {
 namespace {
 
+// In the user's turn, which was asked for when he logged out.
+Task<Status> forget(SessionHost& host, UserId user, DeviceId device, Completion<DeviceTurns::Turn> asked) {
+  const MonotonicTime deadline = host.now() + host.options().devices.patience;
+  CO_TRY_ASSIGN(const DeviceTurns::Turn turn, co_await until(deadline, std::move(asked)));
+  CO_TRY(co_await SessionHost::forget_unsaved(host.services(), deadline, user, device));
+  co_return co_await host.services().state.forget_device(std::move(user), std::move(device));
+}
+
 Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, SessionKey key, UserId user, DeviceId device,
                Completion<DeviceTurns::Turn> turn) {
   co_await host.services().store.end_session(key);
   if (Session* session = host.find(handle)) session->in_store = false;
-  const auto held = co_await std::move(turn);
-  co_await SessionHost::forget_unsaved(host.services(), user, device);
-  const auto forgotten = co_await host.services().state.forget_device(user, device);
+  const Status forgotten = co_await forget(host, std::move(user), std::move(device), std::move(turn));
   Session* session = host.find(handle);
   if (session == nullptr) co_return;
   const Call call{host, session->connection, *session, id};
