@@ -71,7 +71,7 @@ struct DeviceRules {
 
 // Where the devices of one worker are: reads cursors when a session begins, writes them while it lives and when it ends.
 //
-// Owner: the worker; single-threaded. Writes are batched: save_changed() is called every cursor-flush interval, save_last() when a session
+// Owner: the worker; single-threaded. Writes are batched: save() is called every cursor-flush interval, and when a session
 // ends; what fails is kept and tried again with the next batch (at most kMaxKept; beyond it the oldest are forgotten, which costs the
 // device a repeat, never a loss). Saves that cross can only put an older cursor behind a newer one, and an older cursor is still true.
 class CursorKeeper {
