@@ -110,7 +110,8 @@ const auto kSettings = std::to_array<Setting>({
     {"store.cursor-flush-interval-ms",
      FIELD(store.cursor_flush_interval_ms),
      {.min = 10, .max = 60'000, .unit = "ms"},
-     "How often the positions of connected devices are written. After a crash a device may get again what it acked since."},
+     "How often the positions of connected devices are written. While messages are sent, positions go with them much sooner; without any, "
+     "a device may get again after a crash what it acked since."},
     {"message.history.enable",
      FIELD(message.history_enable),
      {},

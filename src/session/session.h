@@ -65,6 +65,7 @@ struct Session final : ConnectionUser, DeliverySink {
   bool typing = false;                // was told, and its end was not
   bool half_closed = false;           // its peer has ended its side; what it asked is still answered
   bool changed = false;               // in the host's list of sessions whose cursor may have moved
+  bool acked = false;                 // in the host's list of sessions whose device has something that it had not
   std::unique_ptr<std::string> held;  // while Connecting: the packets that came behind connect in its frame
   std::uint16_t pending_queries = 0;
   std::uint16_t refused_refreshes = 0;

@@ -78,6 +78,7 @@ SessionHost::SessionHost(Worker& worker, ConnectionSet& connections, SessionServ
 }
 
 SessionHost::~SessionHost() {
+  worker_.timers().cancel(note_timer_);
   worker_.remove_hook(*this);
   mailbox_.set_receiver(nullptr);
 }

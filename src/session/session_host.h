@@ -134,6 +134,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   // From connect on: counted, timed, delivered to.
   void became_ready(Session& session, const DeviceCursor& cursor, std::vector<ConversationId> first, std::optional<NewsPage> news);
   void note_changed(Session& session);  // its cursor may have moved
+  void note_acked(Session& session);    // so that more is behind it
   void heartbeat(Session& session);
   void arm_timer(Session& session);
   // The last words of the server: a kick packet, then the close.
@@ -187,6 +188,14 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void answer(AppendOutcome& outcome);
   void push_signal(const SignalPush& push);
   void save_cursors();
+  void note_cursors();
+  void note_some_cursors();
+  // Runs out once after the first ack, so that an idle worker sleeps.
+  struct NoteTimer final : Timer {
+    explicit NoteTimer(SessionHost& owner) : host(owner) {}
+    void on_timer() override { host.note_cursors(); }
+    SessionHost& host;
+  };
   void compare_all();
   void compare_some();
   void drain_some();
@@ -229,6 +238,8 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   std::vector<Detached> detached_;                // sessions that ended; their cursors wait to be written
   std::vector<ConnectionHandle> changed_;         // sessions whose cursor may have moved
   std::vector<ConnectionHandle> changed_before_;  // scratch
+  std::vector<ConnectionHandle> acked_;           // sessions whose cursor is worth a note to the store
+  std::vector<ConnectionHandle> to_note_;         // those of the last time that are still to be noted
   std::vector<ConnectionHandle> to_compare_;      // hints were lost: still to be compared
   std::vector<ConnectionHandle> to_drain_;
   std::vector<ConnectionHandle> to_judge_;                                     // the clock was set: what it says of them is to be looked at
@@ -238,6 +249,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   Epoch epoch_;                                                                // the store's, as far as the sessions here were told
   // Sessions that end: who waits for it, perhaps nobody. Those whose on_close was called stand here until their sends have settled.
   std::unordered_map<ConnectionHandle, std::vector<Completer<Departure>>> waiting_for_end_;
+  NoteTimer note_timer_{*this};
   std::unique_ptr<Every> save_timer_;
   std::unique_ptr<Every> receipt_timer_;
   std::unique_ptr<Every> drain_timer_;

@@ -8,6 +8,14 @@
 #include "session/session_host.h"
 
 namespace dunlin {
+namespace {
+
+// How often a device's cursor is noted to the store at most: what is pushed again after kill -9 under load.
+constexpr Milliseconds kNoteInterval{50};
+// Cursors that are noted in one turn.
+constexpr std::size_t kNoteSlice = 256;
+
+}  // namespace
 
 void SessionHost::save_cursors() {
   changed_before_.swap(changed_);
@@ -25,6 +33,37 @@ void SessionHost::save_cursors() {
   } else {
     spawn(save_now());
   }
+}
+
+void SessionHost::note_acked(Session& session) {
+  if (session.acked || !session.attached) return;
+  session.acked = true;
+  acked_.push_back(session.handle());
+  if (!note_timer_.armed()) worker_.timers().arm(note_timer_, now() + kNoteInterval);
+}
+
+// Those whose acks have moved, in slices, so that no turn walks all sessions. What takes longer than the interval ends first.
+void SessionHost::note_cursors() {
+  if (!to_note_.empty()) return worker_.timers().arm(note_timer_, now() + kNoteInterval);
+  to_note_.swap(acked_);
+  note_some_cursors();
+}
+
+void SessionHost::note_some_cursors() {
+  std::vector<StateStore::CursorWrite> writes;
+  for (std::size_t done = 0; done < kNoteSlice && !to_note_.empty(); ++done) {
+    Session* session = find(to_note_.back());
+    to_note_.pop_back();
+    if (session == nullptr) continue;
+    session->acked = false;
+    if (!session->attached) continue;
+    writes.push_back({session->user_id, session->device, session->delivery->noted_cursor()});
+    writes.back().cursor.epoch = session->epoch;
+    writes.back().cursor.platform = session->platform;
+  }
+  if (!writes.empty()) services_.state.note_cursors(writes);
+  if (to_note_.empty()) return;
+  if (!worker_.post([this] { note_some_cursors(); })) to_note_.clear();  // the worker is ending
 }
 
 // Where the device is, in the epoch that its session began in.

@@ -40,6 +40,7 @@ void SessionHost::receive(DeliveryBatch& batch) {
     if (session == nullptr || !session->delivery) continue;
     session->delivery->on_hint(hint);
     note_changed(*session);
+    if (hint.own) note_acked(*session);
   }
   for (const SignalPush& push : batch.signals) push_signal(push);
 }

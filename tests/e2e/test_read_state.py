@@ -47,6 +47,22 @@ async def test_five_devices_that_read_in_any_order_converge_to_the_highest(serve
     assert (await listed(alone, "alice"))["read_seq"] == highest
 
 
+async def test_read_positions_that_were_answered_outlive_a_kill(server):
+    alice = await login(server, "alice")
+    for peer in ("bob", "carol"):
+        for i in range(20):
+            conversation = (await alice.send(peer, f"m{i}", f"{peer}-{i}"))["conversation"]
+    carol = await login(server, "carol", cls=TcpClient)
+    for seq in range(1, 20):
+        assert (await carol.request("read", {"conversation": conversation, "seq": seq}))["read_seq"] == seq
+    server.kill()
+    server.start()
+    carol = await login(server, "carol")
+    line = await listed(carol, "alice")
+    assert (line["read_seq"], line["unread"]) == (19, 1)
+    assert (await listed(await login(server, "alice"), "carol"))["peer_read_seq"] == 19
+
+
 async def test_a_sender_who_was_away_learns_by_name_how_far_his_messages_came(server):
     alice = await login(server, "alice")
     conversation = (await alice.send("bob", "hello", "x1"))["conversation"]

@@ -215,8 +215,13 @@ void SessionDelivery::push_due_again() {
 
 DeviceCursor SessionDelivery::cursor() {
   if (phase_ == Phase::Live) raise_to_settled();
+  DeviceCursor out = noted_cursor();
   changed_ = false;
   saved_ms_ = context_.now_ms();
+  return out;
+}
+
+DeviceCursor SessionDelivery::noted_cursor() {
   DeviceCursor out;
   out.epoch = context_.store.epoch();
   out.position = handled_;

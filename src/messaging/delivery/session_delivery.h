@@ -121,6 +121,8 @@ class SessionDelivery {
 
   // What a save of the cursor says now. Clears changed().
   DeviceCursor cursor();
+  // For a note between two saves: true as well, but not raised to what concerned others alone.
+  DeviceCursor noted_cursor();
   void save_soon() { changed_ = true; }
   bool changed() const { return changed_; }  // also once a day while idle, to keep last_seen fresh
 

@@ -85,6 +85,9 @@ class StateStore {
   };
   // Last write wins for a device. One call for many devices: the periodic flush.
   virtual Task<Status> save_cursors(std::vector<CursorWrite> writes) = 0;
+  // Where devices are now, between two saves: a store that has a cheap way to let this outlive the process takes it; it may drop any. Never
+  // waits. The newest of a device counts, noted or saved; a note makes no device known that is not, and reads need not show it.
+  virtual void note_cursors(std::span<const CursorWrite> writes) { static_cast<void>(writes); }
   virtual Task<Status> forget_device(UserId user, DeviceId device) = 0;
 
   // New read position = max(old, seq); the returned value is what holds now.

@@ -15,6 +15,7 @@ void handle(const Call& call, const wire::AckRequest& request) {
     const auto effect = call.session.delivery->on_ack(position.conversation, seq);
     if (effect.raised) {
       call.host.receipts().delivered(position.conversation, call.session.user_id.view(), effect.delivered);
+      call.host.note_acked(call.session);
       if (effect.delivered == seq) continue;
     }
     const auto access = authorise(call.session.user_id.view(), {.user = {}, .conversation = position.conversation});

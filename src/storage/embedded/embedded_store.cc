@@ -107,8 +107,11 @@ Status StoreParts::open_history() {
   } else {
     TRY_ASSIGN(history_, History::open(std::move(history)));
   }
-  TRY_ASSIGN(state_, EmbeddedStateStore::open(
-                         {options_.path + "/state", options_.offload, options_.state_cache_bytes, options_.state_write_buffer_bytes}));
+  TRY_ASSIGN(state_, EmbeddedStateStore::open({.path = options_.path + "/state",
+                                               .offload = options_.offload,
+                                               .block_cache_bytes = options_.state_cache_bytes,
+                                               .write_buffer_bytes = options_.state_write_buffer_bytes,
+                                               .clock = options_.clock}));
   return {};
 }
 
@@ -138,6 +141,7 @@ Status StoreParts::recover() {
   TRY_ASSIGN(const bool weak_acks_gone, weak_acks_may_be_gone(*files_, options_.path, meta_));
   kept_ = std::make_unique<KeptLog>(*files_, *pool_, meta_.log_secret);
   Recovery recovery(*files_, *conversations_, *window_, *intake_, *history_, *pool_);
+  recovery.take_cursors = [this](std::string_view bytes) { state_->riders().read_back(bytes); };
   TRY_ASSIGN(const Recovered found, recovery.run(options_.path, meta_.log_secret, followers_->passed()));
   for (const KeptSegment& segment : found.kept) kept_->add(segment);
   // On a full disk sends are refused, and the indexer makes spares as soon as there is space.
@@ -174,6 +178,11 @@ Status StoreParts::recover() {
   run_ = {SipKey::random().low >> 16 | 1, std::max(found.scan.last, window_->published())};
   if (found.scan.records != 0) log_info("store", "log recovered", {{"records", found.scan.records}, {"last", found.scan.last.value()}});
 
+  // Where that fails (a full disk) the older rows are as true; what they miss is pushed again.
+  const auto cursors = state_->take_back_cursors(meta_.epoch);
+  if (!cursors.ok()) log_warn("store", "cursors in the log could not be taken into the state", {{"error", cursors.error().to_string()}});
+  if (cursors.ok() && *cursors != 0) log_info("store", "cursors taken from the log", {{"devices", *cursors}});
+
   const LogWriter::Start at{meta_.log_secret, found.scan.last_generation, found.scan.end, found.scan.last};
   writer_ = std::make_unique<LogWriter>(*pool_, at);
   CommitterOptions committer;
@@ -181,6 +190,7 @@ Status StoreParts::recover() {
   committer.window_bytes = options_.window_bytes;
   committer.heal_every = options_.heal_every;
   committer.on_batch = options_.on_batch;
+  committer.take_cursors = [this](LogPosition last, std::size_t budget, std::string& out) { state_->riders().take(last, budget, out); };
   committer.before_weak_ack = [this](Durability level) { return note_weak_acks(*files_, options_.path, level, meta_); };
   committer_ = std::make_unique<Committer>(std::move(committer), *window_, lanes_, *intake_, queue_, *writer_, found.scan.last,
                                            found.last_conversation_number);
@@ -222,6 +232,7 @@ void StoreParts::start_threads() {
   indexer.reserve_bytes_max = options_.reserve_bytes_max;
   indexer.ingest = options_.start_indexer;
   indexer.sync_state = [this] { return state_->sync(); };
+  indexer.keep_cursors = [this](LogPosition through) { return state_->keep_cursors(through); };
   indexer.fault_point = options_.fault_point;
   indexer_ = std::make_unique<Indexer>(std::move(indexer), *files_, *history_,
                                        Indexer::Log{*window_, *pool_, *kept_, *followers_, queue_, *intake_, *committer_, *recall_rounds_});
@@ -374,6 +385,7 @@ LogStats StoreParts::log_stats() const {
   stats.syncs = from.syncs.load(std::memory_order_relaxed);
   stats.commit_ns = from.commit_ns.load(std::memory_order_relaxed);
   stats.failovers = from.failovers.load(std::memory_order_relaxed);
+  stats.cursor_bytes = from.cursor_bytes.load(std::memory_order_relaxed);
   stats.window_bytes = window_->record_bytes();
   stats.log_bytes = window_->waiting_bytes();
   stats.kept_bytes = kept_->bytes();

@@ -75,6 +75,7 @@ struct LogStats {
   std::uint64_t log_bytes = 0;   // not yet ingested
   std::uint64_t kept_bytes = 0;  // ingested, kept for followers
   std::uint64_t failovers = 0;
+  std::uint64_t cursor_bytes = 0;     // of devices' cursors that rode with batches
   std::uint64_t recalls_waiting = 0;  // whose content is not out of all files
 };
 

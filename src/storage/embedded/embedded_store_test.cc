@@ -6,6 +6,8 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <map>
 #include <thread>
 
 #include "base/log.h"
@@ -111,6 +113,197 @@ TEST_F(EmbeddedStoreTest, KeepsEverythingAcrossACleanRestart) {
   EXPECT_TRUE(send("ben", "m3").duplicate);
   EXPECT_TRUE(send("ben", "m27").duplicate);
   EXPECT_EQ(send("ben", "next").seq, MessageSeq(31));
+}
+
+// Cursors that were noted, and not saved, when the process was killed.
+class EmbeddedCursorTest : public EmbeddedStoreTest {
+ protected:
+  StateStore::CursorWrite cursor(std::string_view device, std::uint64_t position) const {
+    StateStore::CursorWrite out{UserId("ben"), DeviceId(device), {}};
+    out.cursor.epoch = store_->epoch();
+    out.cursor.position = LogPosition(position);
+    out.cursor.exceptions.emplace(private_conversation("ann", "ben"), MessageSeq(position));
+    return out;
+  }
+  void note(std::string_view device, std::uint64_t position) {
+    const StateStore::CursorWrite one = cursor(device, position);
+    store_->state().note_cursors({&one, 1});
+  }
+  void save(std::string_view device, std::uint64_t position) {
+    std::vector<StateStore::CursorWrite> one{cursor(device, position)};
+    ASSERT_TRUE(block_on(store_->state().save_cursors(std::move(one))).ok());
+  }
+  void forget(std::string_view device) { ASSERT_TRUE(block_on(store_->state().forget_device(UserId("ben"), DeviceId(device))).ok()); }
+  // Each device's position.
+  std::map<std::string, std::uint64_t> devices() {
+    auto rows = block_on(store_->state().devices(UserId("ben")));
+    std::map<std::string, std::uint64_t> out;
+    if (!rows.ok()) ADD_FAILURE() << rows.error().to_string();
+    if (rows.ok()) {
+      for (const DeviceRow& row : *rows) out[row.device.str()] = row.cursor.position.value();
+    }
+    return out;
+  }
+  void send_some(int count) {
+    for (int i = 0; i < count; ++i) ASSERT_FALSE(send("ben", "m" + std::to_string(next_++)).refused);
+  }
+  using Positions = std::map<std::string, std::uint64_t>;
+
+ private:
+  int next_ = 0;
+};
+
+TEST_F(EmbeddedCursorTest, TheNewestOfLogAndStateCountsAfterAKill) {
+  open(options("data"));
+  for (const char* device : {"rode-on", "saved-on", "quiet", "gone", "back"}) save(device, 1);
+  send_some(5);
+  for (const char* device : {"rode-on", "saved-on", "gone", "back", "stranger"}) note(device, 4);
+  send_some(1);
+  note("rode-on", 5);
+  send_some(1);
+  save("saved-on", 6);
+  save("back", 2);  // by a token that is older
+  forget("gone");
+  copy_as_killed("data", "killed");
+  EXPECT_EQ(devices().at("rode-on"), 1U) << "the row itself is old";
+  open(options("killed"));
+  EXPECT_EQ(devices(), (Positions{{"rode-on", 5}, {"saved-on", 6}, {"quiet", 1}, {"back", 2}}));
+  auto rows = block_on(store_->state().devices(UserId("ben")));
+  for (const DeviceRow& row : *rows) EXPECT_EQ(row.cursor.exceptions.begin()->second, MessageSeq(row.cursor.position.value()));
+  // Once more, with nothing new: rows and log say the same.
+  copy_as_killed("killed", "killed-again");
+  open(options("killed-again"));
+  EXPECT_EQ(devices(), (Positions{{"rode-on", 5}, {"saved-on", 6}, {"quiet", 1}, {"back", 2}}));
+}
+
+TEST_F(EmbeddedCursorTest, ADeviceThatWasForgottenAndCameAgainHasNothingOfItsEarlierLife) {
+  open(options("data"));
+  save("phone", 1);
+  send_some(5);
+  note("phone", 5);
+  send_some(1);
+  forget("phone");
+  save("phone", 0);
+  copy_as_killed("data", "killed");
+  open(options("killed"));
+  EXPECT_EQ(devices(), (Positions{{"phone", 0}}));
+}
+
+TEST_F(EmbeddedCursorTest, ADeviceWhoseRowSaysThatItIsForgottenIsNotBroughtBack) {
+  open(options("data"));
+  save("phone", 1);
+  send_some(5);
+  std::vector<StateStore::CursorWrite> gone{{UserId("ben"), DeviceId("phone"), DeviceCursor::of_forgotten(from_ms(5))}};
+  ASSERT_TRUE(block_on(store_->state().save_cursors(std::move(gone))).ok());
+  note("phone", 5);  // of a session that does not know yet
+  send_some(1);
+  copy_as_killed("data", "killed");
+  ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+  EXPECT_TRUE(block_on(store_->state().devices(UserId("ben")))->front().cursor.forgotten);
+  open(options("killed"));
+  EXPECT_TRUE(block_on(store_->state().devices(UserId("ben")))->front().cursor.forgotten);
+}
+
+TEST_F(EmbeddedCursorTest, AnIdleServerWritesNoneAndALoadedOneABoundedPart) {
+  open(options("data"));
+  for (int i = 0; i < 500; ++i) save("d" + std::to_string(i), 0);
+  for (int i = 0; i < 500; ++i) note("d" + std::to_string(i), 1);
+  EXPECT_EQ(store_->log_stats().batches, 0U);
+  send_some(1);
+  const std::uint64_t first = store_->log_stats().cursor_bytes;
+  EXPECT_GT(first, 0U);
+  EXPECT_LE(first, 4U << 10) << "a small batch carries so much at most";
+  for (int i = 0; i < 500; ++i) save("d" + std::to_string(i), 1);
+  send_some(1);
+  EXPECT_EQ(store_->log_stats().cursor_bytes, first) << "what was saved meanwhile does not ride";
+  for (int round = 0; round < 50; ++round) note("d1", 1);
+  send_some(5);
+  EXPECT_LT(store_->log_stats().cursor_bytes - first, 200U) << "the newest alone, once";
+}
+
+TEST_F(EmbeddedCursorTest, ASegmentThatEntersHistoryLeavesItsCursorsInTheState) {
+  open(options("data"));
+  save("phone", 1);
+  send_some(5);
+  note("phone", 5);
+  send_some(1);
+  ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+  EXPECT_EQ(devices().at("phone"), 5U);
+  copy_as_killed("data", "killed");
+  open(options("killed"));
+  EXPECT_EQ(store_->recovery().records, 0U) << "no start reads that segment again";
+  EXPECT_EQ(devices().at("phone"), 5U);
+}
+
+TEST_F(EmbeddedCursorTest, InANewEpochNoneIsTakenFromTheLog) {
+  open(options("data"));
+  save("phone", 1);
+  send_some(5);
+  note("phone", 5);
+  send_some(1);
+  const auto quiet = [](const EmbeddedStore::BackupProgress&) { return true; };
+  ASSERT_TRUE(store_->backup_to(folder_ + "/backup", quiet).ok());
+  store_.reset();
+  ASSERT_TRUE(restore(folder_ + "/backup", folder_ + "/restored").ok());
+  open(options("restored"));
+  EXPECT_EQ(store_->recovery().records, 6U);
+  EXPECT_EQ(devices().at("phone"), 1U);
+}
+
+TEST_F(EmbeddedCursorTest, FollowersAndVerifySeeRecordsAlone) {
+  open(options("data"));
+  save("phone", 1);
+  ASSERT_TRUE(block_on(store_->register_follower("search", LogPosition(0))).ok());
+  for (std::uint64_t i = 1; i <= 20; ++i) {
+    note("phone", i);
+    send_some(1);
+  }
+  ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+  note("phone", 20);
+  send_some(1);
+  std::uint64_t at = 0;
+  while (at < 21) {
+    const auto page = block_on(store_->feed(LogPosition(at), 7));
+    ASSERT_TRUE(page.ok());
+    ASSERT_FALSE(page->messages.empty());
+    for (const MessagePtr& message : page->messages) EXPECT_EQ(message->position(), LogPosition(++at));
+  }
+  EXPECT_GT(store_->log_stats().cursor_bytes, 0U);
+  store_.reset();
+  const auto verified = verify_data(folder_ + "/data", {});
+  ASSERT_TRUE(verified.ok()) << verified.error().to_string();
+  EXPECT_EQ(verified->records, 21U);
+  EXPECT_TRUE(verified->corrupt.empty());
+  EXPECT_EQ(verified->cut_bytes, 0U);
+}
+
+// A cursor that cannot be read any more costs a repeat, and is no damage of messages.
+TEST_F(EmbeddedCursorTest, AFlippedBitInCursorsCostsThemAlone) {
+  open(options("data"));
+  save("phone", 1);
+  send_some(5);
+  note("phone", 5);
+  send_some(1);
+  send_some(3);
+  copy_as_killed("data", "killed");
+  for (const auto& file : fs::directory_iterator(folder_ + "/killed/log")) {
+    std::ifstream in(file.path(), std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(in)), {});
+    const auto at = bytes.find(
+        "\x03"
+        "ben\x05phone");
+    if (at == std::string::npos) continue;
+    bytes[at + 2] ^= 1;
+    std::ofstream(file.path(), std::ios::binary) << bytes;
+  }
+  const auto verified = verify_data(folder_ + "/killed", {});
+  ASSERT_TRUE(verified.ok());
+  EXPECT_TRUE(verified->corrupt.empty());
+  EXPECT_EQ(verified->records, 9U);
+  open(options("killed"));
+  EXPECT_EQ(stored("ben"), 9U);
+  EXPECT_EQ(store_->recovery().corrupt_records, 0U);
+  EXPECT_EQ(devices().at("phone"), 1U);
 }
 
 // For ThreadSanitizer: metrics and the indexer ask for sizes at any time.

@@ -136,7 +136,8 @@ bool Indexer::ingest_one() {
   log_debug("store", "indexer: segment begins", {{"records", segment.records.size()}, {"last", segment.last.value()}});
   // When what comes behind it failed before, the segment is in history already, which refuses a repeat.
   Status done;
-  if (segment.last > history_.position()) {
+  if (options_.keep_cursors) done = options_.keep_cursors(segment.last);
+  if (done.ok() && segment.last > history_.position()) {
     done = history_.ingest(segment);
     if (done.ok()) recalls_.handed_over(recalled);
   }

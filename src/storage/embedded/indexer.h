@@ -29,6 +29,8 @@ struct IndexerOptions {
   std::uint64_t reserve_bytes_max = 4ULL << 30;
   bool ingest = true;
   std::function<Status()> sync_state;  // before a segment is recycled
+  // Before a segment that ends at that position enters history: then no start reads the cursors in it any more.
+  std::function<Status(LogPosition)> keep_cursors;
   std::function<void(std::string_view)> fault_point;
 };
 
@@ -37,9 +39,9 @@ struct IndexerOptions {
 // come back from that (root or LimitNICE), else SCHED_BATCH; raised while the backlog is above half its bound, or many files. What fails is
 // tried again every 200 ms; the window's bound is what stops sends then.
 //
-// Order for one segment: ingest (atomic, durable) → state sync → the part may leave the window → every follower has passed it, or those
-// that have not are marked reset (durable) → the file is free. After a crash between the first of them the part is read again from its
-// file, and an ingest at or below history's position is refused without effect.
+// Order for one segment: the cursors that ride in it are kept in the state → ingest (atomic, durable) → state sync → the part may leave the
+// window → every follower has passed it, or those that have not are marked reset (durable) → the file is free. After a crash between the
+// first of them the part is read again from its file, and an ingest at or below history's position is refused without effect.
 class Indexer {
  public:
   // What belongs to the log, and outlives the indexer.

@@ -73,6 +73,16 @@ Task<Status> MemoryStateStore::save_cursors(std::vector<CursorWrite> writes) {
   co_return Status();
 }
 
+void MemoryStateStore::note_cursors(std::span<const CursorWrite> writes) {
+  MutexLock lock(mutex_);
+  for (const CursorWrite& write : writes) {
+    const auto user = users_.find(write.user);
+    if (user == users_.end()) continue;
+    const auto device = user->second.devices.find(write.device);
+    if (device != user->second.devices.end() && !device->second.forgotten) device->second = write.cursor;
+  }
+}
+
 Task<Status> MemoryStateStore::forget_device(UserId user, DeviceId device) {
   MutexLock lock(mutex_);
   CO_TRY(enter());

@@ -28,6 +28,7 @@ class MemoryStateStore final : public StateStore {
   InMemory device_in_memory(const UserId& user, const DeviceId& device) override;
   Task<Result<std::vector<std::vector<DeviceRow>>>> devices_of(std::vector<UserId> users) override;
   Task<Status> save_cursors(std::vector<CursorWrite> writes) override;
+  void note_cursors(std::span<const CursorWrite> writes) override;
   Task<Status> forget_device(UserId user, DeviceId device) override;
   Task<Result<MessageSeq>> raise_read(ReadRaise raise) override;
   Task<Result<std::vector<MessageSeq>>> read_positions(std::vector<ReadKey> keys) override;

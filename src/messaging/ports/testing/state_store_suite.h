@@ -141,6 +141,27 @@ TEST_P(StateStoreSuite, TheLastWriteOfADeviceWinsEvenWhenItIsLower) {
   EXPECT_EQ(devices("alice").at("phone").position, LogPosition(15));
 }
 
+TEST_P(StateStoreSuite, ANoteMakesNoDeviceAndComesBeforeNoLaterSave) {
+  const std::vector<StateStore::CursorWrite> notes{write("alice", "phone", 5), write("bob", "phone", 5)};
+  store().note_cursors(notes);
+  EXPECT_TRUE(devices("alice").empty());
+  save(write("alice", "phone", 7));
+  EXPECT_EQ(devices("alice").at("phone").position, LogPosition(7));
+  const std::vector<StateStore::CursorWrite> on{write("alice", "phone", 9)};
+  store().note_cursors(on);
+  const LogPosition shown = devices("alice").at("phone").position;
+  EXPECT_TRUE(shown == LogPosition(7) || shown == LogPosition(9)) << shown.value();
+  save(write("alice", "phone", 8));
+  EXPECT_EQ(devices("alice").at("phone").position, LogPosition(8));
+  done(store().forget_device(UserId("alice"), DeviceId("phone")));
+  store().note_cursors(on);
+  EXPECT_TRUE(devices("alice").empty());
+  save({UserId("alice"), DeviceId("phone"), DeviceCursor::of_forgotten(from_ms(1'700'000'000'000))});
+  store().note_cursors(on);
+  EXPECT_TRUE(devices("alice").at("phone").forgotten);
+  store().note_cursors({});
+}
+
 TEST_P(StateStoreSuite, UsersAndDevicesWhoseNamesTouchStayApart) {
   // Names that run into each other under careless keys.
   std::vector<StateStore::CursorWrite> writes;

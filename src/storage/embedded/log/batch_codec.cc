@@ -63,6 +63,28 @@ void encode_record(const Message& m, LogPlace place, std::uint32_t bytes, std::u
   put(out, 0, crc32c({out + 4, kRecordHeadBytes - 4 + names}, start));
 }
 
+// Writes the head, whose checksum goes over the first `covered` bytes of the batch, which stand already but for it.
+void put_head(const BatchHead& head, std::uint32_t covered, std::uint32_t secret, char* out) {
+  put(out, 0, kMagic);
+  put(out, 8, head.place.generation);
+  put(out, 16, head.place.offset);
+  put(out, 20, head.bytes);
+  put(out, 24, head.first.value());
+  put(out, 32, head.synced.generation);
+  put(out, 40, head.synced.offset);
+  put(out, 44, head.count);
+  put(out, 48, head.previous.generation);
+  put(out, 56, head.previous.offset);
+  put(out, 60, head.partition);
+  put(out, 62, static_cast<std::uint8_t>(head.kind));
+  put(out, 63, kFormatVersion);
+  put(out, 4, crc32c({out + 8, covered - 8}, seed(secret, head.place)));
+}
+
+bool is_kind(std::uint8_t kind) {
+  return kind >= 1 && kind <= 3;
+}
+
 }  // namespace
 
 std::uint32_t record_bytes(const Message& m) {
@@ -91,20 +113,18 @@ void encode_batch(const BatchHead& head, std::span<const MessagePtr> messages, s
   }
   CHECK(at == head.bytes);
   std::memset(out + row, 0, records - row);
-  put(out, 0, kMagic);
-  put(out, 8, head.place.generation);
-  put(out, 16, head.place.offset);
-  put(out, 20, head.bytes);
-  put(out, 24, head.first.value());
-  put(out, 32, head.synced.generation);
-  put(out, 40, head.synced.offset);
-  put(out, 44, head.count);
-  put(out, 48, head.previous.generation);
-  put(out, 56, head.previous.offset);
-  put(out, 60, head.partition);
-  put(out, 62, static_cast<std::uint8_t>(head.kind));
-  put(out, 63, kFormatVersion);
-  put(out, 4, crc32c({out + 8, records - 8}, seed(secret, head.place)));
+  put_head(head, records, secret, out);
+}
+
+void encode_cursors(const BatchHead& head, std::string_view cursors, std::uint32_t secret, char* out) {
+  CHECK(head.count == 0 && head.bytes == cursors_bytes(cursors.size()));
+  std::memcpy(out + kBatchHeadBytes, cursors.data(), cursors.size());
+  std::memset(out + kBatchHeadBytes + cursors.size(), 0, head.bytes - kBatchHeadBytes - cursors.size());
+  put_head(head, head.bytes, secret, out);
+}
+
+std::string_view decode_cursors(std::string_view file, const BatchHead& batch) {
+  return file.substr(batch.place.offset + kBatchHeadBytes, batch.bytes - kBatchHeadBytes);
 }
 
 std::optional<BatchHead> decode_batch_head(std::string_view file, std::uint32_t offset, std::uint32_t secret) {
@@ -122,9 +142,12 @@ std::optional<BatchHead> decode_batch_head(std::string_view file, std::uint32_t 
   const auto kind = get<std::uint8_t>(in, 62);
   if (head.bytes > in.size() || head.bytes % 8 != 0 || head.count > head.bytes / kTableRowBytes) return std::nullopt;
   const std::uint32_t records = batch_records_offset(head.count);
-  if (records > head.bytes || get<std::uint8_t>(in, 63) != kFormatVersion || (kind != 1 && kind != 2)) return std::nullopt;
-  if (get<std::uint32_t>(in, 4) != crc32c(in.substr(8, records - 8), seed(secret, head.place))) return std::nullopt;
+  if (records > head.bytes || get<std::uint8_t>(in, 63) != kFormatVersion || !is_kind(kind)) return std::nullopt;
   head.kind = static_cast<BatchHead::Kind>(kind);
+  const bool cursors = head.kind == BatchHead::Kind::Cursors;
+  const std::uint32_t covered = cursors ? head.bytes : records;
+  if (get<std::uint32_t>(in, 4) != crc32c(in.substr(8, covered - 8), seed(secret, head.place))) return std::nullopt;
+  if (cursors) return head.count == 0 ? std::optional(head) : std::nullopt;
   std::uint64_t sum = records;
   for (std::uint32_t i = 0; i < head.count; ++i) {
     const auto bytes = get<std::uint32_t>(in, kBatchHeadBytes + i * kTableRowBytes + 16);
@@ -215,7 +238,7 @@ UnprovenHead unproven_batch_head(std::string_view file, std::uint32_t offset) {
   if (file.size() < kBatchHeadBytes || offset > file.size() - kBatchHeadBytes) return head;
   const std::string_view in = file.substr(offset);
   const auto kind = get<std::uint8_t>(in, 62);
-  const bool shape = get<std::uint8_t>(in, 63) == kFormatVersion && (kind == 1 || kind == 2);
+  const bool shape = get<std::uint8_t>(in, 63) == kFormatVersion && is_kind(kind);
   head.begun = get<std::uint32_t>(in, 16) == offset && (get<std::uint32_t>(in, 0) == kMagic || shape);
   head.generation = get<std::uint64_t>(in, 8);
   return head;

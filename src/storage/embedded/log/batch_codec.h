@@ -17,7 +17,8 @@ namespace dunlin::embedded {
 // The bytes of the message log; docs/storage.md has the grammar and a worked example. All numbers are little-endian.
 //
 //   segment := batch* rest          rest: zeros, or what an earlier life of the file left
-//   batch   := head(64) table(20 * count) pad8 record*
+//   batch   := head(64) table(20 * count) pad8 record*        of kinds records and end
+//            | head(64) cursor* pad8                           of kind cursors; state/cursor_riders.h knows what they are
 //   record  := head(72) conversation sender client_msg_id content_type body pad8
 //
 // Every checksum is a CRC-32C that begins with the store's log secret, the generation of the segment and the place in the file: bytes of
@@ -31,7 +32,8 @@ struct LogPlace {
 };
 
 struct BatchHead {
-  enum class Kind : std::uint8_t { Records = 1, End = 2 };  // End: clean stop, no records
+  // End: clean stop. Cursors: where devices are. Both without records.
+  enum class Kind : std::uint8_t { Records = 1, End = 2, Cursors = 3 };
 
   LogPlace place;  // where it stands itself
   std::uint32_t bytes = 0;
@@ -73,6 +75,14 @@ std::uint32_t record_bytes(const Message& message);
 // Encodes into `out` (exactly head.bytes, which encoded_bytes() gave). `head.count` = messages.size().
 std::uint32_t encoded_bytes(std::span<const MessagePtr> messages);
 void encode_batch(const BatchHead& head, std::span<const MessagePtr> messages, std::uint32_t secret, char* out);
+
+// A batch of kind Cursors: `head.bytes` = cursors_bytes(cursors.size()), and count 0. Its one checksum covers all of it.
+constexpr std::uint32_t cursors_bytes(std::size_t size) {
+  return padded8(kBatchHeadBytes + static_cast<std::uint32_t>(size));
+}
+void encode_cursors(const BatchHead& head, std::string_view cursors, std::uint32_t secret, char* out);
+// What such a batch holds, padding included. A view into `file`.
+std::string_view decode_cursors(std::string_view file, const BatchHead& batch);
 
 // The batch that begins at `offset` of a segment file's bytes, if its head and table are whole and all of it lies inside.
 std::optional<BatchHead> decode_batch_head(std::string_view file, std::uint32_t offset, std::uint32_t secret);

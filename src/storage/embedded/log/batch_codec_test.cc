@@ -48,6 +48,62 @@ TEST(BatchCodec, BytesAreThoseOfTheDocumentedExample) {
   EXPECT_EQ(hex_dump(batch({3, 0}, {message(2, 9, R"({"text":"hi"})")}, {2, 4096}, {2, 4096})), golden.str());
 }
 
+BatchHead cursors_head(LogPlace place, std::size_t size) {
+  BatchHead head;
+  head.place = place;
+  head.bytes = cursors_bytes(size);
+  head.first = LogPosition(10);
+  head.synced = {2, 4096};
+  head.previous = {2, 4096};
+  head.kind = BatchHead::Kind::Cursors;
+  return head;
+}
+
+// The batch of the example above, and behind it one with the rider of CursorRidersTest.ARiderHasItsWorkedBytes.
+std::string with_cursors() {
+  const std::string rider = std::string(
+                                "\x03"
+                                "ada\x05phone\x27\x02\x00\x06\x0a\x24\x18\x1e\x40\x00",
+                                20) +
+                            std::string("\x01\x02\x03\x04\x05\x06\x07\x08\x00\x00\x01\x8b\xcf\xe5\x68\x00\x09\x01\x0ap3:ada:bob\x01", 30);
+  std::string bytes = batch({3, 0}, {message(2, 9, R"({"text":"hi"})")}, {2, 4096}, {2, 4096});
+  const auto at = static_cast<std::uint32_t>(bytes.size());
+  const BatchHead head = cursors_head({3, at}, rider.size());
+  bytes.resize(at + head.bytes, '?');
+  encode_cursors(head, rider, kSecret, bytes.data() + at);
+  return bytes;
+}
+
+TEST(BatchCodec, CursorsBehindABatchHaveTheBytesOfTheDocumentedExample) {
+  std::ifstream file(std::string(DUNLIN_SOURCE_DIR) + "/src/storage/embedded/log/testdata/cursors_batch.hex");
+  std::stringstream golden;
+  golden << file.rdbuf();
+  EXPECT_EQ(hex_dump(with_cursors().substr(192)), golden.str());
+}
+
+TEST(BatchCodec, CursorsAreReadBackAndEveryFlippedBitOfThemIsNoticed) {
+  const std::string bytes = with_cursors();
+  const SegmentIndex index = index_segment(bytes, kSecret);
+  ASSERT_EQ(index.batches.size(), 2U);
+  const BatchHead& head = index.batches.back();
+  EXPECT_EQ(head.kind, BatchHead::Kind::Cursors);
+  EXPECT_EQ(head.count, 0U);
+  EXPECT_EQ(head.last(), LogPosition(9)) << "it takes no position";
+  EXPECT_EQ(head.end(), bytes.size());
+  EXPECT_EQ(decode_cursors(bytes, head).substr(0, 10),
+            "\x03"
+            "ada\x05phone");
+  for (std::size_t bit = std::size_t{head.place.offset} * 8; bit < bytes.size() * 8; ++bit) {
+    std::string flipped = bytes;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+    EXPECT_FALSE(decode_batch_head(flipped, head.place.offset, kSecret)) << bit;
+    EXPECT_TRUE(decode_batch_head(flipped, 0, kSecret)) << "the records in front";
+  }
+  for (std::size_t size = head.place.offset; size < bytes.size(); ++size) {
+    EXPECT_FALSE(decode_batch_head(std::string_view(bytes).substr(0, size), head.place.offset, kSecret));
+  }
+}
+
 TEST(BatchCodec, ReadsBackWhatItWrote) {
   const std::string bytes = batch({3, 0}, {message(1, 8, "{}"), message(2, 9, std::string(5000, 'x'))}, {2, 64}, {2, 80});
   const auto head = decode_batch_head(bytes, 0, kSecret);

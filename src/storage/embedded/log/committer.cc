@@ -13,6 +13,10 @@ namespace {
 constexpr std::size_t kMaxBatchRecords = 8192;
 constexpr std::size_t kEvictSlice = 2048;
 constexpr std::chrono::milliseconds kIdleWait{20};
+// Cursors take an eighth of a batch's bytes, but a small batch may be carried for their sake.
+constexpr std::uint64_t kCursorShare = 8;
+constexpr std::uint64_t kCursorBytesMin = 4 << 10;
+constexpr std::uint64_t kCursorBytesMax = 64 << 10;
 
 }  // namespace
 
@@ -323,11 +327,16 @@ void Committer::commit_after_the_answers() {
 Status Committer::write(std::span<const MessagePtr> records) {
   const bool sync = batch_asks_ == Durability::Fsync;
   const auto start = std::chrono::steady_clock::now();
-  Status done = writer_.append(records, batch_last_.next(), sync);
+  cursors_.clear();
+  if (options_.take_cursors && !writer_.broken()) {
+    options_.take_cursors(records.back()->position(), std::clamp(batch_bytes_ / kCursorShare, kCursorBytesMin, kCursorBytesMax), cursors_);
+  }
+  Status done = writer_.append(records, batch_last_.next(), sync, cursors_);
   const auto took = std::chrono::steady_clock::now() - start;
   stats_.batches.fetch_add(1, std::memory_order_relaxed);
   if (sync) stats_.syncs.fetch_add(1, std::memory_order_relaxed);
   if (done.ok()) stats_.records.fetch_add(records.size(), std::memory_order_relaxed);
+  if (done.ok()) stats_.cursor_bytes.fetch_add(cursors_.size(), std::memory_order_relaxed);
   stats_.commit_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
   stats_.failovers.store(writer_.failovers(), std::memory_order_relaxed);
   note_failures();

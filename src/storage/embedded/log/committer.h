@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <functional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct CommitterOptions {
   std::chrono::milliseconds full_window_wait{2000};
   // Before the first record that is acked at a level below fsync, and again before the first below that (weak_acks.h).
   std::function<Status(Durability)> before_weak_ack;
+  // What rides behind a batch whose last record stands at that position: cursors, of at most so many bytes, into the empty string. On the
+  // committer's thread; must not wait.
+  std::function<void(LogPosition, std::size_t, std::string&)> take_cursors;
   // After every batch, on the committer's thread.
   std::function<void(const BatchMeasure&)> on_batch;
 };
@@ -79,6 +83,7 @@ class Committer {
     std::atomic<std::uint64_t> syncs{0};
     std::atomic<std::uint64_t> commit_ns{0};
     std::atomic<std::uint64_t> failovers{0};
+    std::atomic<std::uint64_t> cursor_bytes{0};  // that rode, heads not counted
   };
   const Stats& stats() const { return stats_; }
 
@@ -140,6 +145,7 @@ class Committer {
   std::vector<Pending> input_;
   std::vector<Window::Item> items_;   // the batch
   std::vector<MessagePtr> messages_;  // its records, for the writer
+  std::string cursors_;               // that ride with it
   std::vector<AppendOutcome> outcomes_;
   std::vector<Answer> answers_;  // one for each outcome
   std::uint64_t batch_bytes_ = 0;

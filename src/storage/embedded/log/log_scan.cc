@@ -122,6 +122,7 @@ class Scan {
   void read_batch(const BatchHead& batch) {
     out_.clean_end = batch.kind == BatchHead::Kind::End;
     if (batch.count == 0 && batch.first > history_) lose_positions(batch.first);
+    if (batch.kind == BatchHead::Kind::Cursors) sink_.on_cursors(decode_cursors(bytes_, batch));
     if (batch.count == 0 || batch.last() <= history_) return;
     if (!(batch.place < mark_) && !all_good(batch)) {
       if (&batch != &link_->batches.back()) out_.broken_off = true;

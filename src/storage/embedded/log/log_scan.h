@@ -27,6 +27,8 @@ class LogScanSink {
   }
   virtual void on_segment(const std::string& file) = 0;  // what follows stands in it
   virtual void on_record(MessagePtr message) = 0;
+  // Cursors of devices (state/cursor_riders.h), behind the records that they may cover. `bytes` is valid during the call.
+  virtual void on_cursors(std::string_view bytes) { static_cast<void>(bytes); }
   // A record that cannot be read but whose place is known. `conversation` is empty when its name is lost too.
   virtual void on_lost(LogPosition position, std::uint64_t conversation_number, MessageSeq seq, std::string_view conversation) = 0;
 };

@@ -40,12 +40,12 @@ LogWriter::LogWriter(SegmentPool& pool, Start start)
 
 LogWriter::~LogWriter() = default;
 
-Status LogWriter::append(std::span<const MessagePtr> messages, LogPosition first, bool sync_now) {
+Status LogWriter::append(std::span<const MessagePtr> messages, LogPosition first, bool sync_now, std::string_view cursors) {
   sync_took_ = {};
   if (broken_) {
     TRY(failover(messages, first, BatchHead::Kind::Records));
   } else {
-    auto done = write_batch(messages, first, BatchHead::Kind::Records);
+    auto done = write_batch(messages, first, BatchHead::Kind::Records, cursors);
     if (done.ok() && sync_now) {
       const auto start = std::chrono::steady_clock::now();
       done = slot_.file->sync_data();
@@ -107,8 +107,9 @@ Status LogWriter::heal(LogPosition next) {
   return broken_ ? failover({}, next, BatchHead::Kind::Records) : Status();
 }
 
-Status LogWriter::write_batch(std::span<const MessagePtr> messages, LogPosition first, BatchHead::Kind kind) {
-  const std::uint32_t bytes = encoded_bytes(messages);
+Status LogWriter::write_batch(std::span<const MessagePtr> messages, LogPosition first, BatchHead::Kind kind, std::string_view cursors) {
+  const std::uint32_t own = encoded_bytes(messages);
+  const std::uint32_t bytes = own + (cursors.empty() ? 0 : cursors_bytes(cursors.size()));
   const bool full = slot_.file && offset_ + bytes > pool_.segment_bytes();
   if (full) {
     if (!unsynced_.empty()) {
@@ -120,7 +121,7 @@ Status LogWriter::write_batch(std::span<const MessagePtr> messages, LogPosition 
   if (!slot_.file) TRY(begin_segment());
   BatchHead head;
   head.place = {generation_, offset_};
-  head.bytes = bytes;
+  head.bytes = own;
   head.first = first;
   head.synced = synced_;
   head.previous = previous_;
@@ -128,6 +129,14 @@ Status LogWriter::write_batch(std::span<const MessagePtr> messages, LogPosition 
   head.kind = kind;
   char* out = buffer_->need(bytes);
   encode_batch(head, messages, secret_, out);
+  if (!cursors.empty()) {
+    head.place.offset += own;
+    head.bytes = bytes - own;
+    head.first = LogPosition(first.value() + messages.size());
+    head.count = 0;
+    head.kind = BatchHead::Kind::Cursors;
+    encode_cursors(head, cursors, secret_, out + own);
+  }
   TRY(slot_.file->write(offset_, {out, bytes}));
   offset_ += bytes;
   return {};

@@ -4,6 +4,8 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -49,7 +51,8 @@ class LogWriter {
   std::uint32_t good_batch_bytes() const { return good_batch_bytes_; }
 
   // Writes the messages, which have their places; ok means: as durable as `sync` says. Calls on_seal before a new segment is begun.
-  Status append(std::span<const MessagePtr> messages, LogPosition first, bool sync);
+  // `cursors` ride behind them in the same write, if that succeeds; what has to be written once more goes without.
+  Status append(std::span<const MessagePtr> messages, LogPosition first, bool sync, std::string_view cursors = {});
   // Makes everything durable that was written.
   Status sync();
   // Writes the end mark of a clean stop (synced).
@@ -79,7 +82,7 @@ class LogWriter {
  private:
   struct Buffer;
 
-  Status write_batch(std::span<const MessagePtr> messages, LogPosition first, BatchHead::Kind kind);
+  Status write_batch(std::span<const MessagePtr> messages, LogPosition first, BatchHead::Kind kind, std::string_view cursors = {});
   Status failover(std::span<const MessagePtr> messages, LogPosition first, BatchHead::Kind kind);
   Status try_spare(std::span<const MessagePtr> messages, LogPosition first, BatchHead::Kind kind);
   Status begin_segment();

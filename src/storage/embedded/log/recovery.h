@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "storage/embedded/log/intake.h"
@@ -34,7 +36,12 @@ class Recovery final : public LogScanSink {
   bool agrees(const Message& message) override;
   void on_segment(const std::string& file) override;
   void on_record(MessagePtr message) override;
+  void on_cursors(std::string_view bytes) override {
+    if (take_cursors) take_cursors(bytes);
+  }
   void on_lost(LogPosition position, std::uint64_t number, MessageSeq seq, std::string_view conversation) override;
+
+  std::function<void(std::string_view)> take_cursors;  // gets the batches of cursors
 
  private:
   struct Lost {

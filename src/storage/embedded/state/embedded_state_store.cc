@@ -10,7 +10,8 @@ namespace {
 // gone has what it needs.
 class OffloadedState final : public EmbeddedStateStore {
  public:
-  OffloadedState(std::shared_ptr<RocksState> rows, OffloadPool& pool) : rows_(std::move(rows)), pool_(pool) {}
+  OffloadedState(std::shared_ptr<RocksState> rows, OffloadPool& pool, const Clock* clock)
+      : rows_(std::move(rows)), pool_(pool), riders_(std::make_shared<CursorRiders>(clock != nullptr ? *clock : system_clock())) {}
 
   Task<Result<std::vector<DeviceRow>>> devices(UserId user) override {
     return offload(pool_, [rows = rows_, user = std::move(user)] { return rows->devices(user); });
@@ -20,8 +21,14 @@ class OffloadedState final : public EmbeddedStateStore {
     return offload(pool_, [rows = rows_, users = std::move(users)] { return rows->devices_of(users); });
   }
   Task<Status> save_cursors(std::vector<CursorWrite> writes) override {
-    return offload(pool_, [rows = rows_, writes = std::move(writes)] { return rows->save_cursors(writes); });
+    const std::uint64_t order = riders_->next_order(writes.size());
+    return offload(pool_, [rows = rows_, riders = riders_, order, writes = std::move(writes)]() -> Status {
+      TRY(rows->save_cursors(writes, order));
+      riders->saved(writes, order);
+      return {};
+    });
   }
+  void note_cursors(std::span<const CursorWrite> writes) override { riders_->note(writes); }
   Task<Status> forget_device(UserId user, DeviceId device) override {
     return offload(pool_, [rows = rows_, user = std::move(user), device = std::move(device)] { return rows->forget_device(user, device); });
   }
@@ -39,6 +46,26 @@ class OffloadedState final : public EmbeddedStateStore {
   Status add_recall(const RecallRow& row) override { return rows_->add_recall(row); }
   Status remove_recalls(std::span<const RecallRow> rows, bool durable) override { return rows_->remove_recalls(rows, durable); }
 
+  CursorRiders& riders() override { return *riders_; }
+  Status keep_cursors(LogPosition through) override {
+    const auto kept = riders_->keep_through(through, [this](std::span<const RidingCursor> slice) -> Status {
+      TRY(rows_->renew_cursors(slice, std::nullopt));
+      return {};
+    });
+    if (!kept.ok()) return kept.error();
+    return *kept == 0 ? Status() : rows_->sync();
+  }
+  Result<std::size_t> take_back_cursors(Epoch epoch) override {
+    std::size_t renewed = 0;
+    TRY_ASSIGN(const std::size_t found, riders_->keep_read_back([&](std::span<const RidingCursor> slice) -> Status {
+      TRY_ASSIGN(const std::size_t rows, rows_->renew_cursors(slice, epoch));
+      renewed += rows;
+      return {};
+    }));
+    if (found != 0) TRY(rows_->sync());
+    return renewed;
+  }
+
   LogPosition highest_cursor(Epoch epoch) override { return rows_->highest_cursor(epoch); }
   Result<std::uint64_t> lower_read_positions(LogPosition last, const HeadOf& head) override {
     return rows_->lower_read_positions(last, head);
@@ -48,8 +75,14 @@ class OffloadedState final : public EmbeddedStateStore {
   Status checkpoint(const std::string& folder) override { return rows_->checkpoint(folder); }
 
  private:
+  static const Clock& system_clock() {
+    static const SystemClock clock;
+    return clock;
+  }
+
   const std::shared_ptr<RocksState> rows_;
   OffloadPool& pool_;
+  const std::shared_ptr<CursorRiders> riders_;
 };
 
 }  // namespace
@@ -57,7 +90,7 @@ class OffloadedState final : public EmbeddedStateStore {
 Result<std::unique_ptr<EmbeddedStateStore>> EmbeddedStateStore::open(StateOptions options) {
   CHECK(options.offload != nullptr);
   TRY_ASSIGN(std::unique_ptr<RocksState> rows, RocksState::open(options));
-  return std::unique_ptr<EmbeddedStateStore>(std::make_unique<OffloadedState>(std::move(rows), *options.offload));
+  return std::unique_ptr<EmbeddedStateStore>(std::make_unique<OffloadedState>(std::move(rows), *options.offload, options.clock));
 }
 
 }  // namespace dunlin::embedded

@@ -5,8 +5,10 @@
 #include <memory>
 #include <string>
 
+#include "base/clock.h"
 #include "messaging/ports/state_store.h"
 #include "runtime/offload.h"
+#include "storage/embedded/state/cursor_riders.h"
 #include "storage/embedded/state/recall_rows.h"
 
 namespace rocksdb {
@@ -21,6 +23,7 @@ struct StateOptions {
   std::size_t block_cache_bytes = 16 << 20;
   std::size_t write_buffer_bytes = 8 << 20;              // each of four
   std::shared_ptr<rocksdb::FileSystem> files = nullptr;  // for tests; null: the machine's
+  const Clock* clock = nullptr;                          // for the order of cursors; null: the system's
 };
 
 // Cursors, read positions and recalls in a RocksDB instance with a write-ahead log: small rows, written when a device detaches or every
@@ -35,6 +38,12 @@ class EmbeddedStateStore : public StateStore, public RecallRows {
   static Result<std::unique_ptr<EmbeddedStateStore>> open(StateOptions options);
 
   virtual std::uint64_t rows_read() const = 0;  // to answer devices, read positions and changes
+  // Noted cursors on their way into the log.
+  virtual CursorRiders& riders() = 0;
+  // Those that rode up to `through` become rows, which are durable when it returns. Blocks.
+  virtual Status keep_cursors(LogPosition through) = 0;
+  // Those that riders() has read back from the log, of that epoch: the number of rows that they renewed. Before anything else is asked.
+  virtual Result<std::size_t> take_back_cursors(Epoch epoch) = 0;
   // The highest position that any cursor of this epoch has ever said, forgotten devices included; 0 for none. As durable as the cursors.
   virtual LogPosition highest_cursor(Epoch epoch) = 0;
   // The log has lost what is behind `last`, and seqs are given again: read positions that were raised since go no further than `head` says.

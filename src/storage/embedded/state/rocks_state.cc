@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "storage/embedded/file/file_system.h"
+#include "storage/embedded/history/bytes.h"
 
 namespace dunlin::embedded {
 namespace {
@@ -235,15 +236,44 @@ StateStore::InMemory RocksState::device_in_memory(const UserId& user, const Devi
   return {.known = true, .cursor = std::move(cursor)};
 }
 
-Status RocksState::save_cursors(const std::vector<StateStore::CursorWrite>& writes) {
+Status RocksState::save_cursors(const std::vector<StateStore::CursorWrite>& writes, std::uint64_t order) {
   TRY(reopen_if_stopped());
+  const MutexLock lock(cursors_);
   const auto instance = in_use();
   if (!db_) return closed();
   rocksdb::WriteBatch batch;
   for (const auto& one : writes)
-    batch.Put(device_key(one.user.view(), one.device.view()), encode_cursor(one.cursor)).PermitUncheckedError();
+    batch.Put(device_key(one.user.view(), one.device.view()), encode_cursor(one.cursor, order++)).PermitUncheckedError();
   if (const auto mark = raised_mark(writes)) batch.Put(mark_key(), encode_mark(*mark)).PermitUncheckedError();
   return write(batch);
+}
+
+Result<std::size_t> RocksState::renew_cursors(std::span<const RidingCursor> cursors, std::optional<Epoch> epoch) {
+  TRY(reopen_if_stopped());
+  const MutexLock lock(cursors_);
+  const auto instance = in_use();
+  if (!db_) return closed();
+  rocksdb::WriteBatch batch;
+  rocksdb::PinnableSlice row;
+  for (const RidingCursor& one : cursors) {
+    ByteReader names(one.device);
+    const std::string_view user = names.sized();
+    const std::string key = device_key(user, names.sized());
+    row.Reset();
+    if (!db_->Get({}, db_->DefaultColumnFamily(), key, &row).ok()) continue;
+    const auto stored = cursor_order(row.ToStringView());
+    if (!stored || *stored >= one.order) continue;
+    const auto old = decode_cursor(row.ToStringView());
+    if (!old || old->forgotten) continue;
+    if (epoch) {
+      const auto cursor = decode_cursor(one.row);
+      if (!cursor || cursor->epoch != *epoch) continue;
+    }
+    batch.Put(key, one.row).PermitUncheckedError();
+  }
+  const std::size_t count = batch.Count();
+  if (count != 0) TRY(write(batch));
+  return count;
 }
 
 // Batches that cross may store a lower mark behind a higher one, until the next that raises it: it is then a weaker witness, no false one.
@@ -278,6 +308,7 @@ LogPosition RocksState::highest_cursor(Epoch epoch) {
 
 Status RocksState::forget_device(const UserId& user, const DeviceId& device) {
   TRY(reopen_if_stopped());
+  const MutexLock lock(cursors_);
   const auto instance = in_use();
   if (!db_) return closed();
   rocksdb::WriteBatch batch;

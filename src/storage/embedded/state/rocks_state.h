@@ -24,7 +24,8 @@ namespace dunlin::embedded {
 // The blocking side of EmbeddedStateStore: runs on the offload pool's threads, any number at a time; device_in_memory() on any thread.
 //
 // Raising a read position reads the row and writes it back; all rows of one conversation are changed under one of kStripes locks,
-// chosen by the conversation, so that two raises never cross. A stripe is taken before turn_, that before instance_.
+// chosen by the conversation, so that two raises never cross. A stripe is taken before turn_, that before instance_. Likewise cursors_: a
+// cursor that is renewed from the log crosses no save and no forgetting.
 //
 // A write-ahead log that met an error (a full disk) takes no more writes. Reads go on with the instance as it is; the next write first
 // looks whether the folder can be written again, and then opens the instance anew: every confirmed row stands in the log.
@@ -37,7 +38,11 @@ class RocksState {
   Result<std::vector<std::vector<DeviceRow>>> devices_of(std::span<const UserId> users);
   // Waits for nothing, not even for an instance that is opened anew: then it is not known.
   StateStore::InMemory device_in_memory(const UserId& user, const DeviceId& device);
-  Status save_cursors(const std::vector<StateStore::CursorWrite>& writes);
+  // Of orders that ascend from `order`.
+  Status save_cursors(const std::vector<StateStore::CursorWrite>& writes, std::uint64_t order);
+  // Each replaces its device's row if that is older, and of `epoch` if one is given. Makes no row: a device that was forgotten stays so,
+  // with a row or without. One whose row cannot be read is left. The number of rows written.
+  Result<std::size_t> renew_cursors(std::span<const RidingCursor> cursors, std::optional<Epoch> epoch);
   Status forget_device(const UserId& user, const DeviceId& device);
   Result<MessageSeq> raise_read(const ReadRaise& raise);
   Result<std::vector<MessageSeq>> read_positions(const std::vector<ReadKey>& keys);
@@ -78,6 +83,7 @@ class RocksState {
   std::atomic<std::uint64_t> rows_read_{0};
   std::atomic<bool> stopped_{false};  // the instance takes no writes any more
   std::array<Mutex, kStripes> stripes_;
+  Mutex cursors_;
   Mutex mark_mutex_;
   CursorMark mark_ GUARDED_BY(mark_mutex_);  // at least what is stored
   // Shared by every use of db_, exclusive to replace it. Null only while and after a reopening failed.

@@ -62,7 +62,7 @@ class StateFaultsTest : public testing::Test {
     ++written;
     const std::string peer = "p" + std::to_string(written % 7);
     StateStore::CursorWrite cursor{UserId("ada"), DeviceId(peer), {Epoch{1}, LogPosition(written), {}, from_ms(5)}};
-    confirm(state->save_cursors({cursor}), [&] { cursors[peer] = written; });
+    confirm(state->save_cursors({cursor}, written), [&] { cursors[peer] = written; });
     const auto raised =
         state->raise_read({UserId("ada"), private_conversation("ada", peer), MessageSeq(written), LogPosition(written), {UserId(peer)}});
     confirm(raised.ok() ? Status() : Status(raised.error()), [&] { reads[peer] = written; });
@@ -231,7 +231,7 @@ TEST_F(StateFaultsTest, AFlushThatFailsCostsNothingAndIsMadeUpFor) {
     }
     for (int i = 0; i < 200 && (i < 120 || !files->reached()); ++i) {
       large.cursor.position = large.cursor.position.next();
-      confirm(state->save_cursors({large}), [&] { cursors["large"] = large.cursor.position.value(); });
+      confirm(state->save_cursors({large}, 1), [&] { cursors["large"] = large.cursor.position.value(); });
       if (i % 30 == 0) write_one();
     }
     EXPECT_TRUE(files->reached());
@@ -272,7 +272,7 @@ TEST_F(StateFaultsTest, NoThreadUsesALogOnThatFailedForAnother) {
       const StateStore::CursorWrite cursor{
           UserId("bob"), DeviceId("d" + std::to_string(thread)), {Epoch{1}, LogPosition(1), {}, from_ms(5)}};
       while (!stop) {
-        const Status done = thread < 2 ? state->save_cursors({cursor}) : state->sync();
+        const Status done = thread < 2 ? state->save_cursors({cursor}, 1) : state->sync();
         EXPECT_TRUE(done.ok() || is_coded(done.error())) << done.error().to_string();
       }
     });

@@ -9,6 +9,7 @@ namespace {
 constexpr std::uint32_t kTenant = 0;
 constexpr std::size_t kUserAt = 6;  // behind tenant, kind and the user's size
 constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kCursorVersion = 2;  // 1: without the order
 // What may stand behind a cursor in one byte: the device's platform, and whether it was forgotten. Not there when it would be 0.
 constexpr std::uint8_t kForgotten = 0x80;
 
@@ -44,8 +45,9 @@ std::optional<DeviceId> decode_device_key(std::string_view key) {
   return device ? std::optional(DeviceId(*device)) : std::nullopt;
 }
 
-std::string encode_cursor(const DeviceCursor& cursor) {
-  std::string value(1, static_cast<char>(kVersion));
+std::string encode_cursor(const DeviceCursor& cursor, std::uint64_t order) {
+  std::string value(1, static_cast<char>(kCursorVersion));
+  append_be64(value, order);
   append_be64(value, cursor.epoch.value);
   append_be64(value, static_cast<std::uint64_t>(to_ms(cursor.last_seen)));
   append_varint(value, cursor.position.value());
@@ -59,9 +61,18 @@ std::string encode_cursor(const DeviceCursor& cursor) {
   return value;
 }
 
-std::optional<DeviceCursor> decode_cursor(std::string_view value) {
+std::optional<std::uint64_t> cursor_order(std::string_view value) {
   ByteReader reader(value);
-  if (reader.byte() != kVersion) return std::nullopt;
+  const std::uint8_t version = reader.byte();
+  if (version == kVersion) return 0;
+  const std::uint64_t order = reader.be64();
+  return version == kCursorVersion && reader.ok() ? std::optional(order) : std::nullopt;
+}
+
+std::optional<DeviceCursor> decode_cursor(std::string_view value) {
+  if (!cursor_order(value)) return std::nullopt;
+  ByteReader reader(value);
+  if (reader.byte() == kCursorVersion) reader.be64();
   DeviceCursor cursor;
   cursor.epoch.value = reader.be64();
   cursor.last_seen = from_ms(static_cast<std::int64_t>(reader.be64()));

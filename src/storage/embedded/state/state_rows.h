@@ -17,8 +17,11 @@ namespace dunlin::embedded {
 std::string device_prefix(std::string_view user);
 std::string device_key(std::string_view user, std::string_view device);
 std::optional<DeviceId> decode_device_key(std::string_view key);
-std::string encode_cursor(const DeviceCursor& cursor);
+// `order`: the higher the newer, of all cursors of a device in log and state (cursor_riders.h).
+std::string encode_cursor(const DeviceCursor& cursor, std::uint64_t order);
 std::optional<DeviceCursor> decode_cursor(std::string_view value);
+// Looks at nothing else of the value. Rows of version 1 have none: 0.
+std::optional<std::uint64_t> cursor_order(std::string_view value);
 
 // read: user, conversation -> how far he has read, and where his row of the change index stands
 struct ReadRow {

@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static_cast<void>(decode_device_key(bytes));
   if (const auto change = decode_change_key(bytes)) CHECK(change->conversation.view().size() <= bytes.size());
   if (const auto cursor = decode_cursor(bytes)) {
-    const auto same = decode_cursor(encode_cursor(*cursor));
+    const auto same = decode_cursor(encode_cursor(*cursor, *cursor_order(bytes)));
     CHECK(same && same->position == cursor->position && same->exceptions == cursor->exceptions);
   }
   if (const auto row = decode_read(bytes)) {

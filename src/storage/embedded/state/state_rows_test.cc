@@ -12,8 +12,9 @@ TEST(StateRowsTest, DeviceRowHasItsWorkedBytes) {
   EXPECT_EQ(hex(device_key("ada", "phone")), packed("00000000 64 03 616461 70686f6e65"));
   DeviceCursor cursor{Epoch{0x0102030405060708}, LogPosition(300), {}, from_ms(1'700'000'000'000)};
   cursor.exceptions.emplace(ConversationId("p3:ada:bob"), MessageSeq(1));
-  const std::string value = encode_cursor(cursor);
-  EXPECT_EQ(hex(value), packed("01 0102030405060708 0000018bcfe56800 ac02 01 0a70333a6164613a626f62 01"));
+  const std::string value = encode_cursor(cursor, 1'700'000'000'000'001);
+  EXPECT_EQ(hex(value), packed("02 00060a24181e4001 0102030405060708 0000018bcfe56800 ac02 01 0a70333a6164613a626f62 01"));
+  EXPECT_EQ(cursor_order(value), 1'700'000'000'000'001U);
   const auto back = decode_cursor(value);
   ASSERT_TRUE(back);
   EXPECT_EQ(back->epoch, cursor.epoch);
@@ -24,7 +25,7 @@ TEST(StateRowsTest, DeviceRowHasItsWorkedBytes) {
   EXPECT_FALSE(decode_cursor(value + "x"));
 
   cursor.platform = static_cast<metrics::Platform>(3);
-  const std::string longer = encode_cursor(cursor);
+  const std::string longer = encode_cursor(cursor, 1'700'000'000'000'001);
   EXPECT_EQ(longer, value + "\x03") << "a row without a platform stays as it was";
   const auto with_platform = decode_cursor(longer);
   ASSERT_TRUE(with_platform);
@@ -36,11 +37,19 @@ TEST(StateRowsTest, DeviceRowHasItsWorkedBytes) {
   EXPECT_FALSE(decode_cursor(value + std::string(1, '\0')));
 
   const DeviceCursor gone = DeviceCursor::of_forgotten(from_ms(1'700'000'000'000));
-  const auto forgotten = decode_cursor(encode_cursor(gone));
+  const auto forgotten = decode_cursor(encode_cursor(gone, 1));
   ASSERT_TRUE(forgotten);
   EXPECT_TRUE(forgotten->forgotten);
   EXPECT_EQ(forgotten->last_seen, gone.last_seen);
-  EXPECT_EQ(static_cast<unsigned char>(encode_cursor(gone).back()), 0x80);
+  EXPECT_EQ(static_cast<unsigned char>(encode_cursor(gone, 1).back()), 0x80);
+
+  // A row of version 1 has no order: whatever rides is newer.
+  const std::string first = "\x01" + value.substr(9);
+  EXPECT_EQ(cursor_order(first), 0U);
+  ASSERT_TRUE(decode_cursor(first));
+  EXPECT_EQ(decode_cursor(first)->exceptions, back->exceptions);
+  EXPECT_FALSE(cursor_order("\x03" + value.substr(1)));
+  EXPECT_FALSE(decode_cursor("\x03" + value.substr(1)));
   EXPECT_EQ(*decode_device_key(device_key("ada", "phone")), DeviceId("phone"));
 }
 

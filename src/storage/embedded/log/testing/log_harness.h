@@ -37,6 +37,9 @@ class LogHarness final : public CommitListener {
     RecallRows* recall_rows = nullptr;  // null: forgotten with the harness
     std::size_t recalls_max = 65'536;
     bool keep_meta = false;  // notes acks below fsync in data/meta, and renews the epoch as the store does
+    std::function<void(LogPosition, std::size_t, std::string&)> take_cursors;
+    std::function<void(std::string_view)> read_cursors;  // those that a start finds
+    std::function<Status(LogPosition)> keep_cursors;
   };
 
   // Recalls that outlive a life, as rows that were synced do.
@@ -83,6 +86,7 @@ class LogHarness final : public CommitListener {
       return;
     }
     Recovery recovery(files_, conversations, window, intake, history_, pool);
+    recovery.take_cursors = options.read_cursors;
     auto found = recovery.run("data", kSecret, followers->passed());
     if (!found.ok()) {
       give_up(found.error());
@@ -107,6 +111,7 @@ class LogHarness final : public CommitListener {
     CommitterOptions committing;
     committing.clock = &clock;
     committing.window_bytes = options.window_bytes;
+    committing.take_cursors = options.take_cursors;
     committing.heal_every = std::chrono::milliseconds(0);
     committing.full_window_wait = std::chrono::milliseconds(0);
     if (options.keep_meta) {
@@ -120,6 +125,7 @@ class LogHarness final : public CommitListener {
     indexing.data_folder = "data";
     indexing.window_bytes = options.window_bytes;
     indexing.sync_state = options.sync_state;
+    indexing.keep_cursors = options.keep_cursors;
     indexing.kept_bytes = options.kept_bytes;
     RecallRoundsOptions wiping;
     wiping.log.clock = &clock;
