@@ -66,6 +66,7 @@ class RocksState {
   };
 
   explicit RocksState(StateOptions options);
+  static Error damaged(const std::string& path, std::string_view what);
   Status open_instance();  // with instance_ held exclusively, or before anyone else can see this
   Status reopen_if_stopped();
   std::shared_lock<std::shared_mutex> in_use();
