@@ -94,6 +94,11 @@ function(dunlin_layer layer deps)
     target_link_libraries(${lib}_testing PUBLIC ${lib})
   endif()
 
+  if(layer STREQUAL "base")  # below all others, so that the generated headers are there for each
+    target_include_directories(${lib} PUBLIC ${DUNLIN_GENERATED_DIR})
+    add_dependencies(${lib} dunlin_packets)
+  endif()
+
   if(DUNLIN_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE ${test_links} GTest::gtest GTest::gmock GTest::gtest_main)

@@ -9,9 +9,12 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "release"
+GENERATED = BUILD / "generated"
+DEBIAN_PYTHON = "/usr/bin/python3"  # has Protobuf, which another one in the path often lacks
 JOBS = int(os.environ.get("DUNLIN_JOBS", os.cpu_count() or 2))
 
 
@@ -49,16 +52,27 @@ def check_scripts(everything):
     problems = []
     for command in commands:
         if (ROOT / command[0]).exists():
-            code, output = run(sys.executable, *command)
+            code, output = run(DEBIAN_PYTHON, *command)
             if code:
                 problems.append(f"{' '.join(command)}:\n{output}")
     return problems
 
 
+def check_generated():
+    """What tools/packets makes is as well formed as what is written."""
+    with tempfile.TemporaryDirectory(prefix="dunlin-lint-") as out:
+        code, output = run(DEBIAN_PYTHON, "tools/packets", "--out", out)
+        if code:
+            return [f"tools/packets --out:\n{output}"]
+        made = [str(file) for file in sorted(pathlib.Path(out).rglob("*")) if file.is_file()]
+        code, output = run("clang-format-19", f"--style=file:{ROOT / '.clang-format'}", "--dry-run", "-Werror", *made)
+        return [] if code == 0 else [output[:4000], "format: tools/packets makes badly formatted code"]
+
+
 def configure():
     if not (BUILD / "compile_commands.json").exists():
         subprocess.run(["cmake", "--preset", "release"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["ninja", "-C", str(BUILD), "dunlin_proto"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["ninja", "-C", str(BUILD), "dunlin_packets", "dunlin_proto"], check=True, stdout=subprocess.DEVNULL)
 
 
 def tidy(files):
@@ -73,7 +87,7 @@ def tidy(files):
 
 def headers_alone(headers):
     def one(header):
-        code, output = run("g++", "-std=c++20", "-fsyntax-only", "-x", "c++", "-Isrc", "-DBOOST_ASIO_SEPARATE_COMPILATION", header)
+        code, output = run("g++", "-std=c++20", "-fsyntax-only", "-x", "c++", "-Isrc", f"-I{GENERATED}", "-DBOOST_ASIO_SEPARATE_COMPILATION", header)
         return f"{header} does not compile alone:\n{output}" if code else None
 
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
@@ -84,12 +98,12 @@ def main():
     everything = sys.argv[1:] == ["all"]
     files = sources()
     picked = files if everything else changed(files)
-    problems = check_format(files) + check_scripts(everything)
-    problems += headers_alone([f for f in picked if f.endswith(".h")])
+    problems = check_format(files) + check_scripts(everything) + check_generated()
     units = [f for f in picked if f.endswith(".cc") and not f.endswith("_fuzz.cc")]
-    if units:
+    if picked:
         configure()
-        problems += tidy(units)
+    problems += headers_alone([f for f in picked if f.endswith(".h")])
+    problems += tidy(units)
     for problem in problems:
         print(problem)
     print(f"lint: {len(files)} files, clang-tidy on {len(units)}, {len(problems)} problems")

@@ -145,11 +145,11 @@ void ChatRoom::on_connected(const wire::ConnectReply& reply) {
     screen_.print(R"({"event":"connected"})");
   } else {
     say(fmt::format("connected as {}", printable(reply.user)));
-    if (reply.resume == wire::Resume::Truncated || reply.resume == wire::Resume::Reset) {
+    if (reply.resume == Resume::Truncated || reply.resume == Resume::Reset) {
       say("some older messages are no longer on the server");
     }
   }
-  if (reply.resume == wire::Resume::Reset) shown_.clear();
+  if (reply.resume == Resume::Reset) shown_.clear();
   if (options_.to.empty() || !options_.send.empty()) return;
   awaiting_history_ = true;
   client_.request_history(options_.to, kHistory);
@@ -203,7 +203,7 @@ void ChatRoom::show(const Shown& message) {
 
 void ChatRoom::on_gap(const wire::GapView& gap) {
   if (!options_.json) {
-    say(fmt::format("messages {} to {} can no longer be read ({})", gap.from_seq, gap.to_seq, wire::gap_reason_name(gap.reason)));
+    say(fmt::format("messages {} to {} can no longer be read ({})", gap.from_seq, gap.to_seq, gap_reason_name(gap.reason)));
   }
 }
 
@@ -219,7 +219,7 @@ void ChatRoom::on_stored(const client::OutgoingMessage& message, const wire::Sen
   if (options_.send.empty()) {
     screen_.print(fmt::format("[{}] you: {} ✓", clock_time(reply.time_ms), text));
   } else {
-    screen_.print(fmt::format("sent to {}: seq {} ({})", printable(message.to), reply.seq, wire::durability_name(reply.durability)));
+    screen_.print(fmt::format("sent to {}: seq {} ({})", printable(message.to), reply.seq, durability_name(reply.durability)));
   }
 }
 

@@ -132,9 +132,9 @@ void Client::take_connect_reply(const wire::ConnectReply& reply) {
   kick_code_.reset();
   acks_under_way_ = 0;
   if (reply.heartbeat_interval_ms > 0) heartbeat_ = Milliseconds(static_cast<std::int64_t>(reply.heartbeat_interval_ms));
-  if (sync_token_.empty() || reply.resume == wire::Resume::Reset) sync_token_ = reply.sync_token;
+  if (sync_token_.empty() || reply.resume == Resume::Reset) sync_token_ = reply.sync_token;
   // After a reset the seqs of before mean nothing.
-  if (reply.resume == wire::Resume::Reset) received_.clear();
+  if (reply.resume == Resume::Reset) received_.clear();
   outbox_.on_connected(reply.session);
   events_.on_connected(reply);
 }
@@ -198,7 +198,7 @@ void Client::take_gap(const wire::GapView& gap) {
 void Client::flush_acks() {
   if (!options_.ack) acks_.clear();
   if (acks_.empty()) return;
-  std::vector<wire::Position> positions;
+  std::vector<wire::ConversationSeq> positions;
   for (const auto& [conversation, seq] : acks_) {
     positions.push_back({conversation, seq});
     if (positions.size() == 500) break;

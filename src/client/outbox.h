@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "wire/request.h"
+#include "wire/packet.h"
 
 namespace dunlin::client {
 

@@ -5,7 +5,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "wire/request.h"
+#include "wire/envelope.h"
 
 namespace dunlin {
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "wire/request.h"
+#include "wire/commands.h"
 
 namespace dunlin {
 

@@ -18,10 +18,7 @@ wire::MessageView message_view(const Message& message, bool transient) {
 }
 
 wire::GapView gap_view(std::string_view conversation, const SeqGap& gap) {
-  const auto reason = gap.reason == SeqGap::Reason::Corrupt      ? wire::GapReason::Corrupt
-                      : gap.reason == SeqGap::Reason::NotVisible ? wire::GapReason::NotVisible
-                                                                 : wire::GapReason::Truncated;
-  return {.conversation = conversation, .from_seq = gap.from.value(), .to_seq = gap.to.value(), .reason = reason};
+  return {.conversation = conversation, .from_seq = gap.from.value(), .to_seq = gap.to.value(), .reason = gap.reason};
 }
 
 void PacketWriter::reply(Connection& connection, wire::Encoding encoding, std::optional<wire::RequestId> id, const wire::ReplyBody& body) {

@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "net/connection_handle.h"
-#include "wire/request.h"
+#include "wire/envelope.h"
 
 namespace dunlin {
 

@@ -14,15 +14,6 @@ constexpr std::size_t kShedSignalsAbove = 16 * 1024;
 // Sessions that are compared in one turn after hints were lost.
 constexpr std::size_t kCompareSlice = 256;
 
-wire::Durability wire_durability(Durability level) {
-  switch (level) {
-    case Durability::Memory: return wire::Durability::Memory;
-    case Durability::Os: return wire::Durability::Os;
-    case Durability::Fsync: return wire::Durability::Fsync;
-  }
-  return wire::Durability::Fsync;
-}
-
 // What a client should wait before it repeats a send that the store refused for now.
 Milliseconds retry_after(ErrorCode code) {
   if (code == ErrorCode::StoreUnavailable) return Milliseconds(1000);
@@ -66,7 +57,7 @@ void SessionHost::answer(AppendOutcome& outcome) {
                        {.conversation = outcome.message->conversation(),
                         .seq = outcome.seq.value(),
                         .time_ms = outcome.time_ms,
-                        .durability = wire_durability(outcome.durability),
+                        .durability = outcome.durability,
                         .duplicate = outcome.duplicate});
   }
   resume(*session);

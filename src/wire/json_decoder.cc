@@ -110,7 +110,7 @@ void JsonDecoder::read_positions(const JsonFields& fields, std::string_view name
   positions_.clear();
   fields.each(name, limits_.max_positions, [&](const JsonNode& node) {
     const JsonFields entry = fields.inside(node, path);
-    Position& position = positions_.emplace_back();
+    ConversationSeq& position = positions_.emplace_back();
     entry.read("conversation", position.conversation);
     entry.read("seq", position.seq);
   });

@@ -42,9 +42,9 @@ class JsonDecoder final : public Decoder {
   DecoderLimits limits_;
   JsonFrame frame_;
   std::uint32_t packets_ = 0;
-  std::vector<Position> positions_;        // of the packet
-  std::vector<std::string_view> strings_;  // of the packet: the array that its command has
-  std::string bytes_;                      // body_base64, decoded
+  std::vector<ConversationSeq> positions_;  // of the packet
+  std::vector<std::string_view> strings_;   // of the packet: the array that its command has
+  std::string bytes_;                       // body_base64, decoded
 };
 
 }  // namespace dunlin::wire

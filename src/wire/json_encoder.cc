@@ -50,7 +50,7 @@ void write(JsonWriter& w, const GapView& gap) {
   w.end_object();
 }
 
-void write(JsonWriter& w, const Position& position) {
+void write(JsonWriter& w, const ConversationSeq& position) {
   w.begin_object();
   w.field("conversation", position.conversation);
   w.field("seq", position.seq);
@@ -309,13 +309,6 @@ void write(JsonWriter& w, const MessagePush& p) {
 }
 void write(JsonWriter& w, const GapPush& p) {
   write(w, p.gap);
-}
-
-std::string_view reply_name(const ReplyBody& reply) {
-  static constexpr std::string_view names[] = {"error", "connect", "refresh", "ping",   "send",    "ack",          "read",
-                                               "sync",  "history", "typing",  "logout", "devices", "forget_device"};
-  static_assert(std::size(names) == std::variant_size_v<ReplyBody>);
-  return names[reply.index()];
 }
 
 }  // namespace

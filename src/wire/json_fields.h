@@ -37,6 +37,20 @@ class JsonFields {
     out = node->text;
   }
 
+  void read(std::string_view name, std::string& out) const {
+    std::string_view text = out;
+    read(name, text);
+    out = text;
+  }
+
+  // By its name; one that nobody knows becomes `unknown`, an empty one counts as absent.
+  template <class Enum>
+  void read(std::string_view name, Enum& out, std::optional<Enum> (*parse)(std::string_view), Enum unknown) const {
+    std::string_view text;
+    read(name, text);
+    if (!text.empty()) out = parse(text).value_or(unknown);
+  }
+
   void read(std::string_view name, std::uint64_t& out) const {
     const JsonNode* node = find(name);
     if (node == nullptr) return;

@@ -172,7 +172,7 @@ class ProtobufDecoder final : public Decoder {
   ProtobufFrame frame_;
   std::vector<char> block_;
   google::protobuf::Arena arena_;
-  std::vector<Position> positions_;
+  std::vector<ConversationSeq> positions_;
   std::vector<std::string_view> strings_;
 };
 

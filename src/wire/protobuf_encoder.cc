@@ -28,7 +28,7 @@ void fill(v1::Gap& to, const GapView& gap) {
   set(to.mutable_conversation(), gap.conversation);
   to.set_from_seq(gap.from_seq);
   to.set_to_seq(gap.to_seq);
-  to.set_reason(static_cast<v1::Gap::Reason>(static_cast<int>(gap.reason) + 1));
+  to.set_reason(static_cast<v1::Gap::Reason>(gap.reason));
 }
 
 void fill(v1::Error& to, const ErrorReply& r) {
@@ -194,7 +194,7 @@ void put(v1::Push& to, const KickPush& p) {
   v1::KickPush& kick = *to.mutable_kick();
   kick.set_code(p.code);
   set(kick.mutable_name(), p.name);
-  kick.set_reconnect(static_cast<v1::KickPush::Reconnect>(static_cast<int>(p.reconnect) + 1));
+  kick.set_reconnect(static_cast<v1::KickPush::Reconnect>(p.reconnect));
 }
 
 void put(v1::Push& to, const DrainPush& p) {
@@ -213,7 +213,7 @@ void put(v1::Request& to, const ConnectRequest& r) {
   set(connect.mutable_platform(), r.platform);
   for (std::string_view capability : r.capabilities) set(connect.add_capabilities(), capability);
   set(connect.mutable_sync_token(), r.sync_token);
-  for (const Position& each : r.open) {
+  for (const ConversationSeq& each : r.open) {
     v1::Position& position = *connect.add_open();
     set(position.mutable_conversation(), each.conversation);
     position.set_seq(each.seq);
@@ -250,7 +250,7 @@ void put(v1::Request& to, const SendRequest& r) {
 
 void put(v1::Request& to, const AckRequest& r) {
   v1::AckRequest& ack = *to.mutable_ack();
-  for (const Position& each : r.positions) {
+  for (const ConversationSeq& each : r.positions) {
     v1::Position& position = *ack.add_positions();
     set(position.mutable_conversation(), each.conversation);
     position.set_seq(each.seq);

@@ -13,7 +13,7 @@ MessageView view(const v1::Message& m) {
 }
 
 GapView view(const v1::Gap& g) {
-  const int reason = std::clamp(static_cast<int>(g.reason()), 1, 3) - 1;
+  const int reason = std::clamp(static_cast<int>(g.reason()), 1, 3);
   return {g.conversation(), g.from_seq(), g.to_seq(), static_cast<GapReason>(reason)};
 }
 
@@ -111,7 +111,7 @@ bool read(const v1::Push& p, Push& to) {
     case v1::Push::kTyping: to = TypingPush{p.typing().conversation(), p.typing().from(), p.typing().active()}; return true;
     case v1::Push::kNotice: to = NoticePush{p.notice().name(), p.notice().text(), p.notice().device()}; return true;
     case v1::Push::kKick: {
-      const int reconnect = std::clamp(static_cast<int>(p.kick().reconnect()), 1, 3) - 1;
+      const int reconnect = std::clamp(static_cast<int>(p.kick().reconnect()), 1, 3);
       to = KickPush{p.kick().code(), p.kick().name(), static_cast<Reconnect>(reconnect)};
       return true;
     }

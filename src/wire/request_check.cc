@@ -66,7 +66,7 @@ Problem check(ConnectRequest& connect, const DecoderLimits& limits) {
   for (std::string_view capability : connect.capabilities) {
     if (auto problem = check_id("connect.capabilities", capability)) return problem;
   }
-  for (const Position& position : connect.open) {
+  for (const ConversationSeq& position : connect.open) {
     if (auto problem = check_conversation("connect.open.conversation", position.conversation)) return problem;
     if (position.seq > kMaxInteger) return bad("connect.open.seq", "must be at most 9007199254740991");
   }
@@ -97,7 +97,7 @@ Problem check(SendRequest& send, const DecoderLimits& limits) {
 }
 
 Problem check(AckRequest& ack, const DecoderLimits&) {
-  for (const Position& position : ack.positions) {
+  for (const ConversationSeq& position : ack.positions) {
     if (auto problem = check_conversation("ack.positions.conversation", position.conversation)) return problem;
     if (auto problem = check_seq("ack.positions.seq", position.seq)) return problem;
   }

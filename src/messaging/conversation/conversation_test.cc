@@ -111,7 +111,7 @@ TEST_F(ConversationListTest, ARecalledLastMessageIsAbsentAndItsLineIsNot) {
   ASSERT_TRUE(history.ok());
   EXPECT_EQ(history->messages.size(), 2U);
   ASSERT_EQ(history->gaps.size(), 1U);
-  EXPECT_EQ(history->gaps[0].reason, SeqGap::Reason::NotVisible);
+  EXPECT_EQ(history->gaps[0].reason, GapReason::NotVisible);
   EXPECT_FALSE(history->more);
 }
 

@@ -15,7 +15,7 @@ Attachment reset_at(const MessageStore& store) {
   Attachment out;
   out.cursor.epoch = store.epoch();
   out.cursor.position = store.settled_position();
-  out.resume = ResumeKind::Reset;
+  out.resume = Resume::Reset;
   return out;
 }
 
@@ -23,7 +23,7 @@ Attachment reset_at(const MessageStore& store) {
 
 Task<Result<Attachment>> CursorKeeper::attach(AttachRequest request) {
   CO_TRY_ASSIGN(Attachment out, co_await begin(request));
-  if (out.resume != ResumeKind::Reset && out.cursor.position < store_.trimmed_through()) CO_TRY(co_await find_truncated(request.user, out));
+  if (out.resume != Resume::Reset && out.cursor.position < store_.trimmed_through()) CO_TRY(co_await find_truncated(request.user, out));
   co_return out;
 }
 
@@ -51,7 +51,7 @@ Task<Result<Attachment>> CursorKeeper::begin(AttachRequest& request) {
     co_return out;
   }
   const bool stale = now - mine->last_seen >= kRefreshSeen || mine->last_seen - now >= kRefreshSeen;
-  if (out.resume == ResumeKind::Reset || stale || out.cursor.platform != mine->platform) keep({request.user, request.device, out.cursor});
+  if (out.resume == Resume::Reset || stale || out.cursor.platform != mine->platform) keep({request.user, request.device, out.cursor});
   co_return out;
 }
 
@@ -185,7 +185,7 @@ Task<Status> CursorKeeper::find_truncated(UserId user, Attachment& attachment) {
         CO_TRY_ASSIGN(acked, co_await store_.seq_at(conversation, position));
       }
       if (acked.next() >= head.first_readable) continue;
-      attachment.resume = ResumeKind::Truncated;
+      attachment.resume = Resume::Truncated;
       if (attachment.truncated.size() >= kMaxNamed) {
         attachment.more_truncated = true;
         co_return Status();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/protocol_terms.h"
 #include "base/result.h"
 #include "messaging/delivery/device_turns.h"
 #include "messaging/delivery/session_registry.h"
@@ -21,12 +22,6 @@
 
 namespace dunlin {
 
-enum class ResumeKind : std::uint8_t {
-  Complete,   // everything since the position is delivered
-  Truncated,  // so is everything since, but for the named parts, which retention has trimmed; they also come as gaps
-  Reset,      // the position means nothing (another epoch, a forgotten device): delivery begins now, the client syncs anew
-};
-
 struct TruncatedConversation {
   ConversationId conversation;
   MessageSeq from_seq;  // first seq that can still be read
@@ -34,7 +29,7 @@ struct TruncatedConversation {
 
 struct Attachment {
   DeviceCursor cursor;  // for SessionDelivery::start
-  ResumeKind resume = ResumeKind::Complete;
+  Resume resume = Resume::Complete;
   std::vector<TruncatedConversation> truncated;  // at most kMaxNamed
   bool more_truncated = false;
   std::vector<DeviceId> forgotten;  // devices that made room for this one

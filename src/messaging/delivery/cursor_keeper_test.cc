@@ -77,7 +77,7 @@ TEST_F(CursorKeeperTest, AUserWhoNeverConnectedGetsWhatWasWrittenToHimBefore) {
   send(5);
   const Attachment first = attach(device("phone"));
   EXPECT_EQ(first.cursor.position, LogPosition(0));
-  EXPECT_EQ(first.resume, ResumeKind::Complete);
+  EXPECT_EQ(first.resume, Resume::Complete);
   EXPECT_EQ(rows(), 1U) << "the device is known from now on";
 }
 
@@ -141,7 +141,7 @@ TEST_F(CursorKeeperTest, ATokenWinsBelowAndAboveTheStoredCursorWithoutARead) {
     const Attachment got = attach(with_token("phone", position));
     EXPECT_EQ(got.cursor.position, LogPosition(position));
     EXPECT_TRUE(got.cursor.exceptions.empty());
-    EXPECT_EQ(got.resume, ResumeKind::Complete);
+    EXPECT_EQ(got.resume, Resume::Complete);
   }
 }
 
@@ -164,27 +164,27 @@ TEST_F(CursorKeeperTest, PositionsOfAnotherEpochAreReset) {
   AttachRequest request = with_token("phone", 5);
   request.token->epoch.value ^= 1;
   const Attachment by_token = attach(std::move(request));
-  EXPECT_EQ(by_token.resume, ResumeKind::Reset);
+  EXPECT_EQ(by_token.resume, Resume::Reset);
   EXPECT_EQ(by_token.cursor.position, LogPosition(9));
   EXPECT_EQ(by_token.cursor.epoch, store_.epoch());
 
   keeper_.keep({UserId("bob"), DeviceId("old"), {Epoch{1}, LogPosition(4), {}, clock_.wall()}});
   EXPECT_TRUE(block_on(keeper_.save()).ok());
-  EXPECT_EQ(attach(device("old")).resume, ResumeKind::Reset);
+  EXPECT_EQ(attach(device("old")).resume, Resume::Reset);
 }
 
 TEST_F(CursorKeeperTest, ATokenBeyondTheStoreIsResetAndEndsTheEpoch) {
   send(3);
   const Epoch before = store_.epoch();
-  EXPECT_EQ(attach(with_token("phone", 3)).resume, ResumeKind::Complete);
+  EXPECT_EQ(attach(with_token("phone", 3)).resume, Resume::Complete);
   EXPECT_EQ(store_.epoch(), before);
   const AttachRequest proof = with_token("phone", 4);
   const Attachment reset = attach(proof);
-  EXPECT_EQ(reset.resume, ResumeKind::Reset);
+  EXPECT_EQ(reset.resume, Resume::Reset);
   EXPECT_NE(store_.epoch(), before);
   EXPECT_EQ(reset.cursor.epoch, store_.epoch());
   const Epoch after = store_.epoch();
-  EXPECT_EQ(attach(proof).resume, ResumeKind::Reset) << "of an epoch that is over";
+  EXPECT_EQ(attach(proof).resume, Resume::Reset) << "of an epoch that is over";
   EXPECT_EQ(store_.epoch(), after);
 }
 
@@ -193,10 +193,10 @@ TEST_F(CursorKeeperTest, ATokenOfAnEarlierRunIsMeasuredByWhereThisOneBegan) {
   const Epoch before = store_.epoch();
   AttachRequest request = with_token("phone", 3);
   request.token->run = store_.run().id;
-  EXPECT_EQ(attach(request).resume, ResumeKind::Complete);
+  EXPECT_EQ(attach(request).resume, Resume::Complete);
   EXPECT_EQ(store_.epoch(), before);
   request.token->run ^= 2;  // minted before this store, which was empty, was opened
-  EXPECT_EQ(attach(request).resume, ResumeKind::Reset);
+  EXPECT_EQ(attach(request).resume, Resume::Reset);
   EXPECT_NE(store_.epoch(), before);
 }
 
@@ -205,7 +205,7 @@ TEST_F(CursorKeeperTest, ATokenOfAnotherEpochProvesNothing) {
   const Epoch before = store_.epoch();
   AttachRequest request = with_token("phone", 99);
   request.token->epoch.value ^= 1;
-  EXPECT_EQ(attach(std::move(request)).resume, ResumeKind::Reset);
+  EXPECT_EQ(attach(std::move(request)).resume, Resume::Reset);
   EXPECT_EQ(store_.epoch(), before);
 }
 
@@ -215,7 +215,7 @@ TEST_F(CursorKeeperTest, ARowBeyondTheStoreEndsTheEpoch) {
     const Epoch before = store_.epoch();
     save("phone", 4);
     const Attachment reset = attach(device(connecting));
-    EXPECT_EQ(reset.resume, ResumeKind::Reset) << connecting;
+    EXPECT_EQ(reset.resume, Resume::Reset) << connecting;
     EXPECT_NE(store_.epoch(), before);
     EXPECT_EQ(reset.cursor.epoch, store_.epoch());
   }
@@ -227,16 +227,16 @@ TEST_F(CursorKeeperTest, WhatTheAppClaimsResetsItAlone) {
   const Epoch before = store_.epoch();
   AttachRequest request = with_token("phone", 3);
   request.claims_unknown = true;
-  EXPECT_EQ(attach(std::move(request)).resume, ResumeKind::Reset);
+  EXPECT_EQ(attach(std::move(request)).resume, Resume::Reset);
   EXPECT_EQ(store_.epoch(), before);
-  EXPECT_EQ(attach(device("laptop")).resume, ResumeKind::Complete);
+  EXPECT_EQ(attach(device("laptop")).resume, Resume::Complete);
 }
 
 TEST_F(CursorKeeperTest, ACursorOfNoEpochWinsOverEveryToken) {
   send(3);
   AttachRequest request = with_token("phone", 3);
   request.inherited = DeviceCursor{};
-  EXPECT_EQ(attach(std::move(request)).resume, ResumeKind::Reset);
+  EXPECT_EQ(attach(std::move(request)).resume, Resume::Reset);
 }
 
 TEST_F(CursorKeeperTest, ADeviceIdleFor60DaysIsForgotten) {
@@ -244,15 +244,15 @@ TEST_F(CursorKeeperTest, ADeviceIdleFor60DaysIsForgotten) {
   save("phone", 2);
   const AttachRequest old_token = with_token("phone", 2);
   clock_.advance(std::chrono::hours(24 * 60));
-  EXPECT_EQ(attach(old_token).resume, ResumeKind::Reset);
-  EXPECT_EQ(attach(device("phone")).resume, ResumeKind::Complete) << "the reset was written";
+  EXPECT_EQ(attach(old_token).resume, Resume::Reset);
+  EXPECT_EQ(attach(device("phone")).resume, Resume::Complete) << "the reset was written";
 }
 
 TEST_F(CursorKeeperTest, AnUnknownDeviceWithATokenIsReset) {
   send(3);
   AttachRequest request = device("phone");
   request.token_given = true;  // one that did not parse
-  EXPECT_EQ(attach(std::move(request)).resume, ResumeKind::Reset);
+  EXPECT_EQ(attach(std::move(request)).resume, Resume::Reset);
   EXPECT_EQ(rows(), 1U) << "it counts among the user's devices";
 }
 
@@ -333,15 +333,15 @@ TEST_F(CursorKeeperTest, TheDeviceUnseenLongestThatIsNotConnectedMakesRoomAndIsT
   EXPECT_EQ(attached.forgotten, (std::vector<DeviceId>{DeviceId("d2")})) << "d0 is connected, d1 was seen since";
   EXPECT_EQ(thrown_away, attached.forgotten);
   EXPECT_EQ(known().size(), 32U);
-  EXPECT_EQ(attach(device("d0")).resume, ResumeKind::Complete);
+  EXPECT_EQ(attach(device("d0")).resume, Resume::Complete);
   save("d0", 5);  // the end of its session
 
   // It comes back, with its cursor in a token that is good, or with nothing at all: the answer is the same.
   const Attachment back = attach(with_token("d2", 5));
-  EXPECT_EQ(back.resume, ResumeKind::Reset);
+  EXPECT_EQ(back.resume, Resume::Reset);
   EXPECT_EQ(back.forgotten, (std::vector<DeviceId>{DeviceId("d3")}));
-  EXPECT_EQ(attach(device("d3")).resume, ResumeKind::Reset);
-  EXPECT_EQ(attach(device("d3")).resume, ResumeKind::Complete) << "it is known again";
+  EXPECT_EQ(attach(device("d3")).resume, Resume::Reset);
+  EXPECT_EQ(attach(device("d3")).resume, Resume::Complete) << "it is known again";
   EXPECT_EQ(known().size(), 32U);
 }
 
@@ -375,8 +375,8 @@ TEST_F(CursorKeeperTest, RowsOfForgottenDevicesAreBoundedToo) {
   }
   EXPECT_EQ(known().size(), 32U);
   EXPECT_EQ(rows(), 64U);
-  EXPECT_EQ(attach(device("d167")).resume, ResumeKind::Reset) << "forgotten last";
-  EXPECT_EQ(attach(device("d100")).resume, ResumeKind::Complete) << "nothing is left of it: it is a new one";
+  EXPECT_EQ(attach(device("d167")).resume, Resume::Reset) << "forgotten last";
+  EXPECT_EQ(attach(device("d100")).resume, Resume::Complete) << "nothing is left of it: it is a new one";
 }
 
 TEST_F(CursorKeeperTest, AClockThatWasAheadForgetsNobodyForGood) {
@@ -386,7 +386,7 @@ TEST_F(CursorKeeperTest, AClockThatWasAheadForgetsNobodyForGood) {
   attach(device("laptop"));
   clock_.set_wall(clock_.wall() - std::chrono::hours(24 * 61));
   const Attachment back = attach(device("phone"));
-  EXPECT_EQ(back.resume, ResumeKind::Complete);
+  EXPECT_EQ(back.resume, Resume::Complete);
   EXPECT_EQ(back.cursor.position, LogPosition(2));
 }
 
@@ -397,7 +397,7 @@ TEST_F(CursorKeeperTest, ASessionThatWasReplacedHasSeenItsDeviceWhateverTheClock
   AttachRequest request = device("phone");
   request.inherited = DeviceCursor{store_.epoch(), LogPosition(2), {}, {}};
   const Attachment attached = attach(std::move(request));
-  EXPECT_EQ(attached.resume, ResumeKind::Complete);
+  EXPECT_EQ(attached.resume, Resume::Complete);
   EXPECT_EQ(attached.cursor.position, LogPosition(2));
   EXPECT_TRUE(block_on(keeper_.save()).ok());
   EXPECT_EQ(known(), (std::vector<std::string>{"phone"}));
@@ -416,11 +416,11 @@ TEST_F(CursorKeeperTest, NamesWhatRetentionHasTaken) {
   save("phone", 2);
   store_.trim_through(LogPosition(4));
   const Attachment behind = attach(device("phone"));
-  EXPECT_EQ(behind.resume, ResumeKind::Truncated);
+  EXPECT_EQ(behind.resume, Resume::Truncated);
   ASSERT_EQ(behind.truncated.size(), 1U);
   EXPECT_EQ(behind.truncated[0].conversation, private_conversation("alice", "bob"));
   EXPECT_EQ(behind.truncated[0].from_seq, MessageSeq(5));
-  EXPECT_EQ(attach(with_token("phone", 4)).resume, ResumeKind::Complete) << "nothing that was trimmed was missed";
+  EXPECT_EQ(attach(with_token("phone", 4)).resume, Resume::Complete) << "nothing that was trimmed was missed";
 }
 
 TEST_F(CursorKeeperTest, ATrimBelowTheDeviceTakesNothingFromIt) {
@@ -428,9 +428,9 @@ TEST_F(CursorKeeperTest, ATrimBelowTheDeviceTakesNothingFromIt) {
   send(3, "carol");
   save("phone", 3);
   store_.trim_through(LogPosition(3));
-  EXPECT_EQ(attach(device("phone")).resume, ResumeKind::Complete);
+  EXPECT_EQ(attach(device("phone")).resume, Resume::Complete);
   store_.trim_through(LogPosition(4));
-  EXPECT_EQ(attach(device("phone")).resume, ResumeKind::Truncated);
+  EXPECT_EQ(attach(device("phone")).resume, Resume::Truncated);
 }
 
 TEST_F(CursorKeeperTest, ASaveThatFailsIsTriedAgainAndTheNewestWins) {

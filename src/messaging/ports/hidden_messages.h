@@ -15,7 +15,7 @@ void hide_messages(RangePage& page, bool newest_first, Hidden hidden) {
   std::vector<SeqGap> gaps;
   std::erase_if(page.messages, [&](const MessagePtr& message) {
     if (!hidden(*message)) return false;
-    gaps.push_back({message->seq(), message->seq(), SeqGap::Reason::NotVisible});
+    gaps.push_back({message->seq(), message->seq(), GapReason::NotVisible});
     return true;
   });
   if (gaps.empty()) return;

@@ -9,8 +9,8 @@
 
 #include "base/clock.h"
 #include "base/ids.h"
+#include "base/protocol_terms.h"
 #include "base/result.h"
-#include "messaging/model/durability.h"
 #include "messaging/model/epoch.h"
 #include "messaging/model/message.h"
 #include "messaging/model/session_key.h"
@@ -63,10 +63,9 @@ struct ConversationHead {
 
 // Seqs that cannot be read. Delivered to clients as `gap`.
 struct SeqGap {
-  enum class Reason : std::uint8_t { Truncated, Corrupt, NotVisible };
   MessageSeq from;
   MessageSeq to;
-  Reason reason = Reason::Truncated;
+  GapReason reason = GapReason::Truncated;
 };
 
 struct RangeQuery {

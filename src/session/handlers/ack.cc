@@ -10,7 +10,7 @@ namespace dunlin {
 // that this store never had: then the device is reset.
 void handle(const Call& call, const wire::AckRequest& request) {
   std::vector<ClaimedPosition> claimed;
-  for (const wire::Position& position : request.positions) {
+  for (const wire::ConversationSeq& position : request.positions) {
     const MessageSeq seq(position.seq);
     const auto effect = call.session.delivery->on_ack(position.conversation, seq);
     if (effect.raised) {

@@ -25,26 +25,14 @@ struct ConnectCall {
   metrics::Platform platform = metrics::Platform::None;
 };
 
-wire::Resume wire_resume(ResumeKind kind) {
-  switch (kind) {
-    case ResumeKind::Complete: return wire::Resume::Complete;
-    case ResumeKind::Truncated: return wire::Resume::Truncated;
-    case ResumeKind::Reset: return wire::Resume::Reset;
-  }
-  return wire::Resume::Reset;
-}
-
-std::string_view reason_of(ResumeKind kind) {
-  switch (kind) {
-    case ResumeKind::Complete: return "";
-    case ResumeKind::Truncated: return "retention has removed part of what this device has not received";
-    case ResumeKind::Reset: return "the position of this device means nothing here any more: fetch the conversation list anew";
+std::string_view reason_of(Resume resume) {
+  switch (resume) {
+    case Resume::None:
+    case Resume::Complete: return "";
+    case Resume::Truncated: return "retention has removed part of what this device has not received";
+    case Resume::Reset: return "the position of this device means nothing here any more: fetch the conversation list anew";
   }
   return "";
-}
-
-wire::Durability wire_level(Durability level) {
-  return wire::parse_durability(durability_name(level)).value_or(wire::Durability::Unspecified);
 }
 
 // Asks every older session of the device to leave, waits until they have, and takes over what the newest of them had acked.
@@ -153,8 +141,8 @@ void reply_connected(const Call& call, const Attachment& attachment, const News&
                  .max_history_limit = options.max_history,
                  .max_sync_limit = options.max_sync,
                  .max_unacked_conversations = static_cast<std::uint32_t>(options.delivery.max_flights)},
-      .durability = wire_level(services.store.durability()),
-      .resume = wire_resume(attachment.resume),
+      .durability = services.store.durability(),
+      .resume = attachment.resume,
       .reason = reason_of(attachment.resume),
       .changed = {},
       .truncated = {},
@@ -217,7 +205,7 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
     co_return;
   }
   if (!attachment.ok()) co_return refuse(host, *session, connect, attachment.error());
-  if (attachment->resume == ResumeKind::Reset) host.services().detached.forget(user.view(), device.view());
+  if (attachment->resume == Resume::Reset) host.services().detached.forget(user.view(), device.view());
   News news = co_await read_news(host, session->user_id, attachment->cursor);
   session = host.find(handle);
   if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
@@ -297,7 +285,7 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
   }
   // A token that only knows a conversation list says nothing about what this device has acked.
   if (connect.token && connect.token->epoch == host.services().store.epoch() && !connect.token->position) connect.token.reset();
-  for (const wire::Position& shown : request.open) {
+  for (const wire::ConversationSeq& shown : request.open) {
     if (connect.open.size() == kMaxOpen) break;
     if (authorise(session.user_id.view(), {.user = {}, .conversation = shown.conversation}).ok())
       connect.open.push_back({ConversationId(shown.conversation), MessageSeq(shown.seq)});

@@ -5,7 +5,7 @@
 #include "net/connection.h"
 #include "session/session.h"
 #include "session/session_host.h"
-#include "wire/request.h"
+#include "wire/packet.h"
 
 // One function a command, one file a function. They run on the session's worker, after the host has checked the command's rule
 // (session/command_rules.h). `request` and everything it views are gone when a handler returns: one that waits copies first, keeps

@@ -7,19 +7,13 @@ namespace dunlin {
 namespace {
 
 // What the client asks for, if the store gives that much.
-Result<Durability> wanted_durability(wire::Durability asked, Durability configured) {
-  Durability wanted = configured;
-  switch (asked) {
-    case wire::Durability::Unspecified: return configured;
-    case wire::Durability::None: return Error(ErrorCode::BadRequest, "durability none is only for transient messages");
-    case wire::Durability::Memory: wanted = Durability::Memory; break;
-    case wire::Durability::Os: wanted = Durability::Os; break;
-    case wire::Durability::Fsync: wanted = Durability::Fsync; break;
-  }
-  if (wanted > configured) {
+Result<Durability> wanted_durability(Durability asked, Durability configured) {
+  if (asked == Durability::Unspecified) return configured;
+  if (asked == Durability::None) return Error(ErrorCode::BadRequest, "durability none is only for transient messages");
+  if (asked > configured) {
     return Error(ErrorCode::DurabilityUnavailable, std::string("the server is configured for ") + std::string(durability_name(configured)));
   }
-  return wanted;
+  return asked;
 }
 
 // One token of the user's bucket. False: refused and answered.
@@ -71,7 +65,7 @@ void send_transient(const Call& call, const ConversationAccess& access, const wi
   call.reply(wire::SendReply{.conversation = access.conversation().view(),
                              .seq = 0,
                              .time_ms = static_cast<std::uint64_t>(to_ms(call.host.wall())),
-                             .durability = wire::Durability::None});
+                             .durability = Durability::None});
 }
 
 }  // namespace

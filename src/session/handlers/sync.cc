@@ -10,6 +10,7 @@ namespace {
 
 wire::ConversationView view_of(const ConversationSummary& summary) {
   wire::ConversationView view{.conversation = summary.conversation.view(),
+                              .kind = "private",
                               .with = summary.peer.view(),
                               .head_seq = summary.last_seq.value(),
                               .first_seq = summary.first_seq.value(),

@@ -86,7 +86,7 @@ class EmbeddedRecallTest : public testing::Test {
     for (const MessagePtr& message : page->messages) out[message->seq().value() - 1] = 'm';
     for (const SeqGap& gap : page->gaps) {
       for (std::uint64_t seq = gap.from.value(); seq <= gap.to.value(); ++seq) {
-        out[seq - 1] = gap.reason == SeqGap::Reason::NotVisible ? '-' : 'x';
+        out[seq - 1] = gap.reason == GapReason::NotVisible ? '-' : 'x';
       }
     }
     return out;

@@ -154,7 +154,7 @@ class StoreFaults : public testing::TestWithParam<Call> {
       EXPECT_EQ(message->client_msg_id(), acked_[message->seq()]);
       EXPECT_FALSE(recalled_.contains(message->seq()));
     }
-    for (const SeqGap& gap : page->gaps) EXPECT_EQ(gap.reason, SeqGap::Reason::NotVisible);
+    for (const SeqGap& gap : page->gaps) EXPECT_EQ(gap.reason, GapReason::NotVisible);
     const auto followers = store_->followers();
     ASSERT_EQ(followers.size(), follower_ ? 1U : 0U);
     if (!follower_) return;

@@ -34,7 +34,7 @@ void add_part(PageBuilder& page, const RangeQuery& asked, RangePage& part) {
   auto gap = part.gaps.begin();
   const auto hide_before = [&](const MessageSeq* seq) {
     for (; gap != part.gaps.end() && !page.done(); ++gap) {
-      if (gap->reason != SeqGap::Reason::NotVisible) continue;
+      if (gap->reason != GapReason::NotVisible) continue;
       if (seq != nullptr && (asked.newest_first ? gap->to < *seq : gap->from > *seq)) return;
       page.hide(gap->from, gap->to);
     }

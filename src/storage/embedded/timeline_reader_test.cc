@@ -43,7 +43,7 @@ class TimelineReaderTest : public testing::Test {
       };
       for (const auto& message : page->messages) cover(message->seq().value(), 'M');
       for (const auto& gap : page->gaps) {
-        for (auto seq = gap.from; seq <= gap.to; seq = seq.next()) cover(seq.value(), gap.reason == SeqGap::Reason::NotVisible ? 'H' : 'C');
+        for (auto seq = gap.from; seq <= gap.to; seq = seq.next()) cover(seq.value(), gap.reason == GapReason::NotVisible ? 'H' : 'C');
       }
       if (!page->more) break;
       if (newest_first) query.to = MessageSeq(low - 1);

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "messaging/model/durability.h"
+#include "base/protocol_terms.h"
 #include "storage/embedded/meta_file.h"
 
 namespace dunlin::embedded {

@@ -92,7 +92,7 @@ RangePage MemoryTimelines::range(const RangeQuery& query) {
   if (from > to) return page;
   const std::uint64_t readable = std::max(from, timeline.head.first_readable.value());
   const bool trimmed = from < readable;
-  const SeqGap gap{MessageSeq(from), MessageSeq(std::min(to, readable - 1)), SeqGap::Reason::Truncated};
+  const SeqGap gap{MessageSeq(from), MessageSeq(std::min(to, readable - 1)), GapReason::Truncated};
   if (trimmed && !query.newest_first) page.gaps.push_back(gap);
   std::size_t bytes = 0;
   for (std::uint64_t i = 0; readable + i <= to; ++i) {

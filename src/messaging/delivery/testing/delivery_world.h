@@ -409,7 +409,7 @@ class DeliveryWorld final : public CommitListener {
   }
   void receive(SimDevice& device, const SimSession::Gap& gap) {
     EXPECT_LE(gap.gap.from.value(), device.contiguous(truth_, gap.conversation) + 1) << device.name << " got a gap behind a hole";
-    EXPECT_EQ(gap.gap.reason, SeqGap::Reason::Truncated);
+    EXPECT_EQ(gap.gap.reason, GapReason::Truncated);
     EXPECT_LE(truth_.timelines[gap.conversation][gap.gap.to.value() - 1].position, store_.trimmed_through())
         << "a gap where nothing was trimmed";
     for (std::uint64_t seq = gap.gap.from.value(); seq <= gap.gap.to.value(); ++seq) {
@@ -537,7 +537,7 @@ class DeliveryWorld final : public CommitListener {
       world->end(*at->second);
       co_return;
     }
-    if (attachment->resume == ResumeKind::Reset) world->forget(*at->second, attachment->cursor);
+    if (attachment->resume == Resume::Reset) world->forget(*at->second, attachment->cursor);
     std::optional<NewsPage> ahead;
     if (world->happens(0.5)) {  // as connect does, to name it in its reply
       NewsQuery query = SessionDelivery::first_page(world->context_.options, at->second->device.user, attachment->cursor.position);

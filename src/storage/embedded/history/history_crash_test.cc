@@ -73,7 +73,7 @@ TEST_P(HistoryCrashTest, LeavesWholeSegmentsAndTheRestCanBeIngestedAgain) {
       ASSERT_TRUE(page.ok());
       EXPECT_EQ(page->messages.size() + (*head)->first_readable.value() - 1, messages.size());
       for (const auto& message : page->messages) EXPECT_TRUE(same_message(*message, *messages[message->seq().value() - 1]));
-      for (const auto& gap : page->gaps) EXPECT_EQ(gap.reason, SeqGap::Reason::Truncated);
+      for (const auto& gap : page->gaps) EXPECT_EQ(gap.reason, GapReason::Truncated);
     }
     scribe.back_to(begin);
     scribe.clock = clock;

@@ -79,7 +79,7 @@ class HistoryDamageTest : public ::testing::Test {
             EXPECT_TRUE(same_message(*message, *messages[message->seq().value() - 1]));
           }
           for (const auto& gap : page->gaps) {
-            EXPECT_EQ(gap.reason, SeqGap::Reason::Corrupt);
+            EXPECT_EQ(gap.reason, GapReason::Corrupt);
             for (auto seq = gap.from; seq <= gap.to; seq = seq.next()) EXPECT_TRUE(covered.insert(seq.value()).second);
             if (!newest_first) missing += gap.to.value() - gap.from.value() + 1;
           }

@@ -77,7 +77,7 @@ class HistoryEraseTest : public ::testing::Test {
       ASSERT_EQ(page.gaps.size(), 1u);
       EXPECT_EQ(page.gaps[0].from, from);
       EXPECT_EQ(page.gaps[0].to, to);
-      EXPECT_EQ(page.gaps[0].reason, SeqGap::Reason::NotVisible);
+      EXPECT_EQ(page.gaps[0].reason, GapReason::NotVisible);
       std::size_t at = 0;
       const auto& written = scribe_.messages[pair_];
       for (std::size_t i = 0; i < written.size(); ++i) {
@@ -134,7 +134,7 @@ class HistoryEraseTest : public ::testing::Test {
     };
   }
   // All messages but those of `gone` are read as they were written, and just they are gaps, both ways.
-  void expect_rest(const std::vector<int>& gone, SeqGap::Reason reason = SeqGap::Reason::NotVisible) {
+  void expect_rest(const std::vector<int>& gone, GapReason reason = GapReason::NotVisible) {
     std::set<MessageSeq> seqs;
     for (const int i : gone) seqs.insert(written_[static_cast<std::size_t>(i)]->seq());
     for (const bool newest_first : {false, true}) {
@@ -260,7 +260,7 @@ TEST_F(HistoryEraseTest, ALostRecordStaysAGap) {
   ASSERT_TRUE(history_->ingest(segment).ok());
   begin({1});
   ASSERT_TRUE(end().ok());
-  expect_rest({1}, SeqGap::Reason::Corrupt);
+  expect_rest({1}, GapReason::Corrupt);
 }
 
 TEST_F(HistoryEraseTest, AfterACrashTheSameCallDoesWhatIsLeft) {
@@ -420,8 +420,8 @@ TEST_F(HistoryEraseTest, TheFirstReadableMessageMayBeARecalledOne) {
   const auto page = history_->range(**head, HistoryScribe::all_of(pair_));
   ASSERT_TRUE(page.ok());
   ASSERT_EQ(page->gaps.size(), 2u);
-  EXPECT_EQ(page->gaps[0].reason, SeqGap::Reason::Truncated);
-  EXPECT_EQ(page->gaps[1].reason, SeqGap::Reason::NotVisible);
+  EXPECT_EQ(page->gaps[0].reason, GapReason::Truncated);
+  EXPECT_EQ(page->gaps[1].reason, GapReason::NotVisible);
   EXPECT_EQ(page->gaps[1].from, MessageSeq(61));
   EXPECT_EQ(page->messages.size(), 59u);
 }
@@ -468,7 +468,7 @@ TEST_F(HistoryEraseTest, ADamagedVolumeIsLeftAsItIsAndTold) {
     std::set<MessageSeq> hidden;
     for (const SeqGap& gap : page->gaps) {
       for (MessageSeq seq = gap.from; seq <= gap.to; seq = seq.next()) {
-        if (gap.reason == SeqGap::Reason::NotVisible) hidden.insert(seq);
+        if (gap.reason == GapReason::NotVisible) hidden.insert(seq);
       }
     }
     EXPECT_EQ(hidden, (std::set<MessageSeq>{written_[12]->seq(), written_[200]->seq()}));

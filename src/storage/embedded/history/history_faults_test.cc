@@ -49,7 +49,7 @@ class HistoryFaultsTest : public testing::Test {
       EXPECT_EQ((*head)->last_seq.value(), expected);
       const auto page = in.range(**head, HistoryScribe::all_of(id));
       ASSERT_TRUE(page.ok()) << page.error().to_string();
-      for (const SeqGap& gap : page->gaps) EXPECT_EQ(gap.reason, SeqGap::Reason::Truncated);
+      for (const SeqGap& gap : page->gaps) EXPECT_EQ(gap.reason, GapReason::Truncated);
       const std::uint64_t first = (*head)->first_readable.value();
       ASSERT_EQ(page->messages.size() + first - 1, expected);
       for (std::size_t i = 0; i < page->messages.size(); ++i) EXPECT_TRUE(same_message(*page->messages[i], *messages[first - 1 + i]));

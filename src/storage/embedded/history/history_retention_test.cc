@@ -59,7 +59,7 @@ TEST_F(HistoryRetentionTest, DropsOldVolumesAndSaysTruncated) {
     ASSERT_EQ(page->gaps.size(), 1u);
     EXPECT_EQ(page->gaps[0].from, MessageSeq(1));
     EXPECT_EQ(page->gaps[0].to, MessageSeq(4));
-    EXPECT_EQ(page->gaps[0].reason, SeqGap::Reason::Truncated);
+    EXPECT_EQ(page->gaps[0].reason, GapReason::Truncated);
     EXPECT_FALSE(page->more);
   }
   EXPECT_TRUE(history->activity_since(UserId("ada"), LogPosition(4), 10)->truncated);
@@ -82,7 +82,7 @@ TEST_F(HistoryRetentionTest, KeepsTheHeadAndTheListOfAnEmptiedConversation) {
   EXPECT_EQ((*head)->first_readable, MessageSeq(2));
   const auto page = history->range(**head, HistoryScribe::all_of(id));
   ASSERT_EQ(page->gaps.size(), 1u);
-  EXPECT_EQ(page->gaps[0].reason, SeqGap::Reason::Truncated);
+  EXPECT_EQ(page->gaps[0].reason, GapReason::Truncated);
   EXPECT_EQ(history->conversations(UserId("cyn"), ConversationId(), 10)->conversations.size(), 1u);
 }
 

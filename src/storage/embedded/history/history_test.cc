@@ -374,7 +374,7 @@ TEST_F(HistoryTest, ShowsRecordsThatTheLogLostAsCorrupt) {
   EXPECT_EQ(seqs(*page), (std::vector<std::uint64_t>{1, 2, 3, 4}));
   ASSERT_EQ(page->gaps.size(), 1u);
   EXPECT_EQ(page->gaps[0].from, MessageSeq(5));
-  EXPECT_EQ(page->gaps[0].reason, SeqGap::Reason::Corrupt);
+  EXPECT_EQ(page->gaps[0].reason, GapReason::Corrupt);
   EXPECT_EQ((*history->head(private_conversation("cyn", "dan")))->last_seq, MessageSeq(1));
   EXPECT_EQ(history->conversations(UserId("dan"), ConversationId(), 10)->conversations.size(), 1u);
   EXPECT_EQ(history->last_conversation_number(), 3u);
@@ -434,7 +434,7 @@ TEST_F(HistoryTest, ReadsBesideIngestAndRetention) {
         ASSERT_TRUE(page.ok());
         std::uint64_t covered = page->messages.size();
         for (const auto& gap : page->gaps) {
-          EXPECT_EQ(gap.reason, SeqGap::Reason::Truncated);
+          EXPECT_EQ(gap.reason, GapReason::Truncated);
           covered += gap.to.value() - gap.from.value() + 1;
         }
         EXPECT_GE(covered, (*head)->last_seq.value());

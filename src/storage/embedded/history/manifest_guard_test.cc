@@ -185,7 +185,7 @@ TEST_F(ManifestGuardTest, ErasingEndsWhenThereIsANewManifestAndTheFilesAreGone) 
     ASSERT_TRUE(page.ok());
     EXPECT_EQ(page->messages.size() + static_cast<std::size_t>(round) + 1,
               scribe.heads[private_conversation("ada", "bob")].last_seq.value());
-    for (const auto& gap : page->gaps) EXPECT_EQ(gap.reason, SeqGap::Reason::NotVisible);
+    for (const auto& gap : page->gaps) EXPECT_EQ(gap.reason, GapReason::NotVisible);
   }
   history = nullptr;
   scribe.options.files = nullptr;

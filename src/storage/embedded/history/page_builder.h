@@ -39,7 +39,7 @@ class PageBuilder {
   void hide(MessageSeq from, MessageSeq to) {
     skip_to(query_.newest_first ? to : from);
     if (done_) return;
-    add_gap({from, to, SeqGap::Reason::NotVisible});
+    add_gap({from, to, GapReason::NotVisible});
     advance_over(query_.newest_first ? from : to);
   }
 
@@ -52,8 +52,8 @@ class PageBuilder {
     if (done_) return;
     const MessageSeq from = std::min(next_, seq);
     const MessageSeq to = std::max(next_, seq);
-    if (from < first_readable_) add_gap({from, std::min(to, first_readable_.prev()), SeqGap::Reason::Truncated});
-    if (to >= first_readable_) add_gap({std::max(from, first_readable_), to, SeqGap::Reason::Corrupt});
+    if (from < first_readable_) add_gap({from, std::min(to, first_readable_.prev()), GapReason::Truncated});
+    if (to >= first_readable_) add_gap({std::max(from, first_readable_), to, GapReason::Corrupt});
     advance_over(seq);
   }
   // Nothing more can be read at all.

@@ -110,7 +110,7 @@ class RangeRead {
         continue;
       }
       page_.missing_to(seq);
-      lost = SeqGap{lost ? std::min(lost->from, seq) : seq, lost ? std::max(lost->to, seq) : seq, SeqGap::Reason::Corrupt};
+      lost = SeqGap{lost ? std::min(lost->from, seq) : seq, lost ? std::max(lost->to, seq) : seq, GapReason::Corrupt};
     }
     if (lost) damage_.rows_lost(query_.conversation, *lost);
   }

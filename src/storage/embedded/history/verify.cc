@@ -65,9 +65,8 @@ class Verification {
       if (!page.messages.empty()) covered = page.messages.back()->seq();
       for (const SeqGap& gap : page.gaps) {
         covered = std::max(covered, gap.to);
-        if (gap.reason == SeqGap::Reason::NotVisible)
-          records_ += gap.to.value() - gap.from.value() + 1;  // recalled: records without content
-        if (gap.reason != SeqGap::Reason::Corrupt) continue;
+        if (gap.reason == GapReason::NotVisible) records_ += gap.to.value() - gap.from.value() + 1;  // recalled: records without content
+        if (gap.reason != GapReason::Corrupt) continue;
         if (open.from == MessageSeq(0) || open.to.next() != gap.from) {
           report(open);
           open.from = gap.from;

@@ -52,8 +52,8 @@ class LogWipeTest : public testing::Test {
   static bool hidden(LogHarness& store, MessageSeq seq) {
     const RangePage page = store.all_of(private_conversation("ann", "ben"));
     const bool there = std::ranges::any_of(page.messages, [&](const MessagePtr& m) { return m->seq() == seq; });
-    const bool gap = std::ranges::any_of(
-        page.gaps, [&](const SeqGap& g) { return g.reason == SeqGap::Reason::NotVisible && g.from <= seq && seq <= g.to; });
+    const bool gap =
+        std::ranges::any_of(page.gaps, [&](const SeqGap& g) { return g.reason == GapReason::NotVisible && g.from <= seq && seq <= g.to; });
     return gap && !there;
   }
 

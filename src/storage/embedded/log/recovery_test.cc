@@ -51,7 +51,7 @@ TEST_F(RecoveryTest, AFlippedBodyIsAGapOfItsOwnConversationAndTheRestServes) {
   EXPECT_EQ(store.recovered.unnamed, 0U);
   const RangePage damaged = store.all_of(with(1));  // messages 1, 4, 7, 10
   ASSERT_EQ(damaged.gaps.size(), 1U);
-  EXPECT_EQ(damaged.gaps[0].reason, SeqGap::Reason::Corrupt);
+  EXPECT_EQ(damaged.gaps[0].reason, GapReason::Corrupt);
   EXPECT_EQ(damaged.gaps[0].from, MessageSeq(2));
   EXPECT_EQ(damaged.gaps[0].to, MessageSeq(2));
   EXPECT_EQ(damaged.messages.size(), 3U);
