@@ -8,12 +8,14 @@ set(DUNLIN_LIBS_runtime dunlin_asio)
 set(DUNLIN_LIBS_config yaml-cpp)
 set(DUNLIN_LIBS_codec OpenSSL::Crypto)
 set(DUNLIN_LIBS_net dunlin_asio OpenSSL::SSL OpenSSL::Crypto)
-set(DUNLIN_LIBS_wire simdjson::simdjson dunlin_proto)
+set(DUNLIN_LIBS_wire simdjson::simdjson)
 set(DUNLIN_LIBS_storage_embedded dunlin_rocksdb)
 set(DUNLIN_LIBS_session OpenSSL::Crypto simdjson::simdjson)
 set(DUNLIN_LIBS_admin dunlin_asio)
 set(DUNLIN_LIBS_client dunlin_asio)
 set(DUNLIN_LIBS_cli CLI11::CLI11)
+
+set(DUNLIN_TEST_LIBS_wire dunlin_proto)
 
 set(DUNLIN_PROGRAMS cli echo)
 
@@ -74,6 +76,7 @@ function(dunlin_layer layer deps)
   endif()
 
   set(lib dunlin_${name})
+  list(APPEND sources ${DUNLIN_SOURCES_${name}})  # made while building
   if(sources)
     add_library(${lib} STATIC ${sources})
     target_include_directories(${lib} PUBLIC ${CMAKE_SOURCE_DIR}/src)
@@ -101,7 +104,7 @@ function(dunlin_layer layer deps)
 
   if(DUNLIN_TESTS AND tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE ${test_links} GTest::gtest GTest::gmock GTest::gtest_main)
+    target_link_libraries(${name}_test PRIVATE ${test_links} ${DUNLIN_TEST_LIBS_${name}} GTest::gtest GTest::gmock GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE DUNLIN_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300)

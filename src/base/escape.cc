@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <iterator>
 
 #include "base/ids.h"
@@ -61,6 +63,16 @@ void append_quoted(std::string& out, std::string_view value) {
   }
 }
 
+// How many bytes at the beginning are ASCII, looked at eight at a time: most text is nothing else.
+std::size_t ascii_words(std::string_view bytes) {
+  std::size_t size = 0;
+  for (std::uint64_t word = 0; bytes.size() - size >= sizeof word; size += sizeof word) {
+    std::memcpy(&word, bytes.data() + size, sizeof word);
+    if ((word & 0x8080808080808080) != 0) break;
+  }
+  return size;
+}
+
 }  // namespace
 
 void append_log_value(std::string& out, std::string_view value) {
@@ -79,12 +91,13 @@ void append_log_value(std::string& out, std::string_view value) {
 }
 
 bool is_valid_utf8(std::string_view bytes) {
-  while (!bytes.empty()) {
+  while (true) {
+    bytes.remove_prefix(ascii_words(bytes));
+    if (bytes.empty()) return true;
     const std::size_t length = utf8_length(bytes);
     if (length == 0) return false;
     bytes.remove_prefix(length);
   }
-  return true;
 }
 
 bool is_valid_id(std::string_view bytes) {

@@ -1,10 +1,7 @@
 #pragma once
 
-#include <deque>
-#include <string>
-
+#include "wire/body_fields.h"
 #include "wire/decoder.h"
-#include "wire/json_fields.h"
 #include "wire/json_frame.h"
 
 namespace dunlin::wire {
@@ -20,7 +17,7 @@ class JsonServerDecoder final : public ServerPacketDecoder {
 
  private:
   JsonFrame frame_;
-  std::deque<std::string> bytes_;  // decoded body_base64 of the packet's messages; a deque, so that views into short strings stay
+  DecodedBodies bodies_;  // of the packet's messages
 };
 
 }  // namespace dunlin::wire

@@ -1,13 +1,8 @@
 #include "wire/protobuf_decoder.h"
 
-#include <google/protobuf/arena.h>
-#include <google/protobuf/stubs/logging.h>
-
-#include <vector>
-
-#include "base/escape.h"
-#include "dunlin/v1/packets.pb.h"
-#include "wire/json_text.h"
+#include "wire/alternatives.h"
+#include "wire/packet_checks.h"
+#include "wire/protobuf_reading.h"
 #include "wire/request_check.h"
 
 namespace dunlin::wire {
@@ -34,10 +29,12 @@ std::optional<std::string_view> ProtobufFrame::next() {
 
 namespace {
 
-// Requests from Protobuf. Each packet is parsed into one arena, which is emptied (its first block kept) at the next.
+constexpr std::uint32_t kId = 1;  // of Request in proto/dunlin/v1/packets.proto
+
+// Requests from Protobuf.
 class ProtobufDecoder final : public Decoder {
  public:
-  explicit ProtobufDecoder(const DecoderLimits& limits) : limits_(limits), block_(kBlockBytes), arena_(block_.data(), block_.size()) {}
+  explicit ProtobufDecoder(const DecoderLimits& limits) { memory_.limits = limits; }
 
   void start(std::span<char> payload) override {
     packets_ = 0;
@@ -55,7 +52,7 @@ class ProtobufDecoder final : public Decoder {
     const std::optional<std::string_view> packet = frame_.next();
     if (!packet) {
       error = Error(ErrorCode::BadRequest, "packet: the length before it is broken or longer than the frame");
-    } else if (++packets_ > limits_.max_packets) {
+    } else if (++packets_ > memory_.limits.max_packets) {
       frame_.drop_rest();
       error = Error(ErrorCode::TooLarge, "the frame has too many packets");
     } else {
@@ -67,125 +64,43 @@ class ProtobufDecoder final : public Decoder {
   std::string_view rest() const override { return frame_.rest(); }
 
  private:
-  static constexpr std::size_t kBlockBytes = 4096;
-
   std::optional<Error> decode(std::string_view packet, Request& request) {
-    arena_.Reset();
-    auto* from = google::protobuf::Arena::CreateMessage<v1::Request>(&arena_);
-    const bool valid = from->ParseFromArray(packet.data(), static_cast<int>(packet.size()));
-    if (from->has_id() && from->id() <= kMaxInteger) request.id = from->id();
-    if (!valid) return Error(ErrorCode::BadRequest, "packet: not a valid Request (field types, UTF-8 of strings)");
-    if (from->has_id() && from->id() > kMaxInteger) return Error(ErrorCode::BadRequest, "id must be an integer from 0 to 9007199254740991");
-    if (auto error = read(*from, request.command)) return error;
-    return check_request(request, limits_);
-  }
-
-  std::optional<Error> read(v1::Request& from, Command& command) {
-    switch (from.command_case()) {
-      case v1::Request::kConnect: return read(from.connect(), command.emplace<ConnectRequest>());
-      case v1::Request::kRefresh: command.emplace<RefreshRequest>().token = from.refresh().token(); break;
-      case v1::Request::kPing: command.emplace<PingRequest>(); break;
-      case v1::Request::kSend: return read(*from.mutable_send(), command.emplace<SendRequest>());
-      case v1::Request::kAck: return read(from.ack(), command.emplace<AckRequest>());
-      case v1::Request::kRead: command = ReadRequest{from.read().conversation(), from.read().seq()}; break;
-      case v1::Request::kSync: return read(from.sync(), command.emplace<SyncRequest>());
-      case v1::Request::kHistory: read(from.history(), command.emplace<HistoryRequest>()); break;
-      case v1::Request::kTyping:
-        command = TypingRequest{{from.typing().to(), from.typing().conversation()}, !from.typing().has_active() || from.typing().active()};
-        break;
-      case v1::Request::kLogout: command.emplace<LogoutRequest>(); break;
-      case v1::Request::kDevices: command.emplace<DevicesRequest>(); break;
-      case v1::Request::kForgetDevice: command.emplace<ForgetDeviceRequest>().device = from.forget_device().device(); break;
-      case v1::Request::COMMAND_NOT_SET: return Error(ErrorCode::UnknownCommand, "the packet has no command that this server knows");
-    }
-    return std::nullopt;
-  }
-
-  std::optional<Error> too_many(std::string_view field, std::uint32_t max) {
-    return Error(ErrorCode::TooLarge, std::string(field) + " has more than " + std::to_string(max) + " elements");
-  }
-
-  std::optional<Error> read(const v1::ConnectRequest& from, ConnectRequest& to) {
-    if (static_cast<std::uint32_t>(from.capabilities_size()) > limits_.max_capabilities)
-      return too_many("connect.capabilities", limits_.max_capabilities);
-    if (static_cast<std::uint32_t>(from.open_size()) > limits_.max_positions) return too_many("connect.open", limits_.max_positions);
-    strings_.assign(from.capabilities().begin(), from.capabilities().end());
-    read_positions(from.open());
-    to = {from.token(), from.device(), from.platform(), strings_, from.sync_token(), positions_};
-    return std::nullopt;
-  }
-
-  template <class Positions>
-  void read_positions(const Positions& from) {
-    positions_.clear();
-    for (const v1::Position& each : from) positions_.push_back({each.conversation(), each.seq()});
-  }
-
-  std::optional<Error> read(const v1::AckRequest& from, AckRequest& to) {
-    if (static_cast<std::uint32_t>(from.positions_size()) > limits_.max_positions) return too_many("ack.positions", limits_.max_positions);
-    read_positions(from.positions());
-    to.positions = positions_;
-    return std::nullopt;
-  }
-
-  std::optional<Error> read(const v1::SyncRequest& from, SyncRequest& to) {
-    if (static_cast<std::uint32_t>(from.conversations_size()) > limits_.max_positions)
-      return too_many("sync.conversations", limits_.max_positions);
-    strings_.assign(from.conversations().begin(), from.conversations().end());
-    to = {from.limit(), from.cursor(), from.sync_token(), strings_};
-    return std::nullopt;
-  }
-
-  std::optional<Error> read(v1::SendRequest& from, SendRequest& to) {
-    to.target = {from.to(), from.conversation()};
-    to.client_msg_id = from.client_msg_id();
-    to.content_type = from.content_type();
-    to.transient = from.transient();
-    to.abandon = from.abandon();
-    if (from.durability() < v1::DURABILITY_UNSPECIFIED || from.durability() > v1::DURABILITY_FSYNC ||
-        from.durability() == v1::DURABILITY_NONE) {
-      return Error(ErrorCode::BadRequest, "send.durability must be memory, os or fsync");
-    }
-    to.durability = static_cast<Durability>(from.durability());
-    // A body of a JSON type is held to what JSON connections can carry: the same check, and one line.
-    if (is_json_content_type(to.content_type) && !from.body().empty() && from.body().size() <= limits_.max_body_bytes) {
-      std::string& body = *from.mutable_body();
-      JsonTextEnd result;
-      if (!is_valid_utf8(body)) return Error(ErrorCode::BadRequest, "send.body is not valid UTF-8");
-      if (!is_json_text(body.data(), body.data() + body.size(), limits_.max_body_depth, result)) {
-        return Error(ErrorCode::BadRequest, std::string("send.body: ") + result.problem);
+    ProtobufReader in(packet);
+    std::uint32_t command = 0;  // the number of the one that was read last
+    std::optional<RequestId> id;
+    while (in.next()) {
+      if (in.tag() == number_tag(kId)) {
+        const RequestId value = in.number();
+        if (!in.broken()) id = value;
+      } else if (!read_command(in, command, request.command)) {
+        in.skip();
       }
     }
-    to.body = from.body();
-    return std::nullopt;
+    if (id && *id <= kMaxInteger) request.id = id;
+    if (in.broken()) return Error(ErrorCode::BadRequest, "packet: not a valid Request (field types, UTF-8 of strings)");
+    if (id && *id > kMaxInteger) return Error(ErrorCode::BadRequest, "id must be an integer from 0 to 9007199254740991");
+    if (command == 0) return Error(ErrorCode::UnknownCommand, "the packet has no command that this server knows");
+    if (auto error = check_json_bodies(request.command, memory_.limits)) return error;
+    return check_request(request, memory_.limits);
   }
 
-  static void read(const v1::HistoryRequest& from, HistoryRequest& to) {
-    to.target = {from.with(), from.conversation()};
-    if (from.has_before_seq()) to.before_seq = from.before_seq();
-    if (from.has_after_seq()) to.after_seq = from.after_seq();
-    to.limit = from.limit();
+  // Of several commands the last counts; one that comes again is merged with itself.
+  bool read_command(ProtobufReader& in, std::uint32_t& last, Command& command) {
+    return visit_tagged(command, in.tag(), [&]<class T>() {
+      if (last != T::kNumber) clear_lists(memory_, command.emplace<T>());
+      last = T::kNumber;
+      read_inside(in, memory_, std::get<T>(command));
+    });
   }
 
-  DecoderLimits limits_;
-  std::uint32_t packets_ = 0;
   ProtobufFrame frame_;
-  std::vector<char> block_;
-  google::protobuf::Arena arena_;
-  std::vector<ConversationSeq> positions_;
-  std::vector<std::string_view> strings_;
+  RequestMemory memory_;
+  std::uint32_t packets_ = 0;
 };
 
 }  // namespace
 
-// The library writes a line to stderr for each string that is not UTF-8: a client could fill the log with it.
-void silence_protobuf() {
-  static const bool once = (google::protobuf::SetLogHandler(nullptr), true);
-  static_cast<void>(once);
-}
-
 std::unique_ptr<Decoder> make_protobuf_decoder(const DecoderLimits& limits) {
-  silence_protobuf();
   return std::make_unique<ProtobufDecoder>(limits);
 }
 

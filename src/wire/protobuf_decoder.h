@@ -27,7 +27,6 @@ class ProtobufFrame {
   std::string_view rest_;
 };
 
-void silence_protobuf();
 std::unique_ptr<Decoder> make_protobuf_decoder(const DecoderLimits& limits);
 std::unique_ptr<ServerPacketDecoder> make_protobuf_server_decoder();
 

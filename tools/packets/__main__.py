@@ -1,4 +1,4 @@
-"""Makes the server's packets of the schema in proto/: python3 tools/packets --out DIR
+"""Makes the server's packets and their codecs of the schema in proto/: python3 tools/packets --out DIR
 
 Needs protoc and python3-protobuf. docs/design/packets.md tells what is made of what.
 """
@@ -7,8 +7,11 @@ import argparse
 import pathlib
 import sys
 
+import checks
+import readers
 import schema
 import structs
+import writers
 
 
 def write_if_changed(path, text):
@@ -19,11 +22,15 @@ def write_if_changed(path, text):
     path.write_text(text)
 
 
+def code(packets):
+    return {name: text for part in (structs, writers, readers, checks) for name, text in part.files(packets).items()}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
-    for name, text in structs.files(schema.load()).items():
+    for name, text in code(schema.load()).items():
         write_if_changed(arguments.out / name, text)
 
 
