@@ -1,4 +1,8 @@
-"""Makes the server's packets and their codecs of the schema in proto/: python3 tools/packets --out DIR
+"""Makes the server's codecs and the tables of docs/protocol/ of the schema in proto/.
+
+python3 tools/packets --out DIR   the C++, into DIR: what the build does
+python3 tools/packets --write     the tables, in place
+python3 tools/packets --check     says whether these are stale, and leaves them alone
 
 Needs protoc and python3-protobuf. docs/design/packets.md tells what is made of what.
 """
@@ -11,6 +15,7 @@ import checks
 import readers
 import schema
 import structs
+import tables
 import writers
 
 
@@ -26,12 +31,27 @@ def code(packets):
     return {name: text for part in (structs, writers, readers, checks) for name, text in part.files(packets).items()}
 
 
+def checked_in(packets):
+    return tables.pages(packets)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    for name, text in code(schema.load()).items():
-        write_if_changed(arguments.out / name, text)
+    packets = schema.load()
+    if arguments.out:
+        for name, text in code(packets).items():
+            write_if_changed(arguments.out / name, text)
+    if arguments.write:
+        for path, text in checked_in(packets).items():
+            write_if_changed(path, text)
+    if arguments.check:
+        stale = [path.name for path, text in checked_in(packets).items() if not path.exists() or path.read_text() != text]
+        if stale:
+            sys.exit(f"stale: {', '.join(stale)}; run python3 tools/packets --write")
 
 
 try:
