@@ -1,7 +1,7 @@
-"""Makes the server's codecs and the tables of docs/protocol/ of the schema in proto/.
+"""Makes the server's codecs, the tables of docs/protocol/ and proto/protocol.json of the schema in proto/.
 
 python3 tools/packets --out DIR   the C++, into DIR: what the build does
-python3 tools/packets --write     the tables, in place
+python3 tools/packets --write     the tables and protocol.json, in place
 python3 tools/packets --check     says whether these are stale, and leaves them alone
 
 Needs protoc and python3-protobuf. docs/design/packets.md tells what is made of what.
@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 import checks
+import protocol_json
 import readers
 import schema
 import structs
@@ -32,7 +33,7 @@ def code(packets):
 
 
 def checked_in(packets):
-    return tables.pages(packets)
+    return tables.pages(packets) | {protocol_json.FILE: protocol_json.text(packets)}
 
 
 def main():

@@ -172,6 +172,7 @@ class Reader:
         commands = self.packets(envelope["Request"], "Request")
         replies = self.packets(envelope["Reply"], "Reply")
         pushes = self.packets(envelope["Push"], "Push")
+        check_answers(commands, replies)
         self.mark([p.message for p in commands], "from_client")
         self.mark([p.message for p in replies + pushes], "from_server")
         return Schema([self.stem(f) for f in self.files if not f.name.endswith("/packets.proto")], self.enums, self.messages, commands, replies, pushes)
@@ -246,6 +247,13 @@ class Reader:
             self.mark([f.type for f in message.fields if f.is_message], side)
             if message.from_client and message.from_server and message.lists:
                 raise SchemaError(f"{message.name} has a list and goes both ways: give each direction a message of its own")
+
+
+def check_answers(commands, replies):
+    numbers = {p.name: p.number for p in replies}
+    for command in commands:
+        if numbers.get(command.name) != command.number:
+            raise SchemaError(f"{command.name}: its reply must have the same name and number")
 
 
 def check_field(field):
