@@ -46,7 +46,7 @@ def check_format(files):
 
 def check_scripts(everything):
     commands = [["tools/check_layers.py"], ["tools/check_docs.py"], ["tools/check_coroutines.py"], ["tools/check_coroutines_test.py"],
-                ["tools/gen_error_docs.py", "--check"], ["tools/packets", "--check"]]
+                ["tools/gen_error_docs.py", "--check"], ["tools/packets", "--check"], ["tools/packets_test.py"]]
     if everything:
         commands.append(["tools/check_locks.py"])
     problems = []

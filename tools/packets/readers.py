@@ -1,7 +1,7 @@
 """Decoders: each struct from the tree of a JSON packet and from Protobuf's bytes. Requests read their lists into the decoder's memory."""
 
 import cpp
-from schema import snake
+from schema import SchemaError, snake
 
 
 def files(schema):
@@ -106,7 +106,7 @@ def json_list(schema, message, field, target):
     if message.from_client:
         vector, limit = f"memory.{field.name}", f"memory.limits.{field.rule.limit}"
         if not field.rule.limit:
-            raise SystemExit(f"{field.path}: a list in a request needs a limit")
+            raise SchemaError(f"{field.path}: a list in a request needs a limit")
         if field.is_message:
             read = f'read_list(in, "{field.name}", "{path}", {limit}, {vector});'
         else:

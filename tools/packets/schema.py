@@ -137,17 +137,17 @@ class Schema:
         return [item for item in items if item.file == file]
 
 
-def load():
-    return Reader(*compile_schema()).schema()
+def load(folder=PROTO):
+    return Reader(*compile_schema(folder)).schema()
 
 
-def compile_schema():
+def compile_schema(folder):
     """The files with their comments, and the module that knows our options."""
-    names = [str(f.relative_to(PROTO)) for f in sorted(PROTO.glob("dunlin/v1/*.proto"))]
+    names = [str(f.relative_to(folder)) for f in sorted(folder.glob("dunlin/v1/*.proto"))]
     with tempfile.TemporaryDirectory(prefix="dunlin-packets-") as out:
         subprocess.run(
             ["protoc", "-I.", f"--python_out={out}", f"--descriptor_set_out={out}/set", "--include_source_info", "--include_imports", *names],
-            cwd=PROTO, check=True)
+            cwd=folder, check=True)
         sys.path.insert(0, out)
         options = importlib.import_module("dunlin.v1.options_pb2")
         sys.path.remove(out)
