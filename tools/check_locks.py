@@ -14,7 +14,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOCK = re.compile(r"^ *(?:const )?(?:ConversationsLock|WindowUsersLock) \w+\(.*\);\n", re.MULTILINE)
-CLANG = ["clang++-19", "-std=c++20", "-fsyntax-only", "-Isrc", "-Wthread-safety", "-Werror=thread-safety"]
+CLANG = ["clang++-19", "-std=c++20", "-fsyntax-only", "-Isrc", "-Ibuild/release/generated", "-Wthread-safety", "-Werror=thread-safety"]
 
 
 def compiles(text, folder):

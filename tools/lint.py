@@ -98,10 +98,10 @@ def main():
     everything = sys.argv[1:] == ["all"]
     files = sources()
     picked = files if everything else changed(files)
-    problems = check_format(files) + check_scripts(everything) + check_generated()
-    units = [f for f in picked if f.endswith(".cc") and not f.endswith("_fuzz.cc")]
     if picked:
         configure()
+    problems = check_format(files) + check_scripts(everything) + check_generated()
+    units = [f for f in picked if f.endswith(".cc") and not f.endswith("_fuzz.cc")]
     problems += headers_alone([f for f in picked if f.endswith(".h")])
     problems += tidy(units)
     for problem in problems:
