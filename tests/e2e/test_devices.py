@@ -105,6 +105,7 @@ async def test_the_device_that_was_away_longest_makes_room_and_everybody_is_told
     listed = await devices(stays)
     assert {name: one["connected"] for name, one in listed.items()} == {"stays": True, "third": True, "second": False}
     assert listed["stays"]["platform"] == "ios" and "platform" not in listed["third"]
+    assert [name for name, one in listed.items() if one.get("current")] == ["stays"]  # who asks
     assert all(abs(one["last_seen_ms"] / 1000 - time.time()) < 60 for one in listed.values())
 
     back = await login(server, "alice", "first", sync_token=tokens["first"])

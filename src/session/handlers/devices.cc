@@ -39,7 +39,8 @@ void reply_devices(const Call& call, const std::vector<DeviceRow>& rows) {
     reply.devices.push_back({.device = row.device.view(),
                              .platform = metrics::platform_name(row.cursor.platform),
                              .last_seen_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(to_ms(row.cursor.last_seen), 0)),
-                             .connected = services.registry.online(call.session.user_id.view(), row.device.view())});
+                             .connected = services.registry.online(call.session.user_id.view(), row.device.view()),
+                             .current = row.device == call.session.device});
   }
   call.reply(reply);
 }
