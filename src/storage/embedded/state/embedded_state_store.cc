@@ -1,5 +1,7 @@
 #include "storage/embedded/state/embedded_state_store.h"
 
+#include <future>
+
 #include "base/check.h"
 #include "storage/embedded/state/rocks_state.h"
 
@@ -47,13 +49,15 @@ class OffloadedState final : public EmbeddedStateStore {
   Status remove_recalls(std::span<const RecallRow> rows, bool durable) override { return rows_->remove_recalls(rows, durable); }
 
   CursorRiders& riders() override { return *riders_; }
+  // On a thread of the pool: who asks may get no time for seconds (the indexer is idle), and workers and saves wait for the same locks.
   Status keep_cursors(LogPosition through) override {
-    const auto kept = riders_->keep_through(through, [this](std::span<const RidingCursor> slice) -> Status {
-      TRY(rows_->renew_cursors(slice, std::nullopt));
-      return {};
+    std::promise<Status> promise;
+    std::future<Status> kept = promise.get_future();
+    const bool queued = pool_.submit([rows = rows_, riders = riders_, through, promise = std::move(promise)]() mutable {
+      promise.set_value(keep_through(*rows, *riders, through));
     });
-    if (!kept.ok()) return kept.error();
-    return *kept == 0 ? Status() : rows_->sync();
+    if (!queued) return Error(ErrorCode::Overloaded, "the queue for blocking work is full");
+    return kept.get();
   }
   Result<std::size_t> take_back_cursors(Epoch epoch) override {
     std::size_t renewed = 0;
@@ -75,6 +79,14 @@ class OffloadedState final : public EmbeddedStateStore {
   Status checkpoint(const std::string& folder) override { return rows_->checkpoint(folder); }
 
  private:
+  static Status keep_through(RocksState& rows, CursorRiders& riders, LogPosition through) {
+    const auto kept = riders.keep_through(through, [&](std::span<const RidingCursor> slice) -> Status {
+      TRY(rows.renew_cursors(slice, std::nullopt));
+      return {};
+    });
+    if (!kept.ok()) return kept.error();
+    return *kept == 0 ? Status() : rows.sync();
+  }
   static const Clock& system_clock() {
     static const SystemClock clock;
     return clock;

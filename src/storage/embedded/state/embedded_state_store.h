@@ -40,7 +40,8 @@ class EmbeddedStateStore : public StateStore, public RecallRows {
   virtual std::uint64_t rows_read() const = 0;  // to answer devices, read positions and changes
   // Noted cursors on their way into the log.
   virtual CursorRiders& riders() = 0;
-  // Those that rode up to `through` become rows, which are durable when it returns. Blocks.
+  // Those that rode up to `through` become rows, which are durable when it returns. Blocks until the pool has
+  // done it; not for a thread of the pool.
   virtual Status keep_cursors(LogPosition through) = 0;
   // Those that riders() has read back from the log, of that epoch: the number of rows that they renewed. Before anything else is asked.
   virtual Result<std::size_t> take_back_cursors(Epoch epoch) = 0;
