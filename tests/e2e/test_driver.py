@@ -36,9 +36,12 @@ SHIPPED = {"limits": {"user": {"mode": "off"}}, "session": PATIENCE, "store": {"
 # A mailbox may hold 32 MiB, but its worker's share of a sixteenth of all memory at most: with so many workers that is 8 MiB.
 WORKERS = min(1024, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 16 // (8 << 20) + 1)
 MANY_WORKERS = merged(SHIPPED, {"performance": {"worker-threads": WORKERS}})
+# Retention drops whole volumes: they have 256 KiB.
+TRIMMED = merged(SMALL, {"store": {"volume": {"max-bytes": 1 << 20}}, "message": {"history": {"retention-bytes": 1 << 20}}})
 AFTER_AN_END = [] if ENGINE == "memory" else ["disk_rows", "kills"]
 BOUNDS = ["flights", "write_queue", "retransmissions", "message_page", "activity_page", "sync_pages", "duplicates", *AFTER_AN_END]
 SMALL_BOUNDS = [*BOUNDS, "history_pages", "history_bytes", "sent_again", "reads", "hints_off", "joined", *(["restarts"] if AFTER_AN_END else [])]
+TRIMMED_BOUNDS = ["truncated", "gaps", "gap_page", "gap_live", "history_gaps", "flights", "write_queue", *AFTER_AN_END]
 SHIPPED_BOUNDS = [*BOUNDS, "full_acks", "pending_sends", "own_forgotten"]
 
 
@@ -108,6 +111,21 @@ async def test_nothing_is_lost_when_mailboxes_are_full(server_factory, seed):
         await world.settle()
         assert not not_reached(world, ["hints_dropped"])
         assert world.reached()["gaps"] == 0
+
+
+@pytest.mark.deadline(DEADLINE_S)
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_what_retention_takes_is_named_and_nothing_else(server_factory, schema, seed):
+    GatedProtobuf.schema = schema
+    world = World(server_factory(TRIMMED), seed, users=2, devices=2, peers=14, classes=(GatedTcp, GatedTcp, GatedWs, GatedProtobuf), may_trim=True)
+    world.devices[0].cls = GatedTcp
+    weights = {**World.STEPS, "chorus": 0, "sweep": 1}
+    with reported(world, TRIMMED_BOUNDS):
+        await world.everybody(world.devices)
+        await world.steps(150, weights)
+        await until_reached(world, TRIMMED_BOUNDS, weights)
+        await world.settle()
+        assert not not_reached(world, TRIMMED_BOUNDS)
 
 
 async def until(there, deadline_s=20):

@@ -235,7 +235,7 @@ void StoreParts::start_threads() {
   indexer.keep_cursors = [this](LogPosition through) { return state_->keep_cursors(through); };
   indexer.fault_point = options_.fault_point;
   indexer_ = std::make_unique<Indexer>(std::move(indexer), *files_, *history_,
-                                       Indexer::Log{*window_, *pool_, *kept_, *followers_, queue_, *intake_, *committer_, *recall_rounds_});
+                                       Indexer::Log{*window_, *pool_, *kept_, *followers_, queue_, *committer_, *recall_rounds_});
   for (const std::string& file : unused_files_) indexer_->recycle(file);
   writer_->on_seal = [this](const LogWriter::Sealed& sealed) {
     if (options_.fault_point) options_.fault_point("seal");

@@ -25,10 +25,9 @@ Indexer::Indexer(IndexerOptions options, FileSystem& files, History& history, co
       kept_(log.kept),
       followers_(log.followers),
       queue_(log.queue),
-      intake_(log.intake),
       committer_(log.committer),
       recalls_(log.recalls),
-      trimmed_(history.trimmed_through().value()) {}
+      retained_(history.trimmed_through()) {}
 
 Indexer::~Indexer() {
   stop();
@@ -242,9 +241,8 @@ void Indexer::retain() {
   if (auto done = history_.retain(options_.clock->wall()); !done.ok()) {
     log_error("store", "retention failed", {{"error", done.error().to_string()}});
   }
-  if (const LogPosition trimmed = history_.trimmed_through(); trimmed != trimmed_through()) {
-    intake_.raise_trim_version();  // first: whoever sees the new watermark must not be told a head from before it
-    trimmed_.store(trimmed.value(), std::memory_order_release);
+  if (const LogPosition trimmed = history_.trimmed_through(); trimmed != retained_) {
+    retained_ = trimmed;
     window_.trim(trimmed);
     queue_.nudge();
   }

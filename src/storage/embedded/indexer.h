@@ -51,7 +51,6 @@ class Indexer {
     KeptLog& kept;
     Followers& followers;
     CommitQueue& queue;
-    Intake& intake;
     Committer& committer;
     RecallRounds& recalls;
   };
@@ -71,8 +70,6 @@ class Indexer {
   std::vector<std::string> held_files();
   // A segment that holds nothing of the window is free as soon as no backup reads it.
   void recycle(const std::string& file);
-  // Everything at or below it may have been trimmed, and reads know.
-  LogPosition trimmed_through() const { return LogPosition(trimmed_.load(std::memory_order_acquire)); }
   bool idle() const { return !working_.load(std::memory_order_acquire); }
 
  private:
@@ -94,7 +91,6 @@ class Indexer {
   KeptLog& kept_;
   Followers& followers_;
   CommitQueue& queue_;
-  Intake& intake_;
   Committer& committer_;
   RecallRounds& recalls_;
   std::atomic<bool> working_{false};
@@ -102,7 +98,7 @@ class Indexer {
   std::atomic<bool> may_be_idle_{false};
   std::atomic<bool> raised_{true};
   std::atomic<bool> ending_{false};
-  std::atomic<std::uint64_t> trimmed_;  // written by the indexer's thread
+  LogPosition retained_;  // what the window was trimmed through
 
   Mutex mutex_;
   CondVar changed_;

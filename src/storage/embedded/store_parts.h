@@ -36,7 +36,7 @@ class StoreParts final : public EmbeddedStore {
   void append(std::span<AppendRequest> requests) override;
   LogPosition settled_position() const override { return committer_->settled(); }
   LogPosition newest_position() const override { return std::max(window_->published(), committer_->settled()); }
-  LogPosition trimmed_through() const override { return indexer_->trimmed_through(); }
+  LogPosition trimmed_through() const override { return history_->trimmed_through(); }
   Task<Result<ConversationHead>> head(ConversationId conversation) override;
   Task<Result<RangePage>> range(RangeQuery query) override;
   std::optional<RangePage> range_in_memory(const RangeQuery& query) override { return reader_->range_in_memory(query); }

@@ -58,18 +58,17 @@ void add_window(PageBuilder& page, std::vector<std::pair<MessageSeq, MessagePtr>
 
 }  // namespace
 
-TimelineReader::Snapshot TimelineReader::snapshot(const ConversationId& id, const RangeQuery* query) {
+TimelineReader::Snapshot TimelineReader::snapshot(const ConversationId& id, const RangeQuery* query, LogPosition trimmed_through) {
   Snapshot out;
   const std::size_t hash = Conversations::hash_of(id.view());
   Conversations::Shard& shard = conversations_.shard_of(hash);
-  const std::uint64_t version = intake_.trim_version();
   ConversationsLock lock(shard);
   Conversation* c = Conversations::find(shard, hash, id.view());
   if (c == nullptr || !c->loaded) return out;
   c->used = true;
   out.known = true;
   out.head = c->head;
-  out.readable_known = c->readable_version == version;
+  out.readable_known = c->readable_at == trimmed_through;
   const SeqRun& run = c->run;
   out.window_first = run.empty() ? c->head.last_seq.next() : run.first();
   if (query == nullptr) count_rows(1);
@@ -89,18 +88,20 @@ TimelineReader::Snapshot TimelineReader::snapshot(const ConversationId& id, cons
   return out;
 }
 
-void TimelineReader::remember_readable(const ConversationId& id, MessageSeq first_readable, std::uint64_t version) {
+// What a read found that may have begun before another one.
+void TimelineReader::remember_readable(const ConversationId& id, MessageSeq first_readable, LogPosition trimmed_through) {
   const std::size_t hash = Conversations::hash_of(id.view());
   Conversations::Shard& shard = conversations_.shard_of(hash);
   ConversationsLock lock(shard);
   Conversation* c = Conversations::find(shard, hash, id.view());
   if (c == nullptr || !c->loaded) return;
+  if (c->readable_at != Conversation::kNotKnown && c->readable_at > trimmed_through) return;
   c->head.first_readable = std::max(c->head.first_readable, first_readable);
-  c->readable_version = version;
+  c->readable_at = trimmed_through;
 }
 
 std::optional<ConversationHead> TimelineReader::head_in_memory(const ConversationId& id) {
-  const Snapshot memory = snapshot(id, nullptr);
+  const Snapshot memory = snapshot(id, nullptr, intake_.trimmed_through());
   if (memory.known && memory.readable_known) return memory.head;
   if (!memory.known && history_.position() == LogPosition()) return ConversationHead();
   return std::nullopt;
@@ -112,13 +113,13 @@ Result<ConversationHead> TimelineReader::head(const ConversationId& id) {
 }
 
 Result<ConversationHead> TimelineReader::head(Look& look, const ConversationId& id) {
-  const Snapshot memory = snapshot(id, nullptr);
+  const Snapshot memory = snapshot(id, nullptr, look.history->trimmed_through());
   if (memory.known && memory.readable_known) return memory.head;
   TRY_ASSIGN(const auto stored, look.history->head(id));
   if (!memory.known) return stored.value_or(ConversationHead());
   ConversationHead head = memory.head;
   if (stored) head.first_readable = stored->first_readable;
-  remember_readable(id, head.first_readable, look.trim_version);
+  remember_readable(id, head.first_readable, look.history->trimmed_through());
   return head;
 }
 
@@ -130,7 +131,7 @@ std::optional<RangePage> TimelineReader::range_in_memory(const RangeQuery& query
 }
 
 std::optional<RangePage> TimelineReader::all_range_in_memory(const RangeQuery& query) {
-  Snapshot memory = snapshot(query.conversation, &query);
+  Snapshot memory = snapshot(query.conversation, &query, intake_.trimmed_through());
   if (!memory.known || !memory.readable_known) return std::nullopt;
   const RangeQuery asked = clamp(query, memory.head);
   PageBuilder page(asked, memory.head.first_readable);
@@ -168,7 +169,7 @@ Result<std::optional<MessagePlace>> TimelineReader::place_of(const ConversationI
 }
 
 Result<RangePage> TimelineReader::all_range(Look& look, const RangeQuery& query, LogPosition newer_than) {
-  Snapshot memory = snapshot(query.conversation, &query);
+  Snapshot memory = snapshot(query.conversation, &query, look.history->trimmed_through());
   std::optional<ConversationHead> stored;
   // What memory knows needs no row, but where rows have been trimmed: what it knows of that may be older than this look.
   if (memory.known && memory.readable_known && look.history->trimmed_through() == LogPosition(0)) {
@@ -181,7 +182,7 @@ Result<RangePage> TimelineReader::all_range(Look& look, const RangeQuery& query,
       memory.window_first = stored->last_seq.next();
     } else if (stored) {
       memory.head.first_readable = stored->first_readable;
-      remember_readable(query.conversation, stored->first_readable, look.trim_version);
+      remember_readable(query.conversation, stored->first_readable, look.history->trimmed_through());
     }
   }
   const RangeQuery asked = clamp(query, memory.head);

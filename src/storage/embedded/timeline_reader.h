@@ -24,14 +24,9 @@ class TimelineReader {
   // One view of it all, with one set of iterators, for a read of several things: each call below that takes one is answered as of it or
   // newer. Its parts stand in the order that makes it whole.
   struct Look {
-    explicit Look(TimelineReader& reader)
-        : reading(reader.recalls_),
-          pin(reader.window_.pin()),
-          trim_version(reader.intake_.trim_version()),
-          history(reader.history_.begin_read()) {}
+    explicit Look(TimelineReader& reader) : reading(reader.recalls_), pin(reader.window_.pin()), history(reader.history_.begin_read()) {}
     const Recalls::Reading reading;
     const Window::Pin pin;
-    const std::uint64_t trim_version;
     const std::unique_ptr<HistoryRead> history;
   };
 
@@ -79,8 +74,9 @@ class TimelineReader {
   Result<FeedPage> all_feed(LogPosition after, std::size_t max_messages);
 
   Result<ActivityPage> activity_since(Look& look, const UserId& user, LogPosition after, std::size_t limit);
-  Snapshot snapshot(const ConversationId& conversation, const RangeQuery* query);
-  void remember_readable(const ConversationId& conversation, MessageSeq first_readable, std::uint64_t version);
+  // `trimmed_through`: as of which watermark the caller looks.
+  Snapshot snapshot(const ConversationId& conversation, const RangeQuery* query, LogPosition trimmed_through);
+  void remember_readable(const ConversationId& conversation, MessageSeq first_readable, LogPosition trimmed_through);
 
   void count_rows(std::size_t rows) { rows_read_.fetch_add(rows, std::memory_order_relaxed); }
 

@@ -130,6 +130,7 @@ class History {
 
   // Raises the trim watermark, then drops volumes that retention no longer keeps. Indexer thread, now and then.
   virtual Status retain(WallTime now) = 0;
+  // Everything at or below it may be trimmed. Raised before any read can miss anything: who asks after a read knows of all that it lacked.
   virtual LogPosition trimmed_through() const = 0;
 
   // Begins to take the content of these records out of the files. Returns soon; Busy while an earlier one runs, another error when it

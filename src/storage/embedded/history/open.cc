@@ -186,6 +186,7 @@ void RocksHistory::publish(Catalog next) {
   next.view = std::shared_ptr<const rocksdb::Snapshot>(db_->GetSnapshot(),
                                                        [db = db_.get()](const rocksdb::Snapshot* view) { db->ReleaseSnapshot(view); });
   auto shared = std::make_shared<const Catalog>(std::move(next));
+  trimmed_.store(shared->watermark.value(), std::memory_order_release);
   MutexLock lock(catalog_mutex_);
   catalog_.swap(shared);
 }

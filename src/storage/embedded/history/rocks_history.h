@@ -34,7 +34,7 @@ class RocksHistory final : public History {
 
   LogPosition position() const override { return catalog()->newest.position; }
   std::uint64_t last_conversation_number() const override { return catalog()->newest.last_number; }
-  LogPosition trimmed_through() const override { return catalog()->watermark; }
+  LogPosition trimmed_through() const override { return LogPosition(trimmed_.load(std::memory_order_acquire)); }
   Status ingest(const SealedSegment& segment) override;
   Status retain(WallTime now) override;
   // erase.cc
@@ -122,6 +122,8 @@ class RocksHistory final : public History {
   MonotonicTime opened_monotonic_{};
   WallTime opened_wall_{};
   std::atomic<bool> clock_alarm_{false};  // stats() reads it
+
+  std::atomic<std::uint64_t> trimmed_{0};  // never behind the catalog
 
   mutable Mutex catalog_mutex_;
   CatalogPtr catalog_ GUARDED_BY(catalog_mutex_);

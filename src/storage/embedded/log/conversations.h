@@ -60,10 +60,12 @@ struct Conversation {
   // sends taken and not settled: raised under the shard's mutex, lowered by the committer; at 0 under the mutex nobody refers to it
   std::atomic<std::uint32_t> pins{0};
 
+  static constexpr LogPosition kNotKnown{UINT64_MAX};
+
   // guarded by the shard's mutex
   ConversationHead head GUARDED_BY(conversations_shard);  // what readers see: durable at the messages' levels
-  // head.first_readable is as of this version of the trim watermark; 0 = not known
-  std::uint64_t readable_version GUARDED_BY(conversations_shard) = 0;
+  // The trim watermark that head.first_readable is as of.
+  LogPosition readable_at GUARDED_BY(conversations_shard) = kNotKnown;
   SeqRun run GUARDED_BY(conversations_shard);
   bool loaded GUARDED_BY(conversations_shard) = false;  // head is known; a send may go to the committer
   bool used GUARDED_BY(conversations_shard) = false;    // CLOCK

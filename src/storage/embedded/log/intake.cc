@@ -127,7 +127,7 @@ void Intake::route(Pending& pending, std::vector<Pending>& ready, std::vector<Co
   conversation.pins.fetch_add(1, std::memory_order_relaxed);
   pending.conversation = &conversation;
   if (!conversation.loaded && !conversation.waiting && history_.position() == LogPosition()) {
-    conversation.readable_version = trim_version();
+    conversation.readable_at = trimmed_through();
     conversation.loaded = true;  // nothing but the window has records, and it has none of this conversation
   }
   if (conversation.loaded && !conversation.waiting && !pending.wants_history) {
@@ -222,10 +222,7 @@ bool Intake::load_head(Conversation& conversation, HeadsRead& heads) {
     ConversationsLock lock(shard);
     if (conversation.loaded) return true;
   }
-  if (!heads.history) {
-    heads.trim_version = trim_version();
-    heads.history = history_.begin_read();
-  }
+  if (!heads.history) heads.history = history_.begin_read();
   auto head = heads.history->head(ConversationId(std::string_view(conversation.id)));
   if (!head.ok()) {
     log_error("store", "reading a conversation's head failed", {{"error", head.error().to_string()}});
@@ -233,7 +230,7 @@ bool Intake::load_head(Conversation& conversation, HeadsRead& heads) {
   }
   ConversationsLock lock(shard);
   if (*head) conversation.head = conversation.given = **head;
-  conversation.readable_version = heads.trim_version;
+  conversation.readable_at = heads.history->trimmed_through();
   conversation.loaded = true;
   return true;
 }

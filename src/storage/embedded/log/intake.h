@@ -59,8 +59,7 @@ class Intake {
   // Something taken is not settled, or a look-up still runs.
   bool busy() const { return queued_.load(std::memory_order_acquire) != 0 || loads_.load(std::memory_order_acquire) != 0; }
   bool loading() const { return loads_.load(std::memory_order_acquire) != 0; }
-  std::uint64_t trim_version() const { return trim_version_.load(std::memory_order_acquire); }
-  void raise_trim_version() { trim_version_.fetch_add(1, std::memory_order_release); }
+  LogPosition trimmed_through() const { return history_.trimmed_through(); }
 
  private:
   static constexpr std::size_t kLoaders = 2;
@@ -73,7 +72,6 @@ class Intake {
   // Of one batch, begun with the first head that memory lacks: it knows all that has left the window before the sends came.
   struct HeadsRead {
     std::unique_ptr<HistoryRead> history;
-    std::uint64_t trim_version = 0;  // from before it was begun
   };
   void load_soon(std::span<Conversation* const> conversations) EXCLUDES(load_mutex_);
   void loader_refused() EXCLUDES(load_mutex_);
@@ -101,7 +99,6 @@ class Intake {
   Mutex load_mutex_;
   std::deque<Conversation*> to_load_ GUARDED_BY(load_mutex_);  // their `waiting` is set, so each stands here once
   std::size_t loaders_ GUARDED_BY(load_mutex_) = 0;
-  std::atomic<std::uint64_t> trim_version_{1};
 };
 
 }  // namespace dunlin::embedded

@@ -130,7 +130,7 @@ void Recovery::on_record(MessagePtr message) {
   }
   if (place.previous == LogPosition()) {
     ConversationsLock lock(conversations_.shard_of(c));
-    c.readable_version = intake_.trim_version();
+    c.readable_at = intake_.trimmed_through();
   }
   c.given.number = place.conversation_number;
   c.given.last_seq = place.seq;

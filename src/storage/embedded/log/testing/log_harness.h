@@ -135,7 +135,7 @@ class LogHarness final : public CommitListener {
     wiping.log.seal = [this] { return writer->seal(); };
     wiping.rewrite_every = Milliseconds(0);
     rounds = std::make_unique<RecallRounds>(wiping, files_, pool, kept, window, history_, recalls);
-    const Indexer::Log log{window, pool, kept, *followers, queue, intake, *committer, *rounds};
+    const Indexer::Log log{window, pool, kept, *followers, queue, *committer, *rounds};
     indexer = std::make_unique<Indexer>(indexing, files_, history_, log);
     for (const std::string& file : recovered.unused) indexer->recycle(file);
     writer->on_seal = [this](const LogWriter::Sealed& sealed) {
