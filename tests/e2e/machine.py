@@ -22,8 +22,11 @@ shift 2
 exec setpriv --reuid "$user" --regid "$user" --init-groups "$@"
 """
 
+# In a chroot the root folder is no mount point, whose propagation could be changed: whoever made it has seen to that.
+OWN_MOUNTS = ["unshare", "--mount", "--propagation", "unchanged"]
+
 LAYER = """set -e
-mount --make-rprivate /
+mount --make-rprivate / 2>/dev/null || true
 mount -t tmpfs -o mode=755 tmpfs "$0"
 mkdir "$0/upper" "$0/work" "$0/root"
 mount -t overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" overlay "$0/root"
@@ -68,7 +71,7 @@ class Machine:
         assert os.geteuid() == 0, "this test needs root, for mounts and users"
         self.unit = Unit()
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="machine-"))
-        self.holder = subprocess.Popen(["unshare", "--mount", "sh", "-c", LAYER, str(self.place)], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        self.holder = subprocess.Popen([*OWN_MOUNTS, "sh", "-c", LAYER, str(self.place)], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
         assert self.holder.stdout.readline() == "made\n", "no layer over the root folder"
         self.root = pathlib.Path(f"/proc/{self.holder.pid}/root{self.place}/root")
         self.service = None
@@ -99,7 +102,7 @@ class Machine:
 
     def run(self, command):
         """As an administrator's shell would: as root, outside of the unit's restrictions, with a umask as usual."""
-        enter = ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "chroot", f"{self.place}/root", "sh", "-c", f"umask 022; cd /; {command}"]
+        enter = ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", f"--root=/proc/{self.holder.pid}/root", "chroot", f"{self.place}/root", "sh", "-c", f"umask 022; cd /; {command}"]
         done = subprocess.run(enter, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, env={**CLEAN_ENVIRONMENT, "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
         assert done.returncode == 0, f"{command}: {done.stderr}\n{self.log.read_text() if self.log.exists() else ''}"
         return done.stdout
@@ -114,7 +117,7 @@ class Machine:
         environment = {**CLEAN_ENVIRONMENT, "WRITABLE": " ".join(self.unit.writable), "RUN_AS": self.unit.user, "MASK": self.unit.mask, "START": self.unit.start, "NOTIFY_SOCKET": f"@{self.place.name}"}
         # A drop-in of the test's: ports that are free.
         environment |= {"DUNLIN_WEBSOCKET_PORT": "0", "DUNLIN_TCPSOCKET_PORT": "0", "DUNLIN_ADMIN_LISTEN": "127.0.0.1:0"}
-        enter = ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "unshare", "--mount", "sh", "-c", SANDBOX, f"{self.place}/root"]
+        enter = ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", f"--root=/proc/{self.holder.pid}/root", *OWN_MOUNTS, "sh", "-c", SANDBOX, f"{self.place}/root"]
         with ready, open(self.log, "ab") as log:
             self.service = subprocess.Popen(enter, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True, env=environment)
             ready.settimeout(0.1)

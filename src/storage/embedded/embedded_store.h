@@ -51,7 +51,7 @@ struct EmbeddedOptions {
 
   // For tests only; the composition root sets none of them from configuration.
   FileSystem* file_system = nullptr;                                             // null: POSIX
-  std::function<void(std::string_view point)> fault_point;                       // named steps: seal, sort, ingest, recycle
+  std::function<void(std::string_view point)> fault_point;                       // named steps: seal, sort, ingest, recycle, trimmed
   std::function<Result<std::unique_ptr<History>>(HistoryOptions)> open_history;  // null: History::open
   std::chrono::milliseconds heal_every{500};                                     // pause between attempts to write again after a failure
   SipHash128 (*dedup_hash)(const SipKey&, std::string_view) = &siphash128;       // a bad one forces collisions

@@ -245,6 +245,7 @@ void Indexer::retain() {
     retained_ = trimmed;
     window_.trim(trimmed);
     queue_.nudge();
+    if (options_.fault_point) options_.fault_point("trimmed");
   }
 }
 
