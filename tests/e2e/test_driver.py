@@ -18,7 +18,7 @@ from im_server import merged
 from under_test import DRIVER_SEED, DRIVER_SEEDS, ENGINE, SANITIZER
 
 SEEDS = [int(DRIVER_SEED)] if DRIVER_SEED else range(1, DRIVER_SEEDS + 1)
-DEADLINE_S = 600 if SANITIZER else 60 if DRIVER_SEEDS == 1 else 300  # many seeds run beside each other, and whatever they find is wanted
+DEADLINE_S = 600 if SANITIZER else 240  # ten to twenty on a quiet machine
 
 # However busy the machine is, nobody is closed for being slow.
 PATIENCE = {"heartbeat-interval-ms": 600_000, "slow-consumer-after-ms": 600_000, "auth-deadline-ms": 60_000}
@@ -122,7 +122,7 @@ async def test_what_retention_takes_is_named_and_nothing_else(server_factory, sc
     weights = {**World.STEPS, "chorus": 0, "sweep": 1}
     with reported(world, TRIMMED_BOUNDS):
         await world.everybody(world.devices)
-        await world.steps(150, weights)
+        await world.steps(100, weights)
         await until_reached(world, TRIMMED_BOUNDS, weights)
         await world.settle()
         assert not not_reached(world, TRIMMED_BOUNDS)
