@@ -19,7 +19,7 @@ import time
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-UNIT_TIMEOUT_S = 600
+UNIT_TIMEOUT_S = 900
 E2E_TIMEOUT_S = 3000
 CRASH_RUN_TIMEOUT_S = 20  # two to three on a quiet machine of two cores
 DRIVER_SEED_TIMEOUT_S = 100  # some ten
