@@ -24,7 +24,7 @@ from gated_client import REPLY_DEADLINE_S, GatedTcp, GatedWs
 from im_client import Closed
 from under_test import ENGINE
 
-MAX_POSITIONS, MAX_LISTED = 1000, 100
+MAX_POSITIONS, MAX_LISTED, MAX_PENDING_SENDS = 1000, 100, 512
 FAT = 3000  # bytes of a body of which few fill a page or a queue
 PAGE_MESSAGES, PAGE_BYTES, PAGE_ENTRIES = 100, 64 << 10, 64
 
@@ -205,7 +205,7 @@ class Party:
         except (OSError, websockets.ConnectionClosed):
             return None
         future.add_done_callback(lambda done: self.replied(client, attempt, done))
-        self.world.bounds["pending_sends"] += len(self.outbox) > 512
+        self.world.bounds["pending_sends"] += len(self.outbox) > MAX_PENDING_SENDS
         return future
 
     def replied(self, client, attempt, future):
@@ -824,6 +824,9 @@ class World:
                 await self.kill()
                 await self.everybody([*self.devices, *self.peers])
                 away.leave()
+        slow.reads(False)
+        await self.settled([await peer.say(slow.user, self.fat() * 5, True) for _ in range(40) for peer in self.peers[:3]])
+        await asyncio.sleep(0.1)
         slow.reads(True)
         await self.step_sync()
         for pause_s in (0, self.server.config["session"].get("retransmit-after-ms", 5000) / 1000 + 0.2):
@@ -833,14 +836,17 @@ class World:
         late.holds_acks = False
 
     async def story_of_full_mailboxes(self, each):
-        """The store holds its answers back until `each` peer has sent so many, and gives them while no worker runs: more hints than a mailbox takes."""
+        """The store holds its answers back until `each` peer has sent so many, and one more than may be unanswered; it gives them while no worker runs:
+        more hints than a mailbox takes."""
         faults = self.server.config.setdefault("debug", {}).setdefault("unsafe-faults", {})
         await self.everybody([*self.devices, *self.peers])
         for _ in range(2):
             faults.update({"store-delay-ms": 60_000, "worker-stall-ms": 0})
             await self.reload()
-            futures = [await peer.say(self.users[0], "m" * 40_000, self.chance(0.5)) for _ in range(each) for peer in self.peers]
-            await asyncio.gather(*[peer.client.request_within("ping", {}) for peer in self.peers])  # so all of them are with the store
+            one, *peers = self.peers
+            futures = [await peer.say(self.users[0], "m" * 40_000, self.chance(0.5)) for _ in range(each) for peer in peers]
+            futures += [await one.say(self.users[0], "one of many", self.chance(0.5)) for _ in range(MAX_PENDING_SENDS + 100)]
+            await asyncio.gather(*[peer.client.request_within("ping", {}) for peer in peers])  # so all of theirs are with the store
             faults.update({"store-delay-ms": 0, "worker-stall-ms": 1500})
             await self.reload()
             await self.settled(futures)
