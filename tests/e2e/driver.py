@@ -183,7 +183,7 @@ class Party:
 
     async def write(self, packet):
         try:
-            await asyncio.wait_for(self.client.write(packet), REPLY_DEADLINE_S)
+            await asyncio.wait_for(self.client.write(packet), 1)  # one who does not read may have to wait: the packet stays on its way
         except (OSError, websockets.ConnectionClosed):
             pass  # what is lost so is found to be closed by the next step
 
