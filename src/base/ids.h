@@ -48,8 +48,11 @@ using UserId = StringId<struct UserTag>;                  // 1 to 64 bytes of UT
 using DeviceId = StringId<struct DeviceTag>;              // 1 to 64 bytes of UTF-8, from connect
 using ConversationId = StringId<struct ConversationTag>;  // opaque to clients; see messaging/model/conversation.h
 
-using MessageSeq = NumberId<struct SeqTag>;        // 1, 2, 3, ... in a conversation; 0 = before the first
-using LogPosition = NumberId<struct PositionTag>;  // 1, 2, 3, ... over all records of one epoch's log; 0 = before the first
+using MessageSeq = NumberId<struct SeqTag>;  // 1, 2, 3, ... in a conversation; 0 = before the first
+// A place in one user's inbox (messaging/ports/inboxes.h): comparable with others of the same user and epoch, and with nothing else.
+using InboxPosition = NumberId<struct InboxPositionTag>;
+// 1, 2, 3, ... over all records of one epoch's log; 0 = before the first. Of a store that has one log, and of its feed.
+using LogPosition = NumberId<struct PositionTag>;
 
 inline constexpr std::size_t kMaxIdBytes = 64;
 

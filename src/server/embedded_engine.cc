@@ -29,8 +29,9 @@ class EmbeddedEngine final : public Engine {
   EmbeddedEngine(std::unique_ptr<EmbeddedStore> store, std::string path, Faults& faults, ServerMetrics& metrics)
       : store_(std::move(store)), path_(std::move(path)), faults_(faults), metrics_(metrics) {}
 
-  MessageStore& messages() override { return *store_; }
-  StateStore& state() override { return store_->state(); }
+  Timelines& timelines() override { return *store_; }
+  Inboxes& inboxes() override { return *store_; }
+  DeviceStates& devices() override { return store_->state(); }
   void close() override { store_->close(); }
 
   // The committer proves nothing while nobody sends: so a few bytes, others each time, are written and synced beside the log, on the same
@@ -84,7 +85,7 @@ class EmbeddedEngine final : public Engine {
     std::int64_t following = 0;
     std::int64_t reset = 0;
     std::uint64_t lag = 0;
-    const std::uint64_t end = store_->settled_position().value();
+    const std::uint64_t end = store_->feed_end().value();
     for (const Follower& follower : store_->followers()) {
       ++(follower.reset ? reset : following);
       if (!follower.reset && follower.position.value() < end) lag = std::max(lag, end - follower.position.value());

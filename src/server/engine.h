@@ -8,8 +8,9 @@
 #include "base/result.h"
 #include "base/siphash.h"
 #include "config/config.h"
-#include "messaging/ports/message_store.h"
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
+#include "messaging/ports/inboxes.h"
+#include "messaging/ports/timelines.h"
 #include "metrics/server_metrics.h"
 #include "runtime/offload.h"
 #include "server/faults.h"
@@ -21,8 +22,9 @@ namespace dunlin {
 class Engine {
  public:
   virtual ~Engine() = default;
-  virtual MessageStore& messages() = 0;
-  virtual StateStore& state() = 0;
+  virtual Timelines& timelines() = 0;
+  virtual Inboxes& inboxes() = 0;
+  virtual DeviceStates& devices() = 0;
   virtual void close() = 0;
   // Proves that the medium takes writes now, and gives back what was written. Blocks; called by the prober's own thread.
   virtual Status probe() = 0;

@@ -9,8 +9,9 @@ namespace {
 class MemoryEngine final : public Engine {
  public:
   explicit MemoryEngine(MemoryStoreOptions options) : messages_(options) {}
-  MessageStore& messages() override { return messages_; }
-  StateStore& state() override { return state_; }
+  Timelines& timelines() override { return messages_; }
+  Inboxes& inboxes() override { return messages_; }
+  DeviceStates& devices() override { return state_; }
   void close() override {}
   Status probe() override { return {}; }
   Status backup(const std::string&, const std::function<bool(std::uint64_t, std::uint64_t)>&) override {
@@ -20,7 +21,7 @@ class MemoryEngine final : public Engine {
 
  private:
   MemoryMessageStore messages_;
-  MemoryStateStore state_;
+  MemoryStateStore state_{messages_};
 };
 
 }  // namespace

@@ -81,17 +81,17 @@ Status Node::make_sessions() {
   }
   dispatcher_ = std::make_unique<Dispatcher>(registry_, std::move(mailboxes));
   dispatcher_->drop_hints(config_.debug.drop_hints);
-  engine_->messages().set_listener(dispatcher_.get());
+  engine_->timelines().set_listener(dispatcher_.get());
   services_ = std::unique_ptr<SessionServices>(new SessionServices{clock_,
-                                                                   engine_->messages(),
-                                                                   engine_->state(),
+                                                                   engine_->timelines(),
+                                                                   engine_->inboxes(),
+                                                                   engine_->devices(),
                                                                    *authenticator_,
                                                                    registry_,
                                                                    *dispatcher_,
                                                                    user_rate_,
                                                                    detached_,
                                                                    device_turns_,
-                                                                   read_raises_,
                                                                    *sync_tokens_,
                                                                    metrics_,
                                                                    {}});
@@ -168,7 +168,7 @@ std::string Node::ready_line() const {
 }
 
 bool Node::reads_only() const {
-  const StoreHealth health = engine_->messages().health();
+  const StoreHealth health = engine_->timelines().health();
   if (health.writable || !health.readable) return false;
   const auto reports = health_.reports();
   return std::all_of(reports.begin(), reports.end(),
@@ -186,9 +186,9 @@ std::string Node::not_ready_because() const {
 ServerInfo Node::info() const {
   ServerInfo info;
   info.version = kVersion;
-  info.epoch = engine_->messages().epoch().text();
+  info.epoch = engine_->timelines().epoch().text();
   info.engine = config_.store.engine;
-  info.durability = durability_name(engine_->messages().durability());
+  info.durability = durability_name(engine_->timelines().durability());
   info.node = config_.cluster.node_id;
   if (config_.websocket.enable) info.websocket = websocket_.to_string();
   if (config_.tcpsocket.enable) info.tcp = tcp_.to_string();

@@ -101,7 +101,6 @@ class Node {
   UserRate user_rate_;
   DetachedCursors detached_;
   DeviceTurns device_turns_;
-  ReadRaises read_raises_;
   std::unique_ptr<Engine> engine_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::unique_ptr<DeliveryMailbox>> mailboxes_;

@@ -28,7 +28,7 @@ struct Prober::StoreRead {
   std::string error GUARDED_BY(mutex);
 
   // Of a user without devices, or with some: a look-up in the state's own storage either way.
-  static Task<void> run(std::shared_ptr<StoreRead> self, StateStore* state) {
+  static Task<void> run(std::shared_ptr<StoreRead> self, DeviceStates* state) {
     const auto rows = co_await state->devices(UserId("probe"));
     {
       const MutexLock lock(self->mutex);
@@ -141,7 +141,7 @@ void Prober::run_disk() {
 }
 
 Status Prober::storing() const {
-  const StoreHealth health = targets_.engine->messages().health();
+  const StoreHealth health = targets_.engine->timelines().health();
   if (!health.writable || !health.readable) return Error(ErrorCode::StoreUnavailable, health.reason);
   const MonotonicTime now = targets_.clock.monotonic();
   for (std::size_t i = 0; i < targets_.hosts.size(); ++i) {
@@ -168,7 +168,7 @@ void Prober::ask_read() {
   if (read_->asked.exchange(true, std::memory_order_acquire)) return;
   reader_ = (reader_ + 1) % targets_.workers.size();
   Worker& worker = *targets_.workers[reader_];
-  const bool posted = worker.post([read = read_, state = &targets_.engine->state(), clock = &targets_.clock] {
+  const bool posted = worker.post([read = read_, state = &targets_.engine->devices(), clock = &targets_.clock] {
     read->begun.store(clock->monotonic().time_since_epoch().count(), std::memory_order_release);
     spawn(StoreRead::run(read, state));
   });

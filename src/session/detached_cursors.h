@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/thread_annotations.h"
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
 
 namespace dunlin {
 

@@ -7,7 +7,7 @@ namespace {
 
 DeviceCursor at(std::uint64_t position) {
   DeviceCursor cursor;
-  cursor.position = LogPosition(position);
+  cursor.position = InboxPosition(position);
   return cursor;
 }
 
@@ -15,7 +15,7 @@ TEST(DetachedCursorsTest, KeepsACursorUntilItIsStored) {
   DetachedCursors cursors;
   const auto number = cursors.put("alice", "phone", at(7));
   ASSERT_TRUE(cursors.find("alice", "phone"));
-  EXPECT_EQ(cursors.find("alice", "phone")->position, LogPosition(7));
+  EXPECT_EQ(cursors.find("alice", "phone")->position, InboxPosition(7));
   EXPECT_FALSE(cursors.find("alice", "laptop"));
   EXPECT_FALSE(cursors.find("alicep", "hone"));
   cursors.stored("alice", "phone", number);
@@ -31,8 +31,8 @@ TEST(DetachedCursorsTest, GivesThoseOfOneUser) {
   cursors.put("bob", "phone", at(3));
   const auto found = cursors.of("alice");
   ASSERT_EQ(found.size(), 2U);
-  EXPECT_EQ(found.at(DeviceId("phone")).position, LogPosition(7));
-  EXPECT_EQ(found.at(DeviceId("laptop")).position, LogPosition(8));
+  EXPECT_EQ(found.at(DeviceId("phone")).position, InboxPosition(7));
+  EXPECT_EQ(found.at(DeviceId("laptop")).position, InboxPosition(8));
   EXPECT_TRUE(cursors.of("carol").empty());
 }
 
@@ -42,7 +42,7 @@ TEST(DetachedCursorsTest, StoringAnOlderOneKeepsTheNewer) {
   cursors.put("alice", "phone", at(9));
   cursors.stored("alice", "phone", older);
   ASSERT_TRUE(cursors.find("alice", "phone"));
-  EXPECT_EQ(cursors.find("alice", "phone")->position, LogPosition(9));
+  EXPECT_EQ(cursors.find("alice", "phone")->position, InboxPosition(9));
 }
 
 TEST(DetachedCursorsTest, ForgettingADeviceLeavesNothing) {

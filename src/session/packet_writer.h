@@ -6,7 +6,7 @@
 
 #include "base/shared_bytes.h"
 #include "messaging/model/message.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/timelines.h"
 #include "metrics/server_metrics.h"
 #include "net/connection.h"
 #include "wire/encoder.h"

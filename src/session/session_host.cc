@@ -60,13 +60,13 @@ SessionHost::SessionHost(Worker& worker, ConnectionSet& connections, SessionServ
       writer_(services.metrics),
       decoders_{wire::make_decoder(wire::Encoding::Json, options_->decoder),
                 wire::make_decoder(wire::Encoding::Protobuf, options_->decoder)},
-      delivery_context_{services.store, services.registry, services.clock, services.metrics, options_->delivery},
-      cursors_(services.store, services.state, services.clock, services.device_turns, options_->devices),
+      delivery_context_{services.timelines, services.inboxes, services.clock, services.metrics, options_->delivery},
+      cursors_(services.timelines, services.inboxes, services.devices, services.clock, services.device_turns, options_->devices),
       receipts_(services.dispatcher),
-      conversation_list_(services.store, services.state, services.read_raises),
-      timelines_(services.store, services.state, services.read_raises),
+      conversation_list_(services.timelines, services.inboxes, services.devices),
+      timelines_(services.timelines, services.devices),
       clock_offset_(clock_offset(services.clock)),
-      epoch_(services.store.epoch()),
+      epoch_(services.timelines.epoch()),
       save_timer_(std::make_unique<Every>(worker, options_->cursor_flush_interval,
                                           [this] {
                                             watch_clock();
@@ -275,7 +275,7 @@ void SessionHost::became_ready(Session& session, const DeviceCursor& cursor, std
 
 void SessionHost::append(Session& session, AppendRequest request, std::optional<wire::RequestId> id) {
   if (!session.in_store) {
-    services_.store.begin_session(session.session_key);
+    services_.timelines.begin_session(session.session_key);
     session.in_store = true;
   }
   request.reply.connection = session.handle().bits();
@@ -290,14 +290,14 @@ void SessionHost::append(Session& session, AppendRequest request, std::optional<
 
 void SessionHost::flush_batch() {
   if (batch_.empty()) return;
-  services_.store.append(batch_);
+  services_.timelines.append(batch_);
   batch_.clear();
 }
 
 void SessionHost::end_of_turn() {
   flush_batch();
   writer_.forget_message();
-  if (services_.store.epoch() != epoch_) end_epoch();
+  if (services_.timelines.epoch() != epoch_) end_epoch();
   if (save_at_end_of_turn_ && !saving_) spawn(save_now());
 }
 

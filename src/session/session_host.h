@@ -147,16 +147,14 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   // Positions that need not be there (session/session_host_claims.cc). Looks up what was claimed and was not pushed; with one beyond the
   // head of its conversation the device is reset, and nobody else. The session is not read meanwhile.
   void judge(Session& session, std::vector<ClaimedPosition> claimed);
-  static Task<bool> beyond_head(MessageStore& store, ClaimedPosition claimed);
+  static Task<bool> beyond_head(Timelines& timelines, ClaimedPosition claimed);
   // What the device has is not of this store: its next connect is told `reset`. The session is closed, if it is still there.
   void reset_device(ConnectionHandle handle, const UserId& user, const DeviceId& device);
 
   // sync_tokens (session/sync_tokens.cc): what the device has acked by now, and up to where its conversation list is known (nothing: the
   // same).
-  std::string mint_sync_token(Session& session, std::optional<LogPosition> listed);
+  std::string mint_sync_token(Session& session, std::optional<InboxPosition> listed);
   std::string mint_sync_token(const Session& session, const DeviceCursor& cursor);
-  // From where an incremental conversation list goes on; nothing when the token means nothing in this store.
-  std::optional<LogPosition> listed_through(const SyncToken& token) const;
   std::optional<SyncToken> parse_sync_token(const Session& session, std::string_view text) const;  // of this user and device
 
   DeliverySink::Pushed push_message(Session& session, const MessagePtr& message);
@@ -173,7 +171,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void watch_clock();
   void judge_some();
   void count(const Session& session, std::int64_t by);
-  std::string mint(const Session& session, Epoch epoch, std::optional<LogPosition> acked, LogPosition listed) const;
+  std::string mint(const Session& session, Epoch epoch, std::optional<InboxPosition> acked, InboxPosition listed) const;
   void evict_here(ConnectionHandle handle, ErrorCode code, Completer<Departure> left);
   static Task<void> forget_kept(SessionHost& host, UserId user, DeviceId device, Completer<std::monostate> done);
   void drain_here(std::uint32_t per_second, Milliseconds reconnect_delay);

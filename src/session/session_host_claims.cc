@@ -31,7 +31,7 @@ Task<void> SessionHost::judge_claims(SessionHost& host, ConnectionHandle handle,
   while (!unknown && !host.claims_[handle].empty()) {
     ClaimedPosition claimed = std::move(host.claims_[handle].back());
     host.claims_[handle].pop_back();
-    unknown = co_await beyond_head(host.services_.store, std::move(claimed));
+    unknown = co_await beyond_head(host.services_.timelines, std::move(claimed));
   }
   host.claims_.erase(handle);
   if (unknown) host.reset_device(handle, user, device);
@@ -42,8 +42,8 @@ Task<void> SessionHost::judge_claims(SessionHost& host, ConnectionHandle handle,
 }
 
 // What cannot be looked up claims nothing.
-Task<bool> SessionHost::beyond_head(MessageStore& store, ClaimedPosition claimed) {
-  const auto head = co_await store.head(std::move(claimed.conversation));
+Task<bool> SessionHost::beyond_head(Timelines& timelines, ClaimedPosition claimed) {
+  const auto head = co_await timelines.head(std::move(claimed.conversation));
   co_return head.ok() && claimed.seq > head->last_seq;
 }
 
@@ -61,7 +61,7 @@ void SessionHost::reset_device(ConnectionHandle handle, const UserId& user, cons
 }
 
 void SessionHost::end_epoch() {
-  epoch_ = services_.store.epoch();
+  epoch_ = services_.timelines.epoch();
   const bool closing = !to_reset_.empty();
   connections_.for_each_open([this](Connection& connection) {
     Session& session = static_cast<Session&>(*connection.user());

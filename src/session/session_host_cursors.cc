@@ -50,7 +50,7 @@ void SessionHost::note_cursors() {
 }
 
 void SessionHost::note_some_cursors() {
-  std::vector<StateStore::CursorWrite> writes;
+  std::vector<DeviceStates::CursorWrite> writes;
   for (std::size_t done = 0; done < kNoteSlice && !to_note_.empty(); ++done) {
     Session* session = find(to_note_.back());
     to_note_.pop_back();
@@ -61,7 +61,7 @@ void SessionHost::note_some_cursors() {
     writes.back().cursor.epoch = session->epoch;
     writes.back().cursor.platform = session->platform;
   }
-  if (!writes.empty()) services_.state.note_cursors(writes);
+  if (!writes.empty()) services_.devices.note_cursors(writes);
   if (to_note_.empty()) return;
   if (!worker_.post([this] { note_some_cursors(); })) to_note_.clear();  // the worker is ending
 }

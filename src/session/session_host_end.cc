@@ -44,7 +44,7 @@ void SessionHost::leave(Session& session, ErrorCode code) {
 }
 
 Task<void> SessionHost::finish_leaving(SessionHost& host, ConnectionHandle handle, SessionKey key, ErrorCode code) {
-  co_await host.services_.store.end_session(key);
+  co_await host.services_.timelines.end_session(key);
   Session* session = host.find(handle);
   if (session == nullptr) co_return;
   session->in_store = false;
@@ -54,7 +54,7 @@ Task<void> SessionHost::finish_leaving(SessionHost& host, ConnectionHandle handl
 // The sends of a session whose connection is gone settle. Until they have, its user still has it, and who wants its place waits.
 Task<void> SessionHost::end_lane(SessionHost& host, ConnectionHandle handle, SessionKey key, UserId user,
                                  std::optional<DeviceCursor> cursor) {
-  co_await host.services_.store.end_session(key);
+  co_await host.services_.timelines.end_session(key);
   host.services_.registry.remove(user.view(), handle.bits());
   host.tell_departed(handle, std::move(cursor));
 }

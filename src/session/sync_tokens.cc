@@ -5,15 +5,15 @@
 
 namespace dunlin {
 
-std::string SessionHost::mint(const Session& session, Epoch epoch, std::optional<LogPosition> acked, LogPosition listed) const {
-  const SyncToken token{.epoch = epoch, .position = acked, .listed = listed, .minted = wall(), .run = services_.store.run().id};
+std::string SessionHost::mint(const Session& session, Epoch epoch, std::optional<InboxPosition> acked, InboxPosition listed) const {
+  const SyncToken token{.epoch = epoch, .position = acked, .listed = listed, .minted = wall(), .run = services_.inboxes.run()};
   return services_.sync_tokens.mint(token, session.user_id.view(), session.device.view());
 }
 
-std::string SessionHost::mint_sync_token(Session& session, std::optional<LogPosition> listed) {
-  const std::optional<LogPosition> acked = session.delivery->token_position();
+std::string SessionHost::mint_sync_token(Session& session, std::optional<InboxPosition> listed) {
+  const std::optional<InboxPosition> acked = session.delivery->token_position();
   if (!acked && !listed) return {};  // nothing is known that could be promised
-  return mint(session, session.epoch, acked, listed.value_or(acked.value_or(LogPosition())));
+  return mint(session, session.epoch, acked, listed.value_or(acked.value_or(InboxPosition())));
 }
 
 std::string SessionHost::mint_sync_token(const Session& session, const DeviceCursor& cursor) {
@@ -23,13 +23,6 @@ std::string SessionHost::mint_sync_token(const Session& session, const DeviceCur
 
 std::optional<SyncToken> SessionHost::parse_sync_token(const Session& session, std::string_view text) const {
   return services_.sync_tokens.parse(text, session.user_id.view(), session.device.view());
-}
-
-std::optional<LogPosition> SessionHost::listed_through(const SyncToken& token) const {
-  if (token.epoch != services_.store.epoch()) return std::nullopt;
-  // It may come from a page cursor, which anyone can write: beyond the store it proves nothing, and is worth nothing.
-  if (token.listed > services_.store.newest_position()) return std::nullopt;
-  return token.listed;
 }
 
 }  // namespace dunlin

@@ -121,10 +121,10 @@ void StoreDriver::wait_for_room(std::size_t at_most_in_flight) {
   changed_.wait(lock, [&] { return in_flight_ <= at_most_in_flight; });
 }
 
-void StoreDriver::on_outcomes(std::span<AppendOutcome> outcomes, LogPosition) {
+void StoreDriver::on_answers(std::span<AppendOutcome> answers) {
   std::lock_guard lock(mutex_);
-  for (const AppendOutcome& outcome : outcomes) take_outcome(outcome);
-  in_flight_ -= outcomes.size();
+  for (const AppendOutcome& answer : answers) take_outcome(answer);
+  in_flight_ -= answers.size();
   changed_.notify_all();
 }
 
@@ -205,11 +205,11 @@ Status StoreDriver::save_cursors() {
     moved.swap(moved_);
     for (const std::uint32_t conversation : moved) is_moved_[conversation] = false;
   }
-  std::vector<StateStore::CursorWrite> writes;
+  std::vector<DeviceStates::CursorWrite> writes;
   for (const std::uint32_t conversation : moved) {
     DeviceCursor cursor;
     cursor.epoch = store_->epoch();
-    cursor.position = store_->settled_position();
+    cursor.position = InboxPosition(store_->feed_end().value());
     writes.push_back({UserId(receiver_name(conversation)), DeviceId("bench"), std::move(cursor)});
     if (writes.size() == 1000 || conversation == moved.back()) {
       TRY(block_on(store_->state().save_cursors(std::exchange(writes, {}))));

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/outcomes.h"
 #include "storage/embedded/embedded_store.h"
 
 namespace dunlin::bench {
@@ -19,7 +19,7 @@ namespace dunlin::bench {
 // Conversation c is one between sender c mod kSenders and a user of its own; ids are <session>-<n>. Every outcome is checked (dense seqs in
 // order, fsync, no duplicate); temporary refusals are repeated in order. Receivers' cursors are saved every two seconds, as workers do. One
 // thread drives; outcomes come on the store's thread.
-class StoreDriver final : public CommitListener {
+class StoreDriver final : public StoreListener {
  public:
   static constexpr std::size_t kBatch = 512;
   static constexpr std::uint32_t kSenders = 10'000;
@@ -45,7 +45,8 @@ class StoreDriver final : public CommitListener {
     AppendRequest request;
   };
 
-  void on_outcomes(std::span<AppendOutcome> outcomes, LogPosition settled_through) override;
+  void on_answers(std::span<AppendOutcome> answers) override;
+  void on_records(std::span<const InboxNews>) override {}
   void take_outcome(const AppendOutcome& outcome);
   void submit(std::span<const std::uint32_t> conversations);
   void repeat_refused();

@@ -23,11 +23,11 @@ constexpr std::size_t kMaxHeads = 1024;       // asked for to learn that nothing
 struct ConversationList::PageCursor {
   enum class Phase : char { Newest = 'n', Across = 'a', Changed = 'c', ReadChanged = 'r', ReadLately = 'l' };
   Phase phase = Phase::Newest;
-  LogPosition begun;    // the list names what had something new up to here
-  LogPosition covered;  // the list's snapshot
-  LogPosition since;
-  LogPosition position;  // Newest: go on at or below it; Changed: the window's begin; ReadChanged: of the change
-  LogPosition through;   // Changed: the window's end, 0 when it is still to be read
+  InboxPosition begun;    // the list names what had something new up to here
+  InboxPosition covered;  // the list's snapshot
+  InboxPosition since;
+  InboxPosition position;  // Newest: go on at or below it; Changed: the window's begin; ReadChanged: of the change
+  InboxPosition through;   // Changed: the window's end, 0 when it is still to be read
   ConversationId conversation;
 
   std::string text(const Epoch& epoch) const {
@@ -47,11 +47,11 @@ struct ConversationList::PageCursor {
       text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
     }
     if (numbers[0] != epoch.value) return std::nullopt;
-    out.begun = LogPosition(numbers[1]);
-    out.covered = LogPosition(numbers[2]);
-    out.since = LogPosition(numbers[3]);
-    out.position = LogPosition(numbers[4]);
-    out.through = LogPosition(numbers[5]);
+    out.begun = InboxPosition(numbers[1]);
+    out.covered = InboxPosition(numbers[2]);
+    out.since = InboxPosition(numbers[3]);
+    out.position = InboxPosition(numbers[4]);
+    out.through = InboxPosition(numbers[5]);
     out.conversation = ConversationId(text);
     const auto pair = parse_private(text);
     if (!pair || !pair->has(user) || out.through > out.begun) return std::nullopt;
@@ -78,10 +78,10 @@ struct ConversationList::Filling {
   }
 };
 
-// A stretch of activity, (position, through], and those conversations whose first record behind `since` lies in it, by id: that is fixed,
-// however the activity is coalesced when it is read again.
+// A stretch of the inbox, (position, through], and those conversations whose first record behind `since` lies in it, by id: that is fixed,
+// however the entries are coalesced when it is read again.
 struct ConversationList::Window {
-  LogPosition through;
+  InboxPosition through;
   std::vector<ConversationId> conversations;
 };
 
@@ -89,24 +89,25 @@ Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery 
   using Phase = PageCursor::Phase;
   ConversationListPage page;
   Filling filling{query, page};
+  CO_TRY_ASSIGN(const InboxEnd end, co_await inboxes_.newest(query.user));
   if (!query.named.empty()) {
     query.limit = query.named.size();
-    page.snapshot = store_.settled_position();
+    page.snapshot = end.listed;
     PageCursor cursor;
     CO_TRY(co_await add(filling, cursor, query.named));
     co_return page;
   }
   PageCursor cursor;
   if (query.page.empty()) {
-    cursor.covered = raises_.covered(store_);
-    CO_TRY_ASSIGN(cursor.begun, co_await newest_readable(query.user));
+    cursor.covered = end.listed;
+    cursor.begun = end.newest;
     cursor.phase = query.since ? Phase::Changed : Phase::Newest;
-    cursor.since = query.since.value_or(LogPosition(0));
+    cursor.since = query.since.value_or(InboxPosition(0));
     cursor.position = query.since.value_or(cursor.begun);
-  } else if (auto parsed = PageCursor::parse(query.page, store_.epoch(), query.user.view())) {
+  } else if (auto parsed = PageCursor::parse(query.page, timelines_.epoch(), query.user.view())) {
     cursor = *std::move(parsed);
     // It is what a client says, and a token that is made of it must not claim what is not there yet.
-    cursor.covered = std::min(cursor.covered, store_.settled_position());
+    cursor.covered = std::min(cursor.covered, end.newest);
     CO_TRY(co_await add(filling, cursor, std::vector<ConversationId>(1, cursor.conversation)));
     if (cursor.phase == Phase::Newest) cursor.position = cursor.position.prev();
   } else {
@@ -114,7 +115,7 @@ Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery 
   }
   page.snapshot = cursor.covered;
   // Below the trim nobody can tell what changed: everything is listed.
-  if (cursor.phase == Phase::Changed && cursor.position < store_.trimmed_through()) {
+  if (cursor.phase == Phase::Changed && cursor.position < inboxes_.trimmed_through(query.user.view())) {
     cursor.phase = Phase::Newest;
     cursor.position = cursor.begun;
   }
@@ -126,15 +127,6 @@ Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery 
     case Phase::ReadLately: CO_TRY(co_await read_lately(filling, cursor)); break;
   }
   co_return page;
-}
-
-// A store answers with a record before it is settled, and who was answered expects it in his list. Whoever has seen a record finds all
-// below it from then on.
-Task<Result<LogPosition>> ConversationList::newest_readable(UserId user) {
-  const LogPosition settled = store_.settled_position();
-  if (store_.active_since_in_memory(user.view(), settled) == false) co_return settled;
-  CO_TRY_ASSIGN(const ActivityPage page, co_await store_.activity_newest(std::move(user), LogPosition(UINT64_MAX), 1));
-  co_return page.entries.empty() ? settled : std::max(settled, page.entries.front().last_position);
 }
 
 // As many of the lines as there is room for. The first that has none begins the next page.
@@ -160,12 +152,12 @@ Task<Status> ConversationList::add(Filling& filling, PageCursor& cursor, std::ve
   for (std::size_t done = 0; done < conversations.size() && !filling.page.more;) {
     const auto from = conversations.begin() + static_cast<std::ptrdiff_t>(done);
     std::vector<ConversationId> step(from, from + static_cast<std::ptrdiff_t>(std::min(filling.step(), conversations.size() - done)));
-    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(step), filling.bytes_left()));
+    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await timelines_.ends(std::move(step), filling.bytes_left()));
     std::vector<Line> lines;
     for (TimelineEnd& end : ends) {
       cursor.conversation = std::move(conversations[done++]);
       if (end.head.last_seq == MessageSeq(0)) continue;
-      lines.push_back({cursor.conversation, std::move(end), filling.paged() ? cursor.text(store_.epoch()) : std::string()});
+      lines.push_back({cursor.conversation, std::move(end), filling.paged() ? cursor.text(timelines_.epoch()) : std::string()});
     }
     CO_TRY(co_await add(filling, std::move(lines)));
   }
@@ -175,19 +167,19 @@ Task<Status> ConversationList::add(Filling& filling, PageCursor& cursor, std::ve
 // Each conversation where its newest record at or below `begun` stands.
 Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
   std::set<ConversationId> seen;
-  std::size_t ahead = 1;  // grows while nothing but older activity of those that were listed is found
+  std::size_t ahead = 1;  // grows while nothing but older entries of those that were listed is found
   bool asked = false;     // whether there is anything left
   for (bool more = true; more; ahead = std::min(2 * ahead, kAhead)) {
     const bool full = filling.full();
     const std::size_t step = std::max(filling.step(), ahead);
     const std::size_t most = std::min(step, kStep);
-    CO_TRY_ASSIGN(const ActivityPage page, co_await store_.activity_newest(filling.query.user, cursor.position, step));
+    CO_TRY_ASSIGN(const InboxPage page, co_await inboxes_.newest_entries(filling.query.user, cursor.position, step));
     if (page.entries.empty()) break;
     std::vector<ConversationId> conversations;
-    std::vector<const ActivityEntry*> entries;
+    std::vector<const InboxEntry*> entries;
     cursor.position = page.entries.back().last_position.prev();
     more = page.more;
-    for (const ActivityEntry& entry : page.entries) {
+    for (const InboxEntry& entry : page.entries) {
       if (seen.contains(entry.conversation) || std::ranges::find(conversations, entry.conversation) != conversations.end()) continue;
       if (conversations.size() == most) {
         cursor.position = entry.last_position;
@@ -198,7 +190,7 @@ Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
       entries.push_back(&entry);
     }
     if (conversations.empty()) {
-      // A user of few conversations may have years of activity in them: is there anything left to find?
+      // A user of few conversations may have years of entries in them: is there anything left to find?
       if (ahead == kAhead && !asked) {
         asked = true;
         CO_TRY_ASSIGN(const bool left, co_await any_left(filling.query.user, cursor, seen));
@@ -206,27 +198,28 @@ Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
       }
       continue;
     }
-    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), full ? kMaxBytes : filling.bytes_left()));
+    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends,
+                  co_await timelines_.ends(std::move(conversations), full ? kMaxBytes : filling.bytes_left()));
     if (ends.size() < entries.size()) {
       cursor.position = entries[ends.size()]->last_position;
       more = true;
     }
-    std::vector<PlaceQuery> moved;
+    // One that does not end with the newest record of all may end with the newest there was.
+    std::vector<SeqQuery> moved;
     for (std::size_t i = 0; i < ends.size(); ++i) {
-      if (ends[i].head.last_position > cursor.begun) moved.push_back({entries[i]->conversation, cursor.begun});
+      if (ends[i].head.last_seq != entries[i]->last_seq) moved.push_back({filling.query.user, entries[i]->conversation, cursor.begun});
     }
-    CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await store_.seqs_at(std::move(moved)));
+    CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await inboxes_.seqs_at(std::move(moved)));
     std::vector<Line> lines;
     PageCursor at = cursor;
     for (std::size_t i = 0, next = 0; i < ends.size(); ++i) {
-      const ActivityEntry& entry = *entries[i];
-      const ConversationHead& head = ends[i].head;
-      const MessageSeq last = head.last_position > cursor.begun ? seqs[next++] : head.last_seq;
+      const InboxEntry& entry = *entries[i];
+      const MessageSeq last = ends[i].head.last_seq != entry.last_seq ? seqs[next++] : entry.last_seq;
       seen.insert(entry.conversation);
       if (entry.last_seq != last) continue;  // it stands further up, and was listed before
       at.position = entry.last_position;
       at.conversation = entry.conversation;
-      lines.push_back({entry.conversation, std::move(ends[i]), at.text(store_.epoch())});
+      lines.push_back({entry.conversation, std::move(ends[i]), at.text(timelines_.epoch())});
     }
     if (!lines.empty()) ahead = 1;
     CO_TRY(co_await add(filling, std::move(lines)));
@@ -237,18 +230,22 @@ Task<Status> ConversationList::newest(Filling& filling, PageCursor& cursor) {
   co_return co_await across(filling, cursor);
 }
 
-// Whether the user may have a conversation whose newest record at or below `begun` lies at or below the cursor's position, by the heads of
-// all but those that were seen. True for a user of very many: then the activity tells it sooner.
+// Whether the user has a conversation whose newest record at or below `begun` lies at or below the cursor's position, by looking at all but
+// those that were seen. True for a user of very many: then the inbox tells it sooner.
 Task<Result<bool>> ConversationList::any_left(UserId user, const PageCursor& cursor, const std::set<ConversationId>& seen) {
   std::size_t asked = 0;
   ConversationId after;
   for (bool more = true; more;) {
-    CO_TRY_ASSIGN(ConversationsPage page, co_await store_.conversations(user, after, kAhead));
+    CO_TRY_ASSIGN(ConversationsPage page, co_await inboxes_.conversations(user, after, kAhead));
+    std::vector<SeqQuery> places;
     for (const ConversationId& conversation : page.conversations) {
       if (seen.contains(conversation)) continue;
       if (++asked > kMaxHeads) co_return true;
-      CO_TRY_ASSIGN(const ConversationHead head, co_await store_.head(conversation));
-      if (head.last_position <= cursor.position || head.last_position > cursor.begun) co_return true;
+      for (const InboxPosition position : {cursor.position, cursor.begun}) places.push_back({user, conversation, position});
+    }
+    CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await inboxes_.seqs_at(std::move(places)));
+    for (std::size_t n = 0; n < seqs.size(); n += 2) {
+      if (seqs[n] == seqs[n + 1] && seqs[n] > MessageSeq(0)) co_return true;
     }
     more = page.more && !page.conversations.empty();
     if (more) after = page.conversations.back();
@@ -259,38 +256,45 @@ Task<Result<bool>> ConversationList::any_left(UserId user, const PageCursor& cur
 // Entries that reach across `begun` do not stand where the conversation's newest record below it does, and may have been made after the
 // list was begun. They stand at the head of what is newer.
 Task<Status> ConversationList::across(Filling& filling, PageCursor& cursor) {
-  CO_TRY_ASSIGN(const ActivityPage page, co_await store_.activity_since(filling.query.user, cursor.begun, 1));
+  CO_TRY_ASSIGN(const InboxPage page, co_await entries_since(filling.query.user, cursor.begun, 1));
   std::set<ConversationId> conversations;
-  for (const ActivityEntry& entry : page.entries) {
+  for (const InboxEntry& entry : page.entries) {
     if (entry.first_position <= cursor.begun && entry.conversation > cursor.conversation) conversations.insert(entry.conversation);
   }
   co_return co_await add(filling, cursor, std::vector<ConversationId>(conversations.begin(), conversations.end()));
 }
 
+// Without the messages.
+Task<Result<InboxPage>> ConversationList::entries_since(UserId user, InboxPosition after, std::size_t limit) {
+  NewsQuery query{std::move(user), after, limit, 0, 0};
+  CO_TRY_ASSIGN(NewsPage page, co_await inboxes_.news_since(std::move(query)));
+  co_return std::move(page.inbox);
+}
+
 Task<Result<ConversationList::Window>> ConversationList::window(UserId user, const PageCursor& cursor, std::size_t step) {
   Window out{cursor.through, {}};
   std::map<ConversationId, bool> found;  // whether an entry tells that it has a record there
-  std::vector<ActivityEntry> entries;
-  LogPosition scanned = cursor.position;
+  std::vector<InboxEntry> entries;
+  InboxPosition scanned = cursor.position;
   do {
-    CO_TRY_ASSIGN(ActivityPage page, co_await store_.activity_since(user, scanned, step));
+    CO_TRY_ASSIGN(InboxPage page, co_await entries_since(user, scanned, step));
     scanned = page.more ? std::min(page.scanned_to, cursor.begun) : cursor.begun;
     std::ranges::move(page.entries, std::back_inserter(entries));
   } while (scanned < out.through);
-  if (out.through == LogPosition(0)) out.through = scanned;
-  for (const ActivityEntry& entry : entries) {
+  if (out.through == InboxPosition(0)) out.through = scanned;
+  for (const InboxEntry& entry : entries) {
     found[entry.conversation] |= entry.first_position > cursor.position && entry.first_position <= out.through;
   }
   // Seqs are exact from the trim on, and what lies below it is not asked for any more.
-  const LogPosition since = std::max(cursor.since, store_.trimmed_through());
-  std::vector<PlaceQuery> places;
+  const InboxPosition since = std::max(cursor.since, inboxes_.trimmed_through(user.view()));
+  std::vector<SeqQuery> places;
   const auto to_ask = [&](bool inside) { return !inside || cursor.position > since; };
   for (const auto& [conversation, inside] : found) {
     if (!to_ask(inside)) continue;
-    for (const LogPosition position : {since, cursor.position, out.through}) places.push_back({conversation, position});
+    for (const InboxPosition position : {since, cursor.position, out.through}) places.push_back({user, conversation, position});
   }
-  CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await store_.seqs_at(std::move(places)));
-  const bool exact = store_.trimmed_through() <= since;
+  CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await inboxes_.seqs_at(std::move(places)));
+  const bool exact = inboxes_.trimmed_through(user.view()) <= since;
   for (std::size_t n = 0; const auto& [conversation, inside] : found) {
     if (to_ask(inside)) {
       const bool first = seqs[n] == seqs[n + 1] && seqs[n + 1] < seqs[n + 2];
@@ -310,7 +314,7 @@ Task<Status> ConversationList::changed(Filling& filling, PageCursor& cursor) {
     CO_TRY(co_await add(filling, cursor, std::move(window.conversations)));
     if (filling.page.more) co_return Status();
     cursor.position = cursor.through;
-    cursor.through = LogPosition(0);
+    cursor.through = InboxPosition(0);
     cursor.conversation = ConversationId();
   }
   cursor.phase = PageCursor::Phase::ReadChanged;
@@ -322,11 +326,11 @@ Task<Status> ConversationList::changed(Filling& filling, PageCursor& cursor) {
 // Those that rose before the list was begun, in that order. One that rises again leaves it, and is found by read_lately().
 Task<Status> ConversationList::read_changed(Filling& filling, PageCursor& cursor) {
   for (std::size_t limit = kStep;;) {
-    CO_TRY_ASSIGN(ReadChangePage page, co_await state_.read_changes_since(filling.query.user, cursor.position, limit));
+    CO_TRY_ASSIGN(ReadChangePage page, co_await devices_.read_changes_since(filling.query.user, cursor.position, limit));
     std::vector<ReadChange>& changes = page.changes;
     if (page.more) {
       // The last position may be cut in two, and the order within one is the store's: leave it to the next page.
-      const LogPosition last = changes.back().at;
+      const InboxPosition last = changes.back().at;
       if (changes.front().at == last) {
         limit *= 2;
         continue;
@@ -356,7 +360,7 @@ Task<Status> ConversationList::read_changed(Filling& filling, PageCursor& cursor
 Task<Status> ConversationList::read_lately(Filling& filling, PageCursor& cursor) {
   ReadChangePage page;
   for (std::size_t limit = kStep; limit == kStep || page.more; limit *= 4) {
-    CO_TRY_ASSIGN(page, co_await state_.read_changes_since(filling.query.user, std::max(cursor.covered, cursor.since), limit));
+    CO_TRY_ASSIGN(page, co_await devices_.read_changes_since(filling.query.user, std::max(cursor.covered, cursor.since), limit));
   }
   std::ranges::sort(page.changes, {}, &ReadChange::conversation);
   std::erase_if(page.changes, [&](const ReadChange& change) { return change.conversation <= cursor.conversation; });
@@ -368,26 +372,22 @@ Task<Status> ConversationList::add(Filling& filling, PageCursor& cursor, std::ve
   for (std::size_t done = 0; done < changes.size() && !filling.page.more;) {
     std::vector<ConversationId> conversations;
     for (std::size_t i = done; i < std::min(changes.size(), done + filling.step()); ++i) conversations.push_back(changes[i].conversation);
-    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await store_.ends(std::move(conversations), filling.bytes_left()));
-    std::vector<PlaceQuery> places;
+    CO_TRY_ASSIGN(std::vector<TimelineEnd> ends, co_await timelines_.ends(std::move(conversations), filling.bytes_left()));
+    std::vector<SeqQuery> places;
     for (std::size_t i = 0; i < ends.size(); ++i) {
-      if (ends[i].head.last_position <= cursor.since) continue;
-      places.push_back({changes[done + i].conversation, cursor.since});
-      places.push_back({changes[done + i].conversation, cursor.begun});
+      for (const InboxPosition position : {cursor.since, cursor.begun}) {
+        places.push_back({filling.query.user, changes[done + i].conversation, position});
+      }
     }
-    CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await store_.seqs_at(std::move(places)));
-    const bool exact = store_.trimmed_through() <= cursor.since;
+    CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await inboxes_.seqs_at(std::move(places)));
+    const bool exact = inboxes_.trimmed_through(filling.query.user.view()) <= cursor.since;
     std::vector<Line> lines;
-    std::size_t next = 0;
-    for (TimelineEnd& end : ends) {
+    for (std::size_t i = 0; i < ends.size(); ++i) {
       cursor.position = changes[done].at;
       cursor.conversation = std::move(changes[done++].conversation);
-      if (end.head.last_position > cursor.since) {
-        const bool listed = seqs[next] < seqs[next + 1];
-        next += 2;
-        if (exact && listed) continue;
-      }
-      lines.push_back({cursor.conversation, std::move(end), cursor.text(store_.epoch())});
+      const bool listed = seqs[2 * i] < seqs[2 * i + 1];
+      if (exact && listed) continue;
+      lines.push_back({cursor.conversation, std::move(ends[i]), cursor.text(timelines_.epoch())});
     }
     CO_TRY(co_await add(filling, std::move(lines)));
   }

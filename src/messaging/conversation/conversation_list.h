@@ -9,9 +9,9 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "messaging/conversation/read_raises.h"
-#include "messaging/ports/message_store.h"
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
+#include "messaging/ports/inboxes.h"
+#include "messaging/ports/timelines.h"
 #include "runtime/task.h"
 
 namespace dunlin {
@@ -33,23 +33,23 @@ struct ConversationSummary {
 struct ConversationListPage {
   std::vector<ConversationSummary> conversations;
   bool more = false;
-  std::string next;      // page cursor; meaningful when more
-  LogPosition snapshot;  // the same on every page: an incremental list from here finds all that changed since the first one was begun
+  std::string next;        // page cursor; meaningful when more
+  InboxPosition snapshot;  // the same on every page: an incremental list from here finds all that changed since the first one was begun
 };
 
 struct ConversationListQuery {
   UserId user;
   std::size_t limit = 20;
-  std::string page;                   // page cursor, empty at first; kept by the client as it is
-  std::optional<LogPosition> since;   // incremental: only what changed since. Of this epoch; the caller answers others with a full list
-  std::vector<ConversationId> named;  // these of the user's and no others, changed or not; limit, page and since say nothing then
+  std::string page;                    // page cursor, empty at first; kept by the client as it is
+  std::optional<InboxPosition> since;  // incremental: only what changed since. Of this epoch; the caller answers others with a full list
+  std::vector<ConversationId> named;   // these of the user's and no others, changed or not; limit, page and since say nothing then
 };
 
-// The conversation list ("sync"). Costs store rows for the lines it returns (and stale activity rows between them), never for the account,
+// The conversation list ("sync"). Costs store rows for the lines it returns (and stale inbox entries between them), never for the account,
 // and a handful of reads for each 32 lines, whatever their number.
 // Stateless; any worker. What a list names is fixed where it is begun: at the newest record of the user's that could be read then. What is
 // written while its pages are read belongs to the next incremental list; the lines themselves tell how things stand when they are made.
-//  - Full: by the newest record below the beginning, newest first. Each conversation once; one whose activity was coalesced across the
+//  - Full: by the newest record below the beginning, newest first. Each conversation once; one whose entries were coalesced across the
 //    beginning meanwhile comes, or comes again, at the end.
 //  - Incremental: conversations with new messages, about in the order of the first of them, each once; then those where only a read
 //    position rose, which may come twice if it rises again meanwhile; some that rise meanwhile for the first time are among them.
@@ -57,7 +57,8 @@ struct ConversationListQuery {
 // A page cursor names the line that its page begins with, and that line is given whatever has become of it: no page is empty behind `more`.
 class ConversationList {
  public:
-  ConversationList(MessageStore& store, StateStore& state, const ReadRaises& raises) : store_(store), state_(state), raises_(raises) {}
+  ConversationList(Timelines& timelines, Inboxes& inboxes, DeviceStates& devices)
+      : timelines_(timelines), inboxes_(inboxes), devices_(devices) {}
 
   // BadRequest when the page cursor is not one of ours.
   Task<Result<ConversationListPage>> list(ConversationListQuery query);
@@ -71,7 +72,6 @@ class ConversationList {
     TimelineEnd end;
     std::string cursor;
   };
-  Task<Result<LogPosition>> newest_readable(UserId user);
   Task<Status> named(Filling& filling);
   Task<Status> newest(Filling& filling, PageCursor& cursor);
   Task<Result<bool>> any_left(UserId user, const PageCursor& cursor, const std::set<ConversationId>& seen);
@@ -80,15 +80,16 @@ class ConversationList {
   Task<Status> read_changed(Filling& filling, PageCursor& cursor);
   Task<Status> read_lately(Filling& filling, PageCursor& cursor);
   struct Window;
+  Task<Result<InboxPage>> entries_since(UserId user, InboxPosition after, std::size_t limit);
   Task<Result<Window>> window(UserId user, const PageCursor& cursor, std::size_t step);
   Task<Status> add(Filling& filling, PageCursor& cursor, std::vector<ConversationId> conversations);
   Task<Status> add(Filling& filling, PageCursor& cursor, std::vector<ReadChange> changes);
   Task<Status> add(Filling& filling, std::vector<Line> lines);
   Task<Result<std::vector<ConversationSummary>>> summaries(UserId user, std::vector<Line> lines);
 
-  MessageStore& store_;
-  StateStore& state_;
-  const ReadRaises& raises_;
+  Timelines& timelines_;
+  Inboxes& inboxes_;
+  DeviceStates& devices_;
 };
 
 }  // namespace dunlin

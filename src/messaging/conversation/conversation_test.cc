@@ -58,7 +58,7 @@ class ConversationTest : public testing::Test {
   ConversationListPage newest(std::string_view user, std::size_t limit, std::string page = {}) {
     return list({UserId(user), limit, std::move(page), std::nullopt, {}});
   }
-  ConversationListPage since(std::string_view user, LogPosition position, std::size_t limit = 20, std::string page = {}) {
+  ConversationListPage since(std::string_view user, InboxPosition position, std::size_t limit = 20, std::string page = {}) {
     return list({UserId(user), limit, std::move(page), position, {}});
   }
   static std::vector<std::string> peers(const ConversationListPage& page) {
@@ -70,10 +70,9 @@ class ConversationTest : public testing::Test {
 
   ManualClock clock_;
   MemoryMessageStore store_{options(clock_)};
-  MemoryStateStore state_;
-  ReadRaises raises_;
-  ConversationList lists_{store_, state_, raises_};
-  TimelineAccess access_{store_, state_, raises_};
+  MemoryStateStore state_{store_};
+  ConversationList lists_{store_, store_, state_};
+  TimelineAccess access_{store_, state_};
   int sends_ = 0;
 };
 
@@ -135,8 +134,8 @@ TEST_F(ConversationListTest, TellsHowFarThePeersFarthestDeviceHasGot) {
   const auto delivered = [&] { return newest("alice", 1).conversations[0].peer_delivered_seq.value(); };
   const auto save = [&](std::string_view device, Epoch epoch, std::uint64_t position,
                         std::map<ConversationId, MessageSeq> exceptions = {}) {
-    std::vector<StateStore::CursorWrite> writes;
-    writes.push_back({UserId("bob"), DeviceId(device), {epoch, LogPosition(position), std::move(exceptions), clock_.wall()}});
+    std::vector<DeviceStates::CursorWrite> writes;
+    writes.push_back({UserId("bob"), DeviceId(device), {epoch, InboxPosition(position), std::move(exceptions), clock_.wall()}});
     EXPECT_TRUE(block_on(state_.save_cursors(std::move(writes))).ok());
   };
   EXPECT_EQ(delivered(), 0U);
@@ -219,8 +218,8 @@ TEST_F(ConversationListTest, PagesListEveryConversationOnceNewestFirst) {
     ASSERT_LE(page.conversations.size(), 4U);
     for (const ConversationSummary& line : page.conversations) {
       all.push_back(line.peer.str());
-      EXPECT_LT(line.last_message->position(), last);
-      last = line.last_message->position();
+      EXPECT_LT(line.last_message->place().position, last);
+      last = line.last_message->place().position;
     }
     more = page.more;
     next = page.next;
@@ -276,7 +275,7 @@ TEST_F(ConversationListTest, NamedOnesBeyondThePageAreLeftForTheNextQuestion) {
 
 TEST_F(ConversationListTest, IncrementalGivesWhatChangedEachOnce) {
   for (int i = 0; i < 50; ++i) send("peer" + std::to_string(i), "alice");
-  const LogPosition before = newest("alice", 1).snapshot;
+  const InboxPosition before = newest("alice", 1).snapshot;
   EXPECT_TRUE(since("alice", before).conversations.empty());
   send("peer7", "alice", 2);
   send("peer9", "alice");
@@ -292,7 +291,7 @@ TEST_F(ConversationListTest, IncrementalGivesWhatChangedEachOnce) {
 
 TEST_F(ConversationListTest, IncrementalPagesJoinAcrossBothParts) {
   for (int i = 0; i < 120; ++i) send("peer" + std::to_string(i), "alice");
-  const LogPosition before = newest("alice", 1).snapshot;
+  const InboxPosition before = newest("alice", 1).snapshot;
   for (int i = 0; i < 7; ++i) send("peer" + std::to_string(i), "alice");
   // Many read positions rise at one log position, more than any page holds.
   for (int i = 20; i < 100; ++i) read("alice", "peer" + std::to_string(i), 1);
@@ -317,14 +316,14 @@ struct Listed {
   std::map<std::string, int> times;
   std::size_t pages = 0;
   std::size_t lines = 0;
-  LogPosition snapshot;
+  InboxPosition snapshot;
 };
 
 class PagedListTest : public ConversationTest {
  protected:
   // Reads a list to its end, with `between` before each page but the first.
   template <class Between>
-  Listed read_pages(std::size_t limit, std::optional<LogPosition> since, Between between, std::string page = {}) {
+  Listed read_pages(std::size_t limit, std::optional<InboxPosition> since, Between between, std::string page = {}) {
     Listed out;
     for (bool more = true; more;) {
       if (out.pages > 0) between();
@@ -344,7 +343,7 @@ class PagedListTest : public ConversationTest {
     }
     return out;
   }
-  Listed read_pages(std::size_t limit, std::optional<LogPosition> since = std::nullopt) {
+  Listed read_pages(std::size_t limit, std::optional<InboxPosition> since = std::nullopt) {
     return read_pages(limit, since, [] {});
   }
   std::string some_peer(std::size_t of) { return "peer" + std::to_string(random_() % of); }
@@ -394,7 +393,7 @@ TEST_F(PagedListTest, ConversationsThatBeginWhileAListIsReadAreForTheNext) {
 TEST_F(PagedListTest, AnIncrementalListNamesEachOnceAndWhatIsWrittenMeanwhileIsForTheNext) {
   constexpr std::size_t kPeers = 60;
   for (std::size_t i = 0; i < kPeers; ++i) send("peer" + std::to_string(i), "alice");
-  LogPosition token = newest("alice", 1).snapshot;
+  InboxPosition token = newest("alice", 1).snapshot;
   for (const std::size_t limit : {1U, 3U, 20U}) {
     for (int round = 0; round < 10; ++round) {
       std::set<std::string> before;
@@ -427,7 +426,7 @@ TEST_F(PagedListTest, ReadPositionsThatRiseMeanwhileAreNamedOnceOrTwiceAndByTheN
       who.insert("peer" + std::to_string(i));
     }
   };
-  LogPosition token = newest("alice", 1).snapshot;
+  InboxPosition token = newest("alice", 1).snapshot;
   for (const std::size_t limit : {1U, 3U, 20U}) {
     for (int round = 0; round < 10; ++round) {
       who.clear();
@@ -457,7 +456,7 @@ TEST_F(PagedListTest, NoPageIsEmptyWhereOnlyOlderActivityIsLeft) {
   for (int round = 0; round < 40; ++round) {
     for (int i = 0; i < 5; ++i) send("peer" + std::to_string(i), "alice");
   }
-  const LogPosition begin(60);
+  const InboxPosition begin(60);
   for (const std::size_t limit : {1U, 2U, 5U}) {
     const Listed whole = read_pages(limit);
     EXPECT_EQ(whole.lines, 5U);
@@ -469,10 +468,11 @@ TEST_F(PagedListTest, NoPageIsEmptyWhereOnlyOlderActivityIsLeft) {
 }
 
 // Lists while the store is telling of a record, which can be read and is not settled yet.
-class ListsAtOnce final : public CommitListener {
+class ListsAtOnce final : public StoreListener {
  public:
   explicit ListsAtOnce(std::function<void()> run) : run_(std::move(run)) {}
-  void on_outcomes(std::span<AppendOutcome>, LogPosition) override { run_(); }
+  void on_answers(std::span<AppendOutcome>) override { run_(); }
+  void on_records(std::span<const InboxNews>) override {}
 
  private:
   std::function<void()> run_;
@@ -501,7 +501,7 @@ TEST_F(PagedListTest, AListThatIsBegunBeforeItsNewestRecordIsSettledHasItAndRepe
 TEST_F(PagedListTest, WhatIsTrimmedWhileAListIsReadHidesNothingElse) {
   constexpr std::size_t kPeers = 30;
   for (std::size_t i = 0; i < kPeers; ++i) send("peer" + std::to_string(i), "alice");
-  const LogPosition token = newest("alice", 1).snapshot;
+  const InboxPosition token = newest("alice", 1).snapshot;
   for (int n = 0; n < 3; ++n) {
     for (std::size_t i = 0; i < kPeers; ++i) send("peer" + std::to_string(i), "alice");
   }
@@ -511,53 +511,26 @@ TEST_F(PagedListTest, WhatIsTrimmedWhileAListIsReadHidesNothingElse) {
   EXPECT_LE(listed.lines, 2 * kPeers);
 }
 
-// A state store whose raises wait until they are let go on.
-class SlowRaises final : public StateStore {
- public:
-  explicit SlowRaises(StateStore& rows) : rows_(rows) {}
-  Task<Result<MessageSeq>> raise_read(ReadRaise raise) override {
-    auto [completer, completion] = make_completion<std::monostate>();
-    waiting.push_back(std::move(completer));
-    static_cast<void>(co_await std::move(completion));
-    co_return co_await rows_.raise_read(std::move(raise));
-  }
-  Task<Result<std::vector<DeviceRow>>> devices(UserId user) override { return rows_.devices(std::move(user)); }
-  InMemory device_in_memory(const UserId& user, const DeviceId& device) override { return rows_.device_in_memory(user, device); }
-  Task<Result<std::vector<std::vector<DeviceRow>>>> devices_of(std::vector<UserId> users) override {
-    return rows_.devices_of(std::move(users));
-  }
-  Task<Status> save_cursors(std::vector<CursorWrite> writes) override { return rows_.save_cursors(std::move(writes)); }
-  Task<Status> forget_device(UserId user, DeviceId device) override { return rows_.forget_device(std::move(user), std::move(device)); }
-  Task<Result<std::vector<MessageSeq>>> read_positions(std::vector<ReadKey> keys) override { return rows_.read_positions(std::move(keys)); }
-  Task<Result<ReadChangePage>> read_changes_since(UserId user, LogPosition since, std::size_t limit) override {
-    return rows_.read_changes_since(std::move(user), since, limit);
-  }
-  std::vector<Completer<std::monostate>> waiting;
-
- private:
-  StateStore& rows_;
-};
-
 TEST_F(ConversationListTest, WhatIsReadWhileAListIsMadeIsInItOrInTheNext) {
   send("bob", "alice", 2);
   send("carol", "alice", 2);
-  SlowRaises slow(state_);
-  TimelineAccess access(store_, slow, raises_);
+  std::vector<Completer<std::monostate>> waiting;
+  state_.hold_raises(&waiting);
   const auto read_slowly = [](TimelineAccess& timelines, std::string peer) -> Task<void> {
     const auto effect = co_await timelines.read(UserId("alice"), private_conversation("alice", peer), MessageSeq(2));
     EXPECT_TRUE(effect.ok());
   };
-  spawn(read_slowly(access, "bob"));
+  spawn(read_slowly(access_, "bob"));
   send("dave", "alice");
-  spawn(read_slowly(access, "carol"));
+  spawn(read_slowly(access_, "carol"));
   send("erin", "alice");
-  const LogPosition first = newest("alice", 10).snapshot;
-  slow.waiting[1].complete(std::monostate{});
+  const InboxPosition first = newest("alice", 10).snapshot;
+  waiting[1].complete(std::monostate{});
   const ConversationListPage second = since("alice", first);
   EXPECT_EQ(peers(second), (Peers{"dave", "erin", "carol"})) << "what was sent meanwhile may come twice";
-  slow.waiting[0].complete(std::monostate{});
+  waiting[0].complete(std::monostate{});
   EXPECT_EQ(peers(since("alice", second.snapshot)), (Peers{"dave", "erin", "bob", "carol"}));
-  EXPECT_EQ(newest("alice", 10).snapshot, store_.settled_position());
+  EXPECT_EQ(newest("alice", 10).snapshot, InboxPosition(store_.feed_end().value()));
 }
 
 TEST_F(ConversationListTest, CostsRowsForWhatItReturnsNotForTheAccount) {
@@ -575,7 +548,7 @@ TEST_F(ConversationListTest, CostsRowsForWhatItReturnsNotForTheAccount) {
 
 TEST_F(ConversationListTest, BelowTheTrimEverythingIsListed) {
   send("bob", "alice");
-  const LogPosition before = newest("alice", 1).snapshot;
+  const InboxPosition before = newest("alice", 1).snapshot;
   send("carol", "alice", 2);
   send("dave", "alice", 2);
   store_.trim_through(LogPosition(3));
@@ -609,7 +582,7 @@ TEST_F(ConversationListTest, APageCursorClaimsNoMoreThanTheStoreHas) {
     // phase, epoch, begun, covered
     const std::size_t at = forged.find('.', forged.find('.', 2) + 1) + 1;
     forged.replace(at, forged.find('.', at) - at, claimed);
-    EXPECT_LE(newest("alice", 1, forged).snapshot, store_.settled_position()) << forged;
+    EXPECT_LE(newest("alice", 1, forged).snapshot, InboxPosition(store_.feed_end().value())) << forged;
   }
 }
 
@@ -636,7 +609,7 @@ TEST_F(ConversationListTest, UnreadEqualsTheRecomputedOne) {
       held = std::max(held, seq);
       EXPECT_EQ(read(user, peer, seq), held);
     } else if (dice < 72) {
-      store_.trim_through(LogPosition(store_.trimmed_through().value() + random() % 10));
+      store_.trim_through(LogPosition(store_.trimmed_position().value() + random() % 10));
     } else {
       const ConversationId conversation = private_conversation(user, peer);
       const ConversationHead head = *block_on(store_.head(conversation));

@@ -28,15 +28,14 @@ struct Account {
       store.append({&request, 1});
     }
     for (const char* peer : {"bob", "dora", "fred"}) {
-      const ReadRaise raise{UserId("alice"), private_conversation(peer, "alice"), MessageSeq(1), LogPosition(7), {UserId(peer)}};
+      const ReadRaise raise{UserId("alice"), private_conversation(peer, "alice"), MessageSeq(1), {UserId(peer)}};
       CHECK(block_on(state.raise_read(raise)).ok());
     }
   }
   SystemClock clock;
   MemoryMessageStore store{options(clock)};
-  MemoryStateStore state;
-  ReadRaises raises;
-  ConversationList list{store, state, raises};
+  MemoryStateStore state{store};
+  ConversationList list{store, store, state};
 };
 
 }  // namespace
@@ -69,7 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       CHECK(line.last_seq == MessageSeq(1));
       CHECK(parse_private(line.conversation.view())->has("alice"));
     }
-    CHECK(page->snapshot <= account.store.settled_position());
+    CHECK(page->snapshot.value() <= account.store.feed_end().value());
   }
   return 0;
 }

@@ -19,14 +19,14 @@ std::optional<RangeQuery> first_unread(const ConversationId& conversation, const
 
 // Messages of others behind `read`: a pure function of the timeline and the read position. Trimmed and unreadable messages do not count.
 // `page`: what the store gave for `query`, which first_unread() made.
-Task<Result<std::uint64_t>> count_unread(MessageStore& store, bool is_first_user, ConversationHead head, MessageSeq read, RangeQuery query,
+Task<Result<std::uint64_t>> count_unread(Timelines& timelines, bool is_first_user, ConversationHead head, MessageSeq read, RangeQuery query,
                                          RangePage page) {
   // Gaps alone, and more behind them.
   while (page.messages.empty() && page.more && !page.gaps.empty()) {
     query.from = page.gaps.back().to.next();
     query.max_messages = kPage;
     query.max_bytes = kPageBytes;
-    CO_TRY_ASSIGN(page, co_await store.range(query));
+    CO_TRY_ASSIGN(page, co_await timelines.range(query));
   }
   if (page.messages.empty()) co_return std::uint64_t{0};
   const Message& base = *page.messages.front();
@@ -46,25 +46,18 @@ Task<Result<std::uint64_t>> count_unread(MessageStore& store, bool is_first_user
 // How far the farthest of a user's devices has got in a conversation: `seq`, or further if the position says so.
 struct Delivered {
   MessageSeq seq;
-  std::optional<LogPosition> position;
+  InboxPosition position;  // 0: says nothing
 };
 
-Delivered delivered_to(const Epoch& epoch, const std::vector<DeviceRow>& devices, const ConversationId& conversation,
-                       const ConversationHead& head) {
+Delivered delivered_to(const Epoch& epoch, const std::vector<DeviceRow>& devices, const ConversationId& conversation) {
   Delivered out;
-  LogPosition farthest;  // of the devices that hold no exception for this conversation
   for (const DeviceRow& row : devices) {
     if (row.cursor.epoch != epoch) continue;
     if (const auto at = row.cursor.exceptions.find(conversation); at != row.cursor.exceptions.end()) {
       out.seq = std::max(out.seq, at->second);
     } else {
-      farthest = std::max(farthest, row.cursor.position);
+      out.position = std::max(out.position, row.cursor.position);
     }
-  }
-  if (farthest >= head.last_position) {
-    out.seq = head.last_seq;
-  } else if (farthest > LogPosition(0)) {
-    out.position = farthest;
   }
   return out;
 }
@@ -88,13 +81,13 @@ Task<Result<std::vector<ConversationSummary>>> ConversationList::summaries(UserI
     keys.push_back({out[i].peer, lines[i].conversation});
     peers.push_back(out[i].peer);
   }
-  CO_TRY_ASSIGN(const std::vector<MessageSeq> read, co_await state_.read_positions(std::move(keys)));
-  CO_TRY_ASSIGN(const std::vector<std::vector<DeviceRow>> devices, co_await state_.devices_of(std::move(peers)));
+  CO_TRY_ASSIGN(const std::vector<MessageSeq> read, co_await devices_.read_positions(std::move(keys)));
+  CO_TRY_ASSIGN(const std::vector<std::vector<DeviceRow>> devices, co_await devices_.devices_of(std::move(peers)));
   if (read.size() != 2 * lines.size() || devices.size() != lines.size()) co_return Error(ErrorCode::Internal, "rows are missing");
 
   std::vector<RangeQuery> unread;
   std::vector<std::size_t> unread_of;
-  std::vector<PlaceQuery> places;
+  std::vector<SeqQuery> places;
   std::vector<std::size_t> place_of;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     ConversationSummary& line = out[i];
@@ -105,22 +98,22 @@ Task<Result<std::vector<ConversationSummary>>> ConversationList::summaries(UserI
       unread.push_back(*std::move(query));
       unread_of.push_back(i);
     }
-    const Delivered delivered = delivered_to(store_.epoch(), devices[i], line.conversation, lines[i].end.head);
+    const Delivered delivered = delivered_to(timelines_.epoch(), devices[i], line.conversation);
     // What was read has come, also when the device that read it is gone.
     line.peer_delivered_seq = std::max(delivered.seq, line.peer_read_seq);
-    if (delivered.position) {
-      places.push_back({line.conversation, *delivered.position});
+    if (delivered.position > InboxPosition(0) && line.peer_delivered_seq < line.last_seq) {
+      places.push_back({line.peer, line.conversation, delivered.position});
       place_of.push_back(i);
     }
   }
-  CO_TRY_ASSIGN(std::vector<RangePage> pages, co_await store_.ranges(unread));
+  CO_TRY_ASSIGN(std::vector<RangePage> pages, co_await timelines_.ranges(unread));
   for (std::size_t n = 0; n < pages.size(); ++n) {
     ConversationSummary& line = out[unread_of[n]];
     const bool is_first = parse_private(line.conversation.view())->first == user.view();
-    CO_TRY_ASSIGN(line.unread, co_await count_unread(store_, is_first, lines[unread_of[n]].end.head, line.read_seq, std::move(unread[n]),
-                                                     std::move(pages[n])));
+    CO_TRY_ASSIGN(line.unread, co_await count_unread(timelines_, is_first, lines[unread_of[n]].end.head, line.read_seq,
+                                                     std::move(unread[n]), std::move(pages[n])));
   }
-  CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await store_.seqs_at(std::move(places)));
+  CO_TRY_ASSIGN(const std::vector<MessageSeq> seqs, co_await inboxes_.seqs_at(std::move(places)));
   for (std::size_t n = 0; n < seqs.size(); ++n) {
     MessageSeq& delivered = out[place_of[n]].peer_delivered_seq;
     delivered = std::max(delivered, seqs[n]);

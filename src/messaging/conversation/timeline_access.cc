@@ -24,7 +24,7 @@ Task<Result<HistoryPage>> TimelineAccess::history(HistoryQuery query) {
   range.newest_first = !query.after;
   const bool overflow = query.after && query.after->value() == UINT64_MAX;
   if (range.from > range.to || overflow) co_return HistoryPage();
-  CO_TRY_ASSIGN(RangePage page, co_await store_.range(std::move(range)));
+  CO_TRY_ASSIGN(RangePage page, co_await timelines_.range(std::move(range)));
   HistoryPage out{std::move(page.messages), std::move(page.gaps), page.more};
   if (!query.after) std::ranges::reverse(out.messages);
   std::ranges::sort(out.gaps, {}, &SeqGap::from);
@@ -36,15 +36,14 @@ Task<Result<ReadEffect>> TimelineAccess::read(UserId user, ConversationId conver
   const auto pair = parse_private(conversation.view());
   ReadEffect out;
   out.peer = UserId(pair->peer_of(user.view()));
-  CO_TRY_ASSIGN(const ConversationHead head, co_await store_.head(conversation));
+  CO_TRY_ASSIGN(const ConversationHead head, co_await timelines_.head(conversation));
   if (seq > head.last_seq) {
     out.beyond_head = true;
     co_return out;
   }
-  const ReadRaises::UnderWay under_way(raises_, store_);
-  ReadRaise raise{user, conversation, seq, under_way.position(), {}};
+  ReadRaise raise{user, conversation, seq, {}};
   if (out.peer != user) raise.watchers.push_back(out.peer);
-  CO_TRY_ASSIGN(out.read_seq, co_await state_.raise_read(std::move(raise)));
+  CO_TRY_ASSIGN(out.read_seq, co_await devices_.raise_read(std::move(raise)));
   co_return out;
 }
 

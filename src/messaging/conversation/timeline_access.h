@@ -6,9 +6,8 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "messaging/conversation/read_raises.h"
-#include "messaging/ports/message_store.h"
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
+#include "messaging/ports/timelines.h"
 #include "runtime/task.h"
 
 namespace dunlin {
@@ -39,7 +38,7 @@ struct ReadEffect {
 // Forbidden and one that names nobody NotFound, both from its text alone. A user's own conversation without messages is empty.
 class TimelineAccess {
  public:
-  TimelineAccess(MessageStore& store, StateStore& state, ReadRaises& raises) : store_(store), state_(state), raises_(raises) {}
+  TimelineAccess(Timelines& timelines, DeviceStates& devices) : timelines_(timelines), devices_(devices) {}
 
   // The one authorisation rule of private conversations.
   static Status authorise(std::string_view user, std::string_view conversation);
@@ -49,9 +48,8 @@ class TimelineAccess {
   Task<Result<ReadEffect>> read(UserId user, ConversationId conversation, MessageSeq seq);
 
  private:
-  MessageStore& store_;
-  StateStore& state_;
-  ReadRaises& raises_;
+  Timelines& timelines_;
+  DeviceStates& devices_;
 };
 
 }  // namespace dunlin

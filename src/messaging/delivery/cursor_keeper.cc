@@ -11,19 +11,12 @@ namespace {
 
 constexpr std::chrono::hours kRefreshSeen{24};  // a row that says less than this wrongly when its device was seen is not rewritten for it
 
-Attachment reset_at(const MessageStore& store) {
-  Attachment out;
-  out.cursor.epoch = store.epoch();
-  out.cursor.position = store.settled_position();
-  out.resume = Resume::Reset;
-  return out;
-}
-
 }  // namespace
 
 Task<Result<Attachment>> CursorKeeper::attach(AttachRequest request) {
   CO_TRY_ASSIGN(Attachment out, co_await begin(request));
-  if (out.resume != Resume::Reset && out.cursor.position < store_.trimmed_through()) CO_TRY(co_await find_truncated(request.user, out));
+  if (out.resume != Resume::Reset && out.cursor.position < inboxes_.trimmed_through(request.user.view()))
+    CO_TRY(co_await find_truncated(request.user, out));
   co_return out;
 }
 
@@ -35,7 +28,7 @@ Task<Result<Attachment>> CursorKeeper::begin(AttachRequest& request) {
   // A session that has just ended has seen it, whatever the clock says since.
   const auto counts = [&](const DeviceCursor& mine) { return !mine.forgotten && (request.inherited || !rules_.idle(mine, now)); };
 
-  StateStore::InMemory row = state_.device_in_memory(request.user, request.device);
+  DeviceStates::InMemory row = devices_.device_in_memory(request.user, request.device);
   std::vector<DeviceRow> rows;
   if (!row.cursor || !counts(*row.cursor)) {
     CO_TRY_ASSIGN(rows, co_await read_rows(request));
@@ -58,7 +51,7 @@ Task<Result<Attachment>> CursorKeeper::begin(AttachRequest& request) {
 Task<Result<std::vector<DeviceRow>>> CursorKeeper::read_rows(const AttachRequest& request) {
   std::map<DeviceId, DeviceCursor> unsaved;
   if (request.unsaved) unsaved = request.unsaved();
-  CO_TRY_ASSIGN(std::vector<DeviceRow> rows, co_await state_.devices(request.user));
+  CO_TRY_ASSIGN(std::vector<DeviceRow> rows, co_await devices_.devices(request.user));
   for (DeviceRow& row : rows) {
     const auto ended = unsaved.find(row.device);
     if (ended != unsaved.end() && row.device != request.device) row.cursor = std::move(ended->second);
@@ -69,40 +62,67 @@ Task<Result<std::vector<DeviceRow>>> CursorKeeper::read_rows(const AttachRequest
 // Where the delivery begins. `mine`: the device's row; `rows` are read when it does not count.
 Task<Result<Attachment>> CursorKeeper::position(AttachRequest& request, const DeviceCursor* mine, const std::vector<DeviceRow>& rows) {
   // Also at the end: when it is over meanwhile, the caller sees it by the cursor's.
-  const Epoch epoch = store_.epoch();
-  if (request.token && proves_rewind(*request.token, store_)) {
-    CO_TRY(co_await end_epoch(store_, epoch, *request.token->position, "a sync_token"));
-    co_return reset_at(store_);
-  }
-  const auto proves = [&](const DeviceCursor& row) { return row.epoch == epoch && row.position > store_.newest_position(); };
-  const auto beyond = std::ranges::find_if(rows, [&](const DeviceRow& row) { return proves(row.cursor); });
-  const DeviceCursor* proof = mine != nullptr && proves(*mine) ? mine : beyond != rows.end() ? &beyond->cursor : nullptr;
-  if (proof != nullptr) {
-    CO_TRY(co_await end_epoch(store_, epoch, proof->position, "the cursor of a device"));
-    co_return reset_at(store_);
-  }
+  const Epoch epoch = timelines_.epoch();
+  CO_TRY_ASSIGN(const bool ended, co_await ends_epoch(request, epoch, mine, rows));
+  if (ended) co_return co_await reset(request.user);
 
   Attachment out;
   out.cursor.epoch = epoch;
   const WallTime now = clock_.wall();
   const bool other_epoch = (request.token && request.token->epoch != epoch) || (request.inherited && request.inherited->epoch != epoch);
-  if (other_epoch || request.claims_unknown || (mine != nullptr && mine->forgotten)) co_return reset_at(store_);
-  const std::optional<LogPosition> acked = request.token ? request.token->position : std::nullopt;
+  if (other_epoch || request.claims_unknown || (mine != nullptr && mine->forgotten)) co_return co_await reset(request.user);
+  const std::optional<InboxPosition> acked = request.token ? request.token->position : std::nullopt;
   const bool fresh = request.token && now - request.token->minted < rules_.forget_after;
   if (fresh && acked) {
     out.cursor.position = *acked;
   } else if (request.inherited && !acked) {
     out.cursor = *std::move(request.inherited);
   } else if (mine == nullptr) {
-    out = new_device(request, rows);
+    auto fresh_device = new_device(request, rows);
+    if (!fresh_device) co_return co_await reset(request.user);
+    out = *std::move(fresh_device);
   } else {
-    if (rules_.idle(*mine, now) || mine->epoch != epoch) co_return reset_at(store_);
+    if (rules_.idle(*mine, now) || mine->epoch != epoch) co_return co_await reset(request.user);
     out.cursor = *mine;
     if (acked) {
       out.cursor.position = *acked;
       out.cursor.exceptions.clear();
     }
   }
+  co_return out;
+}
+
+// A token or a cursor that only a store with more records can have made.
+Task<Result<bool>> CursorKeeper::ends_epoch(const AttachRequest& request, Epoch epoch, const DeviceCursor* mine,
+                                            const std::vector<DeviceRow>& rows) {
+  if (request.token) {
+    CO_TRY_ASSIGN(const bool proved, co_await proves_rewind(*request.token, request.user, epoch, inboxes_));
+    if (proved) {
+      CO_TRY(co_await end_epoch(timelines_, epoch, *request.token->position, "a sync_token"));
+      co_return true;
+    }
+  }
+  std::vector<InboxPosition> known;
+  if (mine != nullptr && mine->epoch == epoch) known.push_back(mine->position);
+  for (const DeviceRow& row : rows) {
+    if (row.cursor.epoch == epoch) known.push_back(row.cursor.position);
+  }
+  for (const InboxPosition position : known) {
+    CO_TRY_ASSIGN(const bool proved, co_await inboxes_.never_named(request.user, position, 0));
+    if (!proved) continue;
+    CO_TRY(co_await end_epoch(timelines_, epoch, position, "the cursor of a device"));
+    co_return true;
+  }
+  co_return false;
+}
+
+// Delivery begins now; the client syncs anew.
+Task<Result<Attachment>> CursorKeeper::reset(UserId user) {
+  Attachment out;
+  out.cursor.epoch = timelines_.epoch();
+  CO_TRY_ASSIGN(const InboxEnd end, co_await inboxes_.newest(std::move(user)));
+  out.cursor.position = end.newest;
+  out.resume = Resume::Reset;
   co_return out;
 }
 
@@ -127,7 +147,7 @@ Task<Status> CursorKeeper::admit(const AttachRequest& request, std::vector<Devic
 
   std::ranges::sort(away, {}, [](const DeviceRow& row) { return std::pair(row.cursor.last_seen, row.device.view()); });
   const std::size_t places = rules_.max_devices - connected - 1;
-  std::vector<StateStore::CursorWrite> writes;
+  std::vector<DeviceStates::CursorWrite> writes;
   for (std::size_t i = 0; i + places < away.size(); ++i) {
     if (request.forget_unsaved) CO_TRY(co_await request.forget_unsaved(away[i].device));
     writes.push_back({request.user, away[i].device, DeviceCursor::of_forgotten(now)});
@@ -136,7 +156,7 @@ Task<Status> CursorKeeper::admit(const AttachRequest& request, std::vector<Devic
   }
   // Written before the session begins, so that the next device counts this one.
   writes.push_back({request.user, request.device, attachment.cursor});
-  CO_TRY(co_await state_.save_cursors(std::move(writes)));
+  CO_TRY(co_await devices_.save_cursors(std::move(writes)));
   co_return co_await purge(request.user, std::move(forgotten));
 }
 
@@ -144,45 +164,47 @@ Task<Status> CursorKeeper::admit(const AttachRequest& request, std::vector<Devic
 Task<Status> CursorKeeper::purge(const UserId& user, std::vector<DeviceRow> forgotten) {
   if (forgotten.size() <= rules_.max_devices) co_return Status();
   std::ranges::sort(forgotten, {}, [](const DeviceRow& row) { return row.cursor.last_seen; });
-  for (std::size_t i = 0; i + rules_.max_devices < forgotten.size(); ++i) CO_TRY(co_await state_.forget_device(user, forgotten[i].device));
+  for (std::size_t i = 0; i + rules_.max_devices < forgotten.size(); ++i)
+    CO_TRY(co_await devices_.forget_device(user, forgotten[i].device));
   co_return Status();
 }
 
-Attachment CursorKeeper::new_device(const AttachRequest& request, const std::vector<DeviceRow>& rows) const {
+// Nothing: reset.
+std::optional<Attachment> CursorKeeper::new_device(const AttachRequest& request, const std::vector<DeviceRow>& rows) const {
   // A token says that the device was known: what it has can no longer be told.
-  if (request.token_given) return reset_at(store_);
+  if (request.token_given) return std::nullopt;
   Attachment out;
-  out.cursor.epoch = store_.epoch();
+  out.cursor.epoch = timelines_.epoch();
   const DeviceRow* farthest = nullptr;
   bool others = false;
   for (const DeviceRow& row : rows) {
     if (row.cursor.forgotten || rules_.idle(row.cursor, clock_.wall())) continue;
     others = true;
-    if (row.cursor.epoch != store_.epoch()) continue;
+    if (row.cursor.epoch != timelines_.epoch()) continue;
     if (farthest == nullptr || row.cursor.position > farthest->cursor.position) farthest = &row;
   }
   if (farthest != nullptr) {
     out.cursor = farthest->cursor;
   } else if (others) {
-    return reset_at(store_);
+    return std::nullopt;
   }
   return out;
 }
 
 Task<Status> CursorKeeper::find_truncated(UserId user, Attachment& attachment) {
-  const LogPosition position = attachment.cursor.position;
+  const InboxPosition position = attachment.cursor.position;
   ConversationId after;
   for (bool more = true; more;) {
-    CO_TRY_ASSIGN(ConversationsPage page, co_await store_.conversations(user, after, 128));
+    CO_TRY_ASSIGN(ConversationsPage page, co_await inboxes_.conversations(user, after, 128));
     for (const ConversationId& conversation : page.conversations) {
       after = conversation;
-      CO_TRY_ASSIGN(const ConversationHead head, co_await store_.head(conversation));
-      if (head.first_readable <= MessageSeq(1) || head.last_position <= position) continue;
+      CO_TRY_ASSIGN(const ConversationHead head, co_await timelines_.head(conversation));
+      if (head.first_readable <= MessageSeq(1)) continue;
       MessageSeq acked;
       if (const auto at = attachment.cursor.exceptions.find(conversation); at != attachment.cursor.exceptions.end()) {
         acked = at->second;
       } else {
-        CO_TRY_ASSIGN(acked, co_await store_.seq_at(conversation, position));
+        CO_TRY_ASSIGN(acked, co_await inboxes_.seq_at(user, conversation, position));
       }
       if (acked.next() >= head.first_readable) continue;
       attachment.resume = Resume::Truncated;
@@ -197,24 +219,24 @@ Task<Status> CursorKeeper::find_truncated(UserId user, Attachment& attachment) {
   co_return Status();
 }
 
-void CursorKeeper::keep(StateStore::CursorWrite write) {
+void CursorKeeper::keep(DeviceStates::CursorWrite write) {
   if (kept_.size() >= kMaxKept) kept_.erase(kept_.begin(), kept_.begin() + kMaxKept / 10);
   kept_.push_back(std::move(write));
 }
 
 Task<Result<std::size_t>> CursorKeeper::save() {
-  std::vector<StateStore::CursorWrite> writes = std::exchange(kept_, {});
+  std::vector<DeviceStates::CursorWrite> writes = std::exchange(kept_, {});
   if (writes.empty()) co_return std::size_t{0};
   ++saves_;
-  Status saved = co_await state_.save_cursors(writes);
+  Status saved = co_await devices_.save_cursors(writes);
   --saves_;
   if (saved.ok()) {
     tell_saved();
     co_return writes.size();
   }
   // Before what was kept meanwhile: the last write of a device wins.
-  std::vector<StateStore::CursorWrite> newer = std::exchange(kept_, std::move(writes));
-  for (StateStore::CursorWrite& write : newer) keep(std::move(write));
+  std::vector<DeviceStates::CursorWrite> newer = std::exchange(kept_, std::move(writes));
+  for (DeviceStates::CursorWrite& write : newer) keep(std::move(write));
   tell_saved();
   co_return std::move(saved).error();
 }
@@ -230,7 +252,7 @@ Task<void> CursorKeeper::forget(UserId user, DeviceId device) {
     save_ended_.push_back(std::move(completer));
     static_cast<void>(co_await std::move(completion));
   }
-  std::erase_if(kept_, [&](const StateStore::CursorWrite& write) { return write.user == user && write.device == device; });
+  std::erase_if(kept_, [&](const DeviceStates::CursorWrite& write) { return write.user == user && write.device == device; });
 }
 
 }  // namespace dunlin

@@ -15,8 +15,9 @@
 #include "messaging/delivery/device_turns.h"
 #include "messaging/delivery/session_registry.h"
 #include "messaging/delivery/sync_token.h"
-#include "messaging/ports/message_store.h"
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
+#include "messaging/ports/inboxes.h"
+#include "messaging/ports/timelines.h"
 #include "runtime/completion.h"
 #include "runtime/task.h"
 
@@ -75,8 +76,9 @@ class CursorKeeper {
   static constexpr std::size_t kMaxKept = 10'000;
 
   // `turns`: the one of the server.
-  CursorKeeper(MessageStore& store, StateStore& state, const Clock& clock, DeviceTurns& turns, DeviceRules rules = {})
-      : store_(store), state_(state), clock_(clock), turns_(turns), rules_(rules) {}
+  CursorKeeper(Timelines& timelines, Inboxes& inboxes, DeviceStates& devices, const Clock& clock, DeviceTurns& turns,
+               DeviceRules rules = {})
+      : timelines_(timelines), inboxes_(inboxes), devices_(devices), clock_(clock), turns_(turns), rules_(rules) {}
 
   // Rules, in order:
   //  0. a token, or a device's row, that proves that the store was put back (rewind.h): a new epoch, and so Reset
@@ -93,7 +95,7 @@ class CursorKeeper {
   Task<Result<Attachment>> attach(AttachRequest request);
 
   // A cursor to write with the next save (of a session that ends, or one of the periodic ones).
-  void keep(StateStore::CursorWrite write);
+  void keep(DeviceStates::CursorWrite write);
   // Writes everything kept, in one call. Returns how many were written.
   Task<Result<std::size_t>> save();
   std::size_t kept() const { return kept_.size(); }
@@ -104,18 +106,21 @@ class CursorKeeper {
   Task<Result<Attachment>> begin(AttachRequest& request);
   Task<Result<std::vector<DeviceRow>>> read_rows(const AttachRequest& request);
   Task<Result<Attachment>> position(AttachRequest& request, const DeviceCursor* mine, const std::vector<DeviceRow>& rows);
+  Task<Result<bool>> ends_epoch(const AttachRequest& request, Epoch epoch, const DeviceCursor* mine, const std::vector<DeviceRow>& rows);
+  Task<Result<Attachment>> reset(UserId user);
   Task<Status> admit(const AttachRequest& request, std::vector<DeviceRow> rows, Attachment& attachment);
   Task<Status> purge(const UserId& user, std::vector<DeviceRow> forgotten);
-  Attachment new_device(const AttachRequest& request, const std::vector<DeviceRow>& rows) const;
+  std::optional<Attachment> new_device(const AttachRequest& request, const std::vector<DeviceRow>& rows) const;
   void tell_saved();
   Task<Status> find_truncated(UserId user, Attachment& attachment);
 
-  MessageStore& store_;
-  StateStore& state_;
+  Timelines& timelines_;
+  Inboxes& inboxes_;
+  DeviceStates& devices_;
   const Clock& clock_;
   DeviceTurns& turns_;
   const DeviceRules rules_;
-  std::vector<StateStore::CursorWrite> kept_;
+  std::vector<DeviceStates::CursorWrite> kept_;
   int saves_ = 0;                                      // under way
   std::vector<Completer<std::monostate>> save_ended_;  // who waits for the end of the last of them
 };

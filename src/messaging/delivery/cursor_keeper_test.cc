@@ -54,36 +54,36 @@ class CursorKeeperTest : public testing::Test {
   }
   AttachRequest with_token(std::string_view name, std::optional<std::uint64_t> position) {
     AttachRequest out = device(name);
-    out.token = SyncToken{store_.epoch(), std::nullopt, LogPosition(0), clock_.wall()};
-    if (position) out.token->position = LogPosition(*position);
+    out.token = SyncToken{store_.epoch(), std::nullopt, InboxPosition(0), clock_.wall()};
+    if (position) out.token->position = InboxPosition(*position);
     out.token_given = true;
     return out;
   }
   void save(std::string_view name, std::uint64_t position, std::map<ConversationId, MessageSeq> exceptions = {}) {
-    keeper_.keep({UserId("bob"), DeviceId(name), {store_.epoch(), LogPosition(position), std::move(exceptions), clock_.wall()}});
+    keeper_.keep({UserId("bob"), DeviceId(name), {store_.epoch(), InboxPosition(position), std::move(exceptions), clock_.wall()}});
     EXPECT_TRUE(block_on(keeper_.save()).ok());
   }
   std::size_t rows() { return block_on(state_.devices(UserId("bob")))->size(); }
 
   ManualClock clock_;
   MemoryMessageStore store_{options(clock_)};
-  MemoryStateStore state_;
+  MemoryStateStore state_{store_};
   DeviceTurns turns_;
-  CursorKeeper keeper_{store_, state_, clock_, turns_};
+  CursorKeeper keeper_{store_, store_, state_, clock_, turns_};
   int sends_ = 0;
 };
 
 TEST_F(CursorKeeperTest, AUserWhoNeverConnectedGetsWhatWasWrittenToHimBefore) {
   send(5);
   const Attachment first = attach(device("phone"));
-  EXPECT_EQ(first.cursor.position, LogPosition(0));
+  EXPECT_EQ(first.cursor.position, InboxPosition(0));
   EXPECT_EQ(first.resume, Resume::Complete);
   EXPECT_EQ(rows(), 1U) << "the device is known from now on";
 }
 
 TEST_F(CursorKeeperTest, WhatWasKeptOfAForgottenDeviceIsNotWritten) {
-  keeper_.keep({UserId("bob"), DeviceId("phone"), {store_.epoch(), LogPosition(0), {}, clock_.wall()}});
-  keeper_.keep({UserId("bob"), DeviceId("laptop"), {store_.epoch(), LogPosition(0), {}, clock_.wall()}});
+  keeper_.keep({UserId("bob"), DeviceId("phone"), {store_.epoch(), InboxPosition(0), {}, clock_.wall()}});
+  keeper_.keep({UserId("bob"), DeviceId("laptop"), {store_.epoch(), InboxPosition(0), {}, clock_.wall()}});
   block_on(keeper_.forget(UserId("bob"), DeviceId("phone")));
   EXPECT_EQ(keeper_.kept(), 1U);
   EXPECT_TRUE(block_on(keeper_.save()).ok());
@@ -91,7 +91,7 @@ TEST_F(CursorKeeperTest, WhatWasKeptOfAForgottenDeviceIsNotWritten) {
 }
 
 TEST_F(CursorKeeperTest, TheRulesAboutDevicesAreThoseItWasGiven) {
-  CursorKeeper strict(store_, state_, clock_, turns_, {.max_devices = 1, .forget_after = std::chrono::hours(24)});
+  CursorKeeper strict(store_, store_, state_, clock_, turns_, {.max_devices = 1, .forget_after = std::chrono::hours(24)});
   EXPECT_TRUE(block_on(strict.attach(device("phone"))).ok());
   EXPECT_EQ(block_on(strict.attach(connected("laptop", {"phone"}))).error().code(), ErrorCode::DeviceLimit);
   clock_.advance(std::chrono::hours(25));
@@ -105,9 +105,9 @@ TEST_F(CursorKeeperTest, ANewDeviceStartsWhereTheFarthestDeviceIs) {
   save("phone", 3);
   save("laptop", 7, {{private_conversation("alice", "bob"), MessageSeq(5)}});
   const Attachment tablet = attach(device("tablet"));
-  EXPECT_EQ(tablet.cursor.position, LogPosition(7));
+  EXPECT_EQ(tablet.cursor.position, InboxPosition(7));
   EXPECT_EQ(tablet.cursor.exceptions.size(), 1U);
-  EXPECT_EQ(attach(device("phone")).cursor.position, LogPosition(3));
+  EXPECT_EQ(attach(device("phone")).cursor.position, InboxPosition(3));
 }
 
 TEST_F(CursorKeeperTest, ANewDeviceStartsAtWhatAnotherHadAckedAtItsEndAlsoBeforeThatIsStored) {
@@ -116,10 +116,10 @@ TEST_F(CursorKeeperTest, ANewDeviceStartsAtWhatAnotherHadAckedAtItsEndAlsoBefore
   save("laptop", 5);
   AttachRequest request = device("tablet");
   request.unsaved = [this] {
-    return std::map<DeviceId, DeviceCursor>{{DeviceId("phone"), {store_.epoch(), LogPosition(8), {}, clock_.wall()}}};
+    return std::map<DeviceId, DeviceCursor>{{DeviceId("phone"), {store_.epoch(), InboxPosition(8), {}, clock_.wall()}}};
   };
-  EXPECT_EQ(attach(std::move(request)).cursor.position, LogPosition(8));
-  EXPECT_EQ(attach(device("tablet")).cursor.position, LogPosition(8)) << "its own row says so from now on";
+  EXPECT_EQ(attach(std::move(request)).cursor.position, InboxPosition(8));
+  EXPECT_EQ(attach(device("tablet")).cursor.position, InboxPosition(8)) << "its own row says so from now on";
 }
 
 TEST_F(CursorKeeperTest, WhatIsStoredBetweenTheLooksIsInOneOfThem) {
@@ -130,7 +130,7 @@ TEST_F(CursorKeeperTest, WhatIsStoredBetweenTheLooksIsInOneOfThem) {
     save("phone", 8);  // and the store has confirmed it, so it is unsaved no more
     return std::map<DeviceId, DeviceCursor>();
   };
-  EXPECT_EQ(attach(std::move(request)).cursor.position, LogPosition(8));
+  EXPECT_EQ(attach(std::move(request)).cursor.position, InboxPosition(8));
 }
 
 TEST_F(CursorKeeperTest, ATokenWinsBelowAndAboveTheStoredCursorWithoutARead) {
@@ -139,7 +139,7 @@ TEST_F(CursorKeeperTest, ATokenWinsBelowAndAboveTheStoredCursorWithoutARead) {
   state_.set_failures(1);  // no row can be read
   for (const std::uint64_t position : {2U, 8U}) {
     const Attachment got = attach(with_token("phone", position));
-    EXPECT_EQ(got.cursor.position, LogPosition(position));
+    EXPECT_EQ(got.cursor.position, InboxPosition(position));
     EXPECT_TRUE(got.cursor.exceptions.empty());
     EXPECT_EQ(got.resume, Resume::Complete);
   }
@@ -148,15 +148,15 @@ TEST_F(CursorKeeperTest, ATokenWinsBelowAndAboveTheStoredCursorWithoutARead) {
 TEST_F(CursorKeeperTest, ATokenThatSaysNothingAboutAcksLeavesTheStoredCursor) {
   send(9);
   save("phone", 5);
-  EXPECT_EQ(attach(with_token("phone", std::nullopt)).cursor.position, LogPosition(5));
+  EXPECT_EQ(attach(with_token("phone", std::nullopt)).cursor.position, InboxPosition(5));
 }
 
 TEST_F(CursorKeeperTest, TheCursorOfTheReplacedSessionIsTakenOver) {
   send(9);
   save("phone", 2);
   AttachRequest request = device("phone");
-  request.inherited = DeviceCursor{store_.epoch(), LogPosition(6), {}, {}};
-  EXPECT_EQ(attach(std::move(request)).cursor.position, LogPosition(6));
+  request.inherited = DeviceCursor{store_.epoch(), InboxPosition(6), {}, {}};
+  EXPECT_EQ(attach(std::move(request)).cursor.position, InboxPosition(6));
 }
 
 TEST_F(CursorKeeperTest, PositionsOfAnotherEpochAreReset) {
@@ -165,10 +165,10 @@ TEST_F(CursorKeeperTest, PositionsOfAnotherEpochAreReset) {
   request.token->epoch.value ^= 1;
   const Attachment by_token = attach(std::move(request));
   EXPECT_EQ(by_token.resume, Resume::Reset);
-  EXPECT_EQ(by_token.cursor.position, LogPosition(9));
+  EXPECT_EQ(by_token.cursor.position, InboxPosition(9));
   EXPECT_EQ(by_token.cursor.epoch, store_.epoch());
 
-  keeper_.keep({UserId("bob"), DeviceId("old"), {Epoch{1}, LogPosition(4), {}, clock_.wall()}});
+  keeper_.keep({UserId("bob"), DeviceId("old"), {Epoch{1}, InboxPosition(4), {}, clock_.wall()}});
   EXPECT_TRUE(block_on(keeper_.save()).ok());
   EXPECT_EQ(attach(device("old")).resume, Resume::Reset);
 }
@@ -192,7 +192,7 @@ TEST_F(CursorKeeperTest, ATokenOfAnEarlierRunIsMeasuredByWhereThisOneBegan) {
   send(3);
   const Epoch before = store_.epoch();
   AttachRequest request = with_token("phone", 3);
-  request.token->run = store_.run().id;
+  request.token->run = store_.run();
   EXPECT_EQ(attach(request).resume, Resume::Complete);
   EXPECT_EQ(store_.epoch(), before);
   request.token->run ^= 2;  // minted before this store, which was empty, was opened
@@ -352,7 +352,7 @@ TEST_F(CursorKeeperTest, AnEndThatIsNotStoredYetCountsForWhoWasSeenLast) {
   request.unsaved = [this] {
     std::map<DeviceId, DeviceCursor> out;
     for (int i = 0; i < 32; ++i) {
-      if (i != 7) out[DeviceId("d" + std::to_string(i))] = {store_.epoch(), LogPosition(0), {}, clock_.wall()};
+      if (i != 7) out[DeviceId("d" + std::to_string(i))] = {store_.epoch(), InboxPosition(0), {}, clock_.wall()};
     }
     return out;
   };
@@ -363,7 +363,7 @@ TEST_F(CursorKeeperTest, AFreshTokenBringsAnUnknownDeviceOnlyIntoAPlace) {
   send(9);
   for (int i = 0; i < 32; ++i) save("d" + std::to_string(i), 0);
   const Attachment attached = attach(with_token("from before", 4));
-  EXPECT_EQ(attached.cursor.position, LogPosition(4)) << "what it has acked still says so";
+  EXPECT_EQ(attached.cursor.position, InboxPosition(4)) << "what it has acked still says so";
   EXPECT_EQ(attached.forgotten.size(), 1U);
   EXPECT_EQ(known().size(), 32U);
 }
@@ -387,7 +387,7 @@ TEST_F(CursorKeeperTest, AClockThatWasAheadForgetsNobodyForGood) {
   clock_.set_wall(clock_.wall() - std::chrono::hours(24 * 61));
   const Attachment back = attach(device("phone"));
   EXPECT_EQ(back.resume, Resume::Complete);
-  EXPECT_EQ(back.cursor.position, LogPosition(2));
+  EXPECT_EQ(back.cursor.position, InboxPosition(2));
 }
 
 TEST_F(CursorKeeperTest, ASessionThatWasReplacedHasSeenItsDeviceWhateverTheClockSays) {
@@ -395,10 +395,10 @@ TEST_F(CursorKeeperTest, ASessionThatWasReplacedHasSeenItsDeviceWhateverTheClock
   save("phone", 1);
   clock_.set_wall(clock_.wall() + std::chrono::hours(24 * 61));
   AttachRequest request = device("phone");
-  request.inherited = DeviceCursor{store_.epoch(), LogPosition(2), {}, {}};
+  request.inherited = DeviceCursor{store_.epoch(), InboxPosition(2), {}, {}};
   const Attachment attached = attach(std::move(request));
   EXPECT_EQ(attached.resume, Resume::Complete);
-  EXPECT_EQ(attached.cursor.position, LogPosition(2));
+  EXPECT_EQ(attached.cursor.position, InboxPosition(2));
   EXPECT_TRUE(block_on(keeper_.save()).ok());
   EXPECT_EQ(known(), (std::vector<std::string>{"phone"}));
 }
@@ -435,13 +435,13 @@ TEST_F(CursorKeeperTest, ATrimBelowTheDeviceTakesNothingFromIt) {
 
 TEST_F(CursorKeeperTest, ASaveThatFailsIsTriedAgainAndTheNewestWins) {
   state_.set_failures(1);
-  keeper_.keep({UserId("bob"), DeviceId("phone"), {store_.epoch(), LogPosition(1), {}, clock_.wall()}});
+  keeper_.keep({UserId("bob"), DeviceId("phone"), {store_.epoch(), InboxPosition(1), {}, clock_.wall()}});
   EXPECT_FALSE(block_on(keeper_.save()).ok());
-  keeper_.keep({UserId("bob"), DeviceId("phone"), {store_.epoch(), LogPosition(2), {}, clock_.wall()}});
+  keeper_.keep({UserId("bob"), DeviceId("phone"), {store_.epoch(), InboxPosition(2), {}, clock_.wall()}});
   EXPECT_EQ(keeper_.kept(), 2U);
   state_.set_failures(0);
   EXPECT_EQ(*block_on(keeper_.save()), 2U);
-  EXPECT_EQ(block_on(state_.devices(UserId("bob")))->front().cursor.position, LogPosition(2));
+  EXPECT_EQ(block_on(state_.devices(UserId("bob")))->front().cursor.position, InboxPosition(2));
 }
 
 TEST_F(CursorKeeperTest, WhatIsKeptIsBounded) {

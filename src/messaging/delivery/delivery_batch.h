@@ -8,22 +8,27 @@
 #include "messaging/delivery/session_registry.h"
 #include "messaging/delivery/signal.h"
 #include "messaging/model/message.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/outcomes.h"
 
 namespace dunlin {
 
-// "This message concerns your session." A hint may be lost at any point; the session finds out from `previous`, or at its heartbeat.
+// "Your user's inbox has got this." With a range: seqs first_seq.. up to the message, which stands at `at`. Without one the message is one
+// of a range that comes, or came, with another hint. Without a message: something of the user's lies at `at` at least, look for yourself. A
+// hint may be lost at any point; the session finds out from `previous`, or at its heartbeat.
 struct Hint {
   ConnectionRef connection = 0;
   MessagePtr message;
-  LogPosition previous;  // the newest record of this user that was told before this message
-  bool own = false;      // sent by this very connection
+  InboxPosition at;
+  InboxPosition previous;  // the user's position before the range
+  MessageSeq first_seq;
+  bool has_range = true;
+  bool own = false;  // sent by this very connection
 };
 
 // Everything that one commit means for one worker, in one mailbox push.
 struct DeliveryBatch {
   std::vector<AppendOutcome> acks;  // for senders on this worker; never dropped
-  std::vector<Hint> hints;          // in commit order
+  std::vector<Hint> hints;          // of one conversation in seq order
   std::vector<SignalPush> signals;  // receipts, typing: lossy
   bool probe = false;               // asks whether the way to the worker is open; always arrives
 
@@ -34,7 +39,7 @@ struct DeliveryBatch {
     std::size_t bytes = sizeof(DeliveryBatch) + acks.size() * sizeof(AppendOutcome) + hints.size() * sizeof(Hint);
     const Message* counted = nullptr;
     for (const Hint& hint : hints) {
-      if (hint.message.get() != counted) bytes += hint.message->footprint();
+      if (hint.message && hint.message.get() != counted) bytes += hint.message->footprint();
       counted = hint.message.get();
     }
     for (const SignalPush& push : signals) bytes += sizeof(SignalPush) + (push.signal ? footprint(*push.signal) : 0);

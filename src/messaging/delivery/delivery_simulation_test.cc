@@ -2,24 +2,19 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <random>
 #include <string>
 
 #include "messaging/delivery/testing/delivery_world.h"
+#include "messaging/delivery/testing/seeds.h"
 
 namespace dunlin {
 namespace {
 
-// DUNLIN_SIMULATION_SEED runs one seed again; DUNLIN_SIMULATION_SEEDS runs so many.
-std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
-  const char* text = std::getenv(variable);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
 std::string unreached(const DeliveryBounds& bounds, const DeliveryWorld::Faults& faults) {
   std::string names;
   for (const auto& [name, member] : DeliveryBounds::kNames) {
+    if (name == "moves") break;  // that and what follows is of several nodes
     const bool without_its_fault = (name == "mailbox" && faults.full_mailbox == 0) || (name == "head_search" && faults.trims == 0);
     if (bounds.*member == 0 && !without_its_fault) names += " " + name;
   }
@@ -27,11 +22,9 @@ std::string unreached(const DeliveryBounds& bounds, const DeliveryWorld::Faults&
 }
 
 void simulate(const DeliveryWorld::Faults& faults) {
-  const std::uint64_t one = number_from("DUNLIN_SIMULATION_SEED", 0);
-  const std::uint64_t first = one != 0 ? one : 1;
-  const std::uint64_t count = one != 0 ? 1 : number_from("DUNLIN_SIMULATION_SEEDS", 25);
+  const Seeds seeds(25);
   DeliveryBounds all;
-  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+  for (std::uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) {
     SCOPED_TRACE("DUNLIN_SIMULATION_SEED=" + std::to_string(seed));
     DeliveryWorld world(seed, faults);
     // On until each bound was reached.
@@ -47,9 +40,7 @@ void simulate(const DeliveryWorld::Faults& faults) {
     all.add(world.bounds());
     if (testing::Test::HasFailure()) return;
   }
-  std::string line = "bounds reached:";
-  for (const auto& [name, member] : DeliveryBounds::kNames) line += " " + name + "=" + std::to_string(all.*member);
-  std::puts(line.c_str());
+  std::puts(("bounds reached:" + all.text()).c_str());
 }
 
 TEST(DeliverySimulationTest, ConvergesWithoutFaults) {
@@ -83,13 +74,11 @@ TEST(DeliverySimulationTest, NamesWhatRetentionHasTakenAndConverges) {
 
 // An earlier copy of the folder is put back, once or twice, under devices that have had more since.
 TEST(DeliverySimulationTest, NobodyLosesUnawaresWhenAnEarlierFolderIsPutBack) {
-  const std::uint64_t one = number_from("DUNLIN_SIMULATION_SEED", 0);
-  const std::uint64_t first = one != 0 ? one : 1;
-  const std::uint64_t count = one != 0 ? 1 : number_from("DUNLIN_SIMULATION_SEEDS", 60);
+  const Seeds seeds(60);
   std::uint64_t proved = 0;
   std::uint64_t resets = 0;
   std::uint64_t unnoticed = 0;
-  for (std::uint64_t seed = first; seed < first + count && !testing::Test::HasFailure(); ++seed) {
+  for (std::uint64_t seed = seeds.first; seed < seeds.first + seeds.count && !testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE("DUNLIN_SIMULATION_SEED=" + std::to_string(seed));
     std::mt19937_64 random(seed);
     const auto steps = [&](DeliveryWorld& world, int most) {
@@ -115,9 +104,9 @@ TEST(DeliverySimulationTest, NobodyLosesUnawaresWhenAnEarlierFolderIsPutBack) {
     resets += world.resets();
   }
   std::printf("put back: proved by a token in %llu of %llu, %llu resets, %llu conversations with a drop that nothing could tell\n",
-              static_cast<unsigned long long>(proved), static_cast<unsigned long long>(count), static_cast<unsigned long long>(resets),
-              static_cast<unsigned long long>(unnoticed));
-  if (one == 0) {
+              static_cast<unsigned long long>(proved), static_cast<unsigned long long>(seeds.count),
+              static_cast<unsigned long long>(resets), static_cast<unsigned long long>(unnoticed));
+  if (seeds.one == 0) {
     EXPECT_GT(proved, 0U);
     EXPECT_GT(resets, 0U);
   }

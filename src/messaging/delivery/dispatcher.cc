@@ -4,48 +4,60 @@
 #include <utility>
 
 #include "base/check.h"
-#include "messaging/model/conversation.h"
 
 namespace dunlin {
 
 Dispatcher::Dispatcher(SessionRegistry& registry, std::vector<WorkerMailbox*> mailboxes)
-    : registry_(registry), mailboxes_(std::move(mailboxes)), batches_(mailboxes_.size()) {}
+    : registry_(registry), mailboxes_(std::move(mailboxes)) {}
 
-void Dispatcher::on_outcomes(std::span<AppendOutcome> outcomes, LogPosition settled_through) {
-  LogPosition newest = settled_through;
-  for (const AppendOutcome& outcome : outcomes) {
-    if (!outcome.refused && !outcome.duplicate) newest = std::max(newest, outcome.message->position());
+void Dispatcher::on_answers(std::span<AppendOutcome> answers) {
+  Batches batches(mailboxes_.size());
+  for (AppendOutcome& answer : answers) {
+    if (answer.reply.connection == 0) continue;  // nobody waits for this one
+    const std::uint16_t worker = worker_of(answer.reply.connection);
+    CHECK(worker < batches.size());
+    batches[worker].acks.push_back(std::move(answer));
   }
-  registry_.telling(newest);
-  for (AppendOutcome& outcome : outcomes) {
-    if (!outcome.refused && !outcome.duplicate) hint(outcome);
-    if (outcome.reply.connection == 0) continue;  // nobody waits for this one
-    const std::uint16_t worker = worker_of(outcome.reply.connection);
-    CHECK(worker < batches_.size());
-    batches_[worker].acks.push_back(std::move(outcome));
-  }
-  for (std::size_t worker = 0; worker < batches_.size(); ++worker) {
-    if (batches_[worker].empty()) continue;
-    // A loss needs no care here: the mailbox has told its worker.
-    static_cast<void>(mailboxes_[worker]->post(std::exchange(batches_[worker], DeliveryBatch())));
-  }
+  post(std::move(batches));
 }
 
-void Dispatcher::hint(const AppendOutcome& outcome) {
-  const auto pair = parse_private(outcome.message->conversation());
-  if (!pair) return;
-  hint_user(outcome, pair->first);
-  if (pair->second != pair->first) hint_user(outcome, pair->second);
+void Dispatcher::on_records(std::span<const InboxNews> news) {
+  Batches batches(mailboxes_.size());
+  std::vector<ConnectionRef> sessions;
+  for (const InboxNews& one : news) hint(one, sessions, batches);
+  post(std::move(batches));
 }
 
-void Dispatcher::hint_user(const AppendOutcome& outcome, std::string_view user) {
-  sessions_.clear();
-  const auto previous = registry_.record(user, outcome.message->position(), sessions_);
-  if (!previous || drop_hints_.load(std::memory_order_relaxed)) return;
-  for (const ConnectionRef connection : sessions_) {
+void Dispatcher::hint(const InboxNews& news, std::vector<ConnectionRef>& sessions, Batches& batches) {
+  sessions.clear();
+  InboxPosition previous;
+  if (news.has_range) {
+    const auto told = registry_.tell(news.user, news.at, sessions);
+    if (!told) return;
+    previous = news.previous.value_or(*told);
+  } else {
+    registry_.sessions(news.user, sessions);
+  }
+  if (drop_hints_.load(std::memory_order_relaxed)) return;
+  for (const ConnectionRef connection : sessions) {
     const std::uint16_t worker = worker_of(connection);
-    CHECK(worker < batches_.size());
-    batches_[worker].hints.push_back({connection, outcome.message, *previous, connection == outcome.reply.connection});
+    CHECK(worker < batches.size());
+    std::vector<Hint>& hints = batches[worker].hints;
+    // The range comes with its last record; the others before it.
+    for (const ToldRecord& record : news.records) {
+      const bool last = news.has_range && record.message->seq() == news.seq;
+      hints.push_back({connection, record.message, news.at, previous, news.first_seq, last, connection == record.sender});
+    }
+    const bool ends = !news.records.empty() && news.records.back().message->seq() == news.seq;
+    if (news.has_range && !ends) hints.push_back({connection, {}, news.at, previous, {}, true, false});
+  }
+}
+
+void Dispatcher::post(Batches batches) {
+  for (std::size_t worker = 0; worker < batches.size(); ++worker) {
+    if (batches[worker].empty()) continue;
+    // A loss needs no care here: the mailbox has told its worker.
+    static_cast<void>(mailboxes_[worker]->post(std::move(batches[worker])));
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "messaging/delivery/receipts.h"
 #include "messaging/model/conversation.h"
+#include "messaging/ports/one_order.h"
 
 namespace dunlin {
 namespace {
@@ -42,7 +43,12 @@ class DispatcherTest : public testing::Test {
     out.reply = {sender, 7};
     return out;
   }
-  void tell(std::vector<AppendOutcome> outcomes) { dispatcher_.on_outcomes(outcomes, LogPosition(position_)); }
+  void tell(std::vector<AppendOutcome> outcomes) {
+    BatchNews news;
+    const std::span<const InboxNews> told = news.take(outcomes);
+    dispatcher_.on_answers(outcomes);
+    dispatcher_.on_records(told);
+  }
   const ReceiptSignal& receipt(const SignalPush& push) { return std::get<ReceiptSignal>(*push.signal); }
 
   SessionRegistry registry_;
@@ -54,7 +60,7 @@ class DispatcherTest : public testing::Test {
   const ConnectionRef bob_ = on_worker(1, 3);
 };
 
-TEST_F(DispatcherTest, TellsTheSenderAndEverySessionOfBothUsersInOnePostAWorker) {
+TEST_F(DispatcherTest, TellsTheSenderAndEverySessionOfBothUsersInOnePostAWorkerAndCall) {
   registry_.add("alice", "phone", alice_);
   registry_.add("alice", "laptop", alice_laptop_);
   registry_.add("bob", "phone", bob_);
@@ -62,7 +68,7 @@ TEST_F(DispatcherTest, TellsTheSenderAndEverySessionOfBothUsersInOnePostAWorker)
   outcomes.push_back(stored("alice", "bob", alice_));
   outcomes.push_back(stored("alice", "bob", alice_));
   tell(std::move(outcomes));
-  EXPECT_EQ(mailboxes_[0].posts, 1);
+  EXPECT_EQ(mailboxes_[0].posts, 2) << "answers, and hints";
   EXPECT_EQ(mailboxes_[1].posts, 1);
   ASSERT_EQ(mailboxes_[0].acks.size(), 2U);
   EXPECT_EQ(mailboxes_[0].acks[0].reply.request, 7U);
@@ -71,10 +77,10 @@ TEST_F(DispatcherTest, TellsTheSenderAndEverySessionOfBothUsersInOnePostAWorker)
   ASSERT_EQ(mailboxes_[1].hints.size(), 4U);
   EXPECT_TRUE(mailboxes_[0].hints[0].own);
   EXPECT_FALSE(mailboxes_[1].hints[0].own) << "the sender's other device gets it";
-  EXPECT_LT(mailboxes_[1].hints[0].message->position(), mailboxes_[1].hints[2].message->position());
+  EXPECT_LT(mailboxes_[1].hints[0].at, mailboxes_[1].hints[2].at);
 }
 
-TEST_F(DispatcherTest, EachHintCarriesTheActivityBeforeIt) {
+TEST_F(DispatcherTest, EachHintCarriesWhatWasToldBeforeIt) {
   registry_.add("bob", "phone", bob_);
   for (int i = 0; i < 3; ++i) {
     std::vector<AppendOutcome> one;
@@ -82,8 +88,8 @@ TEST_F(DispatcherTest, EachHintCarriesTheActivityBeforeIt) {
     tell(std::move(one));
   }
   ASSERT_EQ(mailboxes_[1].hints.size(), 2U);
-  EXPECT_EQ(mailboxes_[1].hints[0].previous, LogPosition(0));
-  EXPECT_EQ(mailboxes_[1].hints[1].previous, LogPosition(1)) << "carol's message is none of bob's";
+  EXPECT_EQ(mailboxes_[1].hints[0].previous, InboxPosition(0));
+  EXPECT_EQ(mailboxes_[1].hints[1].previous, InboxPosition(1)) << "carol's message is none of bob's";
 }
 
 TEST_F(DispatcherTest, AMessageToOneselfIsHintedOnce) {
@@ -114,7 +120,46 @@ TEST_F(DispatcherTest, TheFaultSwitchDropsHintsButNotAcksAndActivityGoesOn) {
   tell(std::move(one));
   EXPECT_EQ(mailboxes_[0].acks.size(), 1U);
   EXPECT_TRUE(mailboxes_[1].hints.empty());
-  EXPECT_EQ(registry_.activity("bob"), LogPosition(1));
+  EXPECT_EQ(registry_.told("bob"), InboxPosition(1));
+}
+
+TEST_F(DispatcherTest, ARangeComesWithItsLastRecordAndTheOthersBeforeIt) {
+  registry_.add("bob", "phone", bob_);
+  const auto first = stored("alice", "bob", alice_);
+  const auto last = stored("alice", "bob", alice_);
+  const std::vector<ToldRecord> records{{first.message, alice_}, {last.message, 0}};
+  const InboxNews range{"bob", records, true, InboxPosition(40), InboxPosition(30), MessageSeq(1), MessageSeq(2)};
+  dispatcher_.on_records({&range, 1});
+  const auto& hints = mailboxes_[1].hints;
+  ASSERT_EQ(hints.size(), 2U);
+  EXPECT_FALSE(hints[0].has_range);
+  EXPECT_EQ(hints[0].message->seq(), MessageSeq(1));
+  EXPECT_TRUE(hints[1].has_range);
+  EXPECT_EQ(hints[1].message->seq(), MessageSeq(2));
+  EXPECT_EQ(hints[1].at, InboxPosition(40));
+  EXPECT_EQ(hints[1].previous, InboxPosition(30)) << "as the store says, whatever was told here";
+  EXPECT_EQ(hints[1].first_seq, MessageSeq(1));
+  EXPECT_EQ(registry_.told("bob"), InboxPosition(40));
+}
+
+TEST_F(DispatcherTest, WhatSomebodyElseNotesIsTheRecordAlone) {
+  registry_.add("bob", "phone", bob_);
+  const auto one = stored("alice", "bob", alice_);
+  const ToldRecord record{one.message, 0};
+  InboxNews news{"bob", {&record, 1}, false, {}, {}, {}, {}};
+  dispatcher_.on_records({&news, 1});
+  ASSERT_EQ(mailboxes_[1].hints.size(), 1U);
+  EXPECT_FALSE(mailboxes_[1].hints[0].has_range);
+  EXPECT_EQ(registry_.told("bob"), InboxPosition(0)) << "nothing was told of his inbox";
+}
+
+TEST_F(DispatcherTest, APositionWithoutRecordsIsToldBare) {
+  registry_.add("bob", "phone", bob_);
+  const InboxNews news{"bob", {}, true, InboxPosition(40), InboxPosition(0), {}, {}};
+  dispatcher_.on_records({&news, 1});
+  ASSERT_EQ(mailboxes_[1].hints.size(), 1U);
+  EXPECT_FALSE(mailboxes_[1].hints[0].message);
+  EXPECT_EQ(mailboxes_[1].hints[0].at, InboxPosition(40));
 }
 
 TEST_F(DispatcherTest, SignalsGoToEverySessionButTheExcepted) {

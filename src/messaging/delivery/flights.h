@@ -17,10 +17,13 @@ struct Flight {
   MessageSeq pushed;  // >= sent; own messages, which need no sending, count too
   // Everything of the conversation at or below `floor` is acked (0 when no more is known). It follows the acks by marks: when mark_seq is
   // acked, floor becomes mark_position, and the next mark is what had been pushed by then.
-  LogPosition floor;
+  InboxPosition floor;
   MessageSeq mark_seq;
-  LogPosition mark_position;
-  LogPosition last_position;         // of the message `pushed`; 0 after a gap
+  InboxPosition mark_position;
+  // Where `pushed` lies in the inbox, as far as it is known: everything of the conversation at or below `reached` is pushed, nothing above
+  // `within` is.
+  InboxPosition reached;
+  InboxPosition within;
   std::uint32_t oldest_push_ms = 0;  // of DeliveryContext::now_ms; restarts when an ack moves `acked`
   bool ahead = false;                // pushed beyond where the session stands, or not filled yet: kept even when all of it is acked
 

@@ -4,7 +4,8 @@
 
 #include "base/result.h"
 #include "messaging/delivery/sync_token.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/inboxes.h"
+#include "messaging/ports/timelines.h"
 #include "runtime/task.h"
 
 namespace dunlin {
@@ -13,10 +14,10 @@ namespace dunlin {
 // (docs/design/delivery.md). What the server has given away before does. Stateless; any worker.
 
 // Only a store that had records which this one has not can have minted this token.
-bool proves_rewind(const SyncToken& token, const MessageStore& store);
+Task<Result<bool>> proves_rewind(SyncToken token, UserId user, Epoch epoch, Inboxes& inboxes);
 
 // Proved by `known`, a position that `witness` holds and that only the server can have made: a new epoch begins, unless `ended` is over
 // already. Sessions find it by themselves (SessionHost). What fails has changed nothing; the next witness tries again.
-Task<Status> end_epoch(MessageStore& store, Epoch ended, LogPosition known, std::string_view witness);
+Task<Status> end_epoch(Timelines& timelines, Epoch ended, InboxPosition known, std::string_view witness);
 
 }  // namespace dunlin

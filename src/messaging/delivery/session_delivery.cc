@@ -24,6 +24,7 @@ SessionDelivery::SessionDelivery(DeliveryContext& context, DeliverySink& sink) :
 
 SessionDelivery::~SessionDelivery() {
   if (ticket_ != nullptr) ticket_->delivery = nullptr;
+  if (has_early_) context_.early->take(*this);
   if (lagging_) context_.metrics.lagging_sessions.sub(1);
 }
 
@@ -34,7 +35,7 @@ void SessionDelivery::start(const DeviceCursor& cursor, std::vector<Conversation
   handled_ = cursor.position;
   for (const auto& [conversation, seq] : cursor.exceptions) {
     Flight& flight = create_flight(conversation.view(), seq);
-    flight.last_position = LogPosition(0);  // not known: the acked message may lie anywhere
+    flight.reached = InboxPosition(0);  // not known: the acked message may lie anywhere
     flight.ahead = true;
     exceptions_pending_ = true;
   }
@@ -44,47 +45,138 @@ void SessionDelivery::start(const DeviceCursor& cursor, std::vector<Conversation
 // -- hints
 
 void SessionDelivery::on_hint(const Hint& hint) {
-  const LogPosition position = hint.message->position();
   if (phase_ != Phase::Live) {
     if (hint.own) remember_own(hint.message->conversation(), hint.message->seq());
     // The scan comes to it; it may have read the store before this record was there, so it must not end below it.
-    target_ = std::max(target_, position);
+    if (hint.has_range) target_ = std::max(target_, hint.at);
     const bool idle = phase_ == Phase::Scanning && ticket_ == nullptr && block_ == Block::None;
     if (idle && context_.now_ms() - stuck_since_ms_ >= kRetryAfterMs) begin_scan();
     return;
   }
-  if (position <= handled_) return;  // a scan was faster
+  if (hint.has_range && hint.at <= handled_) return;  // a scan was faster
+  if (!hint.has_range || !continues(hint)) return wait_or_scan(hint);
+  if (deliver_hint(hint) && has_early_) deliver_early();
+}
+
+// All of its range that was not pushed is here, and nothing of the user's lies between it and what is handled.
+bool SessionDelivery::continues(const Hint& hint) {
+  if (!hint.message || hint.previous > handled_) return false;
   const Flight* flight = find(hint.message->conversation());
-  const bool follows = flight == nullptr || flight->pushed.next() == hint.message->seq();
-  if (!follows || hint.previous > handled_ || hint.message->place().previous > handled_) {
-    if (hint.own) remember_own(hint.message->conversation(), hint.message->seq());
-    scan_for(position);  // an earlier hint was lost
-    return;
+  const MessageSeq next = flight != nullptr ? flight->pushed.next() : hint.first_seq;
+  if (hint.first_seq > next) return false;
+  bool own = false;
+  for (MessageSeq seq = next; seq < hint.message->seq(); seq = seq.next()) {
+    if (!early_record(hint.message->conversation(), seq, own)) return false;
   }
-  deliver_hint(hint);
+  return true;
 }
 
-void SessionDelivery::deliver_hint(const Hint& hint) {
-  const Message& message = *hint.message;
-  const bool needs_flight = !hint.own && find(message.conversation()) == nullptr;
-  if (needs_flight && !has_room_for(1)) {
-    block(Block::Acks);
-    target_ = message.position();
-    return;
+// It continues where the session stands. False: what is behind it cannot be delivered now.
+bool SessionDelivery::deliver_hint(const Hint& hint) {
+  const std::string_view conversation = hint.message->conversation();
+  Flight* flight = find(conversation);
+  MessageSeq seq = flight != nullptr ? flight->pushed.next() : hint.first_seq;
+  for (; seq <= hint.message->seq(); seq = seq.next()) {
+    const bool last = seq == hint.message->seq();
+    bool own = hint.own;
+    const MessagePtr record = last ? hint.message : early_record(conversation, seq, own);
+    Block why = Block::None;
+    if (!own && find(conversation) == nullptr && !has_room_for(1)) {
+      why = Block::Acks;
+    } else if (!push(record, seq.prev(), own, last ? std::optional(hint.at) : std::nullopt)) {
+      why = Block::Queue;
+    }
+    if (why == Block::None) continue;
+    // What was pushed of it lies beyond what is handled.
+    flight = find(conversation);
+    if (flight != nullptr && seq > hint.first_seq) {
+      flight->ahead = true;
+      flight->within = std::max(flight->within, hint.at);
+    }
+    block(why);
+    target_ = std::max(target_, hint.at);
+    give_up_early();
+    return false;
   }
-  if (!push(hint.message, message.seq().prev(), hint.own)) {
-    block(Block::Queue);
-    target_ = message.position();
-    return;
-  }
-  handled_ = message.position();
+  handled_ = hint.at;
   changed_ = true;
+  return true;
 }
 
-void SessionDelivery::scan_for(LogPosition target) {
+void SessionDelivery::scan_for(InboxPosition target) {
   target_ = std::max(target_, target);
   phase_ = Phase::Scanning;
+  give_up_early();
   begin_scan();
+}
+
+// -- hints that came early
+
+MessagePtr SessionDelivery::early_record(std::string_view conversation, MessageSeq seq, bool& own) {
+  if (!has_early_) return {};
+  for (const Hint& hint : *context_.early->of(*this)) {
+    if (hint.message && hint.message->seq() == seq && hint.message->conversation() == conversation) {
+      own = hint.own;
+      return hint.message;
+    }
+  }
+  return {};
+}
+
+// Where records have several sources, what is missing mostly is on its way. Else, and without room, it was lost.
+void SessionDelivery::wait_or_scan(const Hint& hint) {
+  if (!hint.has_range) {
+    const Flight* flight = find(hint.message->conversation());
+    if (flight != nullptr && hint.message->seq() <= flight->pushed) return;
+  }
+  if (context_.early != nullptr && hint.message && context_.early->add(*this, hint, context_.now_ms())) {
+    has_early_ = true;
+    if (!hint.has_range) deliver_early();
+    return;
+  }
+  if (hint.own) remember_own(hint.message->conversation(), hint.message->seq());
+  if (hint.has_range) scan_for(hint.at);
+}
+
+// Whatever of it has become the next. Ranges that a scan or another hint has passed go.
+void SessionDelivery::deliver_early() {
+  for (bool again = true; again && has_early_ && phase_ == Phase::Live;) {
+    again = false;
+    std::vector<Hint>& waiting = *context_.early->of(*this);
+    for (std::size_t i = 0; i < waiting.size(); ++i) {
+      if (!waiting[i].has_range || (waiting[i].at > handled_ && !continues(waiting[i]))) continue;
+      const Hint next = waiting[i];
+      again = true;
+      if (next.at > handled_ && !deliver_hint(next)) return;
+      break;
+    }
+    if (!again) return;
+    std::vector<Hint>* left = context_.early->of(*this);
+    if (left == nullptr) return;
+    std::erase_if(*left, [&](const Hint& hint) {
+      if (hint.has_range) return hint.at <= handled_;
+      const Flight* flight = find(hint.message->conversation());
+      return flight != nullptr && hint.message->seq() <= flight->pushed;
+    });
+    has_early_ = !left->empty();
+    context_.early->settle(*this);
+  }
+}
+
+// It is going to be read. A record without a range needs no care: its range is told by somebody.
+void SessionDelivery::give_up_early() {
+  if (!has_early_) return;
+  has_early_ = false;
+  for (const Hint& hint : context_.early->take(*this)) {
+    if (hint.own) remember_own(hint.message->conversation(), hint.message->seq());
+    if (hint.has_range) target_ = std::max(target_, hint.at);
+  }
+}
+
+void SessionDelivery::on_overdue() {
+  if (!has_early_) return;
+  give_up_early();
+  if (phase_ == Phase::Live && target_ > handled_) scan_for(target_);
 }
 
 void SessionDelivery::block(Block why) {
@@ -121,7 +213,7 @@ SessionDelivery::AckEffect SessionDelivery::on_ack(std::string_view conversation
   if (flight->acked >= flight->mark_seq) {
     flight->floor = flight->mark_position;
     flight->mark_seq = flight->pushed;
-    flight->mark_position = flight->last_position;
+    flight->mark_position = flight->reached;
   }
   pause_doublings_ = 0;
   changed_ = true;
@@ -166,36 +258,28 @@ void SessionDelivery::release_flights() {
 
 void SessionDelivery::on_heartbeat() {
   if (phase_ == Phase::New) return;
+  // First: where memory cannot say that nothing is new, each heartbeat reads, and there would be no turn for it.
+  push_due_again();
   if (phase_ == Phase::Live) {
-    compare_activity();
+    compare();
   } else if (block_ == Block::None || (block_ == Block::Acks && has_room_for(1))) {
     block_ = Block::None;
     begin_scan();
   }
-  push_due_again();
 }
 
 void SessionDelivery::compare() {
-  if (phase_ == Phase::Live) compare_activity();
+  if (phase_ == Phase::Live && !raise_if_quiet()) scan_for(handled_);
 }
 
-void SessionDelivery::compare_activity() {
-  // Nobody was told anything above it, so neither was this user: on a quiet server a heartbeat takes no lock.
-  if (std::max(context_.registry.told(), context_.store.settled_position()) <= handled_) return;
-  raise_to_settled();
-  const auto activity = context_.registry.activity(sink_.user().view());
-  if (activity && *activity > handled_) scan_for(*activity);
-}
-
-// With nothing of the user's told since, everything settled is handled. The order of the two reads matters: a record at or below the
-// settled position has raised the activity before.
-void SessionDelivery::raise_to_settled() {
-  const LogPosition settled = context_.store.settled_position();
-  if (settled <= handled_) return;
-  const auto activity = context_.registry.activity(sink_.user().view());
-  if (!activity || *activity > handled_) return;
-  handled_ = settled;
+// With nothing of the user's above it, handled keeps up with the store. False: there is something, or memory cannot tell.
+bool SessionDelivery::raise_if_quiet() {
+  const auto quiet = context_.inboxes.quiet_through(sink_.user().view(), handled_);
+  if (!quiet) return false;
+  if (*quiet <= handled_) return true;
+  handled_ = *quiet;
   if (context_.now_ms() - saved_ms_ >= kSaveAtLeastEveryMs) changed_ = true;
+  return true;
 }
 
 void SessionDelivery::push_due_again() {
@@ -214,7 +298,7 @@ void SessionDelivery::push_due_again() {
 // -- where the device is
 
 DeviceCursor SessionDelivery::cursor() {
-  if (phase_ == Phase::Live) raise_to_settled();
+  if (phase_ == Phase::Live) raise_if_quiet();
   DeviceCursor out = noted_cursor();
   changed_ = false;
   saved_ms_ = context_.now_ms();
@@ -223,7 +307,7 @@ DeviceCursor SessionDelivery::cursor() {
 
 DeviceCursor SessionDelivery::noted_cursor() {
   DeviceCursor out;
-  out.epoch = context_.store.epoch();
+  out.epoch = context_.timelines.epoch();
   out.position = handled_;
   out.last_seen = context_.clock.wall();
   if (!flights_) return out;
@@ -233,13 +317,13 @@ DeviceCursor SessionDelivery::noted_cursor() {
   return out;
 }
 
-std::optional<LogPosition> SessionDelivery::token_position() {
+std::optional<InboxPosition> SessionDelivery::token_position() {
   if (phase_ == Phase::New || exceptions_pending_) return std::nullopt;
-  if (phase_ == Phase::Live) raise_to_settled();
-  LogPosition position = handled_;
+  if (phase_ == Phase::Live) raise_if_quiet();
+  InboxPosition position = handled_;
   if (flights_) {
     flights_->for_each([&](const Flight& flight) {
-      if (!flight.done()) position = std::min(position, flight.acked == flight.pushed ? flight.last_position : flight.floor);
+      if (!flight.done()) position = std::min(position, flight.acked == flight.pushed ? flight.reached : flight.floor);
     });
   }
   if (position.value() == 0) return std::nullopt;  // true of every device, and worth nothing
@@ -252,17 +336,18 @@ Flight& SessionDelivery::create_flight(std::string_view conversation, MessageSeq
   if (!flights_) flights_ = std::make_unique<FlightTable>();
   Flight& flight = flights_->create(conversation);
   flight.acked = flight.sent = flight.pushed = acked;
-  flight.last_position = handled_;
+  flight.reached = flight.within = handled_;
   return flight;
 }
 
-// Pushes the message that follows what was pushed of its conversation. False: the write queue is at its bound.
-bool SessionDelivery::push(const MessagePtr& message, MessageSeq acked, bool own) {
+// Pushes the message that follows what was pushed of its conversation. `at`: where it stands, as far as that is known. False: the write
+// queue is at its bound.
+bool SessionDelivery::push(const MessagePtr& message, MessageSeq acked, bool own, std::optional<InboxPosition> at) {
   Flight* flight = find(message->conversation());
   if (own) {
     if (flight != nullptr) {
       if (flight->acked < flight->sent) remember_own(message->conversation(), message->seq());
-      advance(*flight, message->seq(), message->position(), false);
+      advance(*flight, message->seq(), at, false);
     } else if (own_) {
       own_->drop_through(message->conversation(), message->seq());
     }
@@ -270,7 +355,7 @@ bool SessionDelivery::push(const MessagePtr& message, MessageSeq acked, bool own
   }
   if (sink_.push_message(message) == DeliverySink::Pushed::AtBound) return false;
   if (flight == nullptr) flight = &create_flight(message->conversation(), acked);
-  advance(*flight, message->seq(), message->position(), true);
+  advance(*flight, message->seq(), at, true);
   return true;
 }
 
@@ -279,24 +364,26 @@ bool SessionDelivery::push(const ConversationId& conversation, const SeqGap& gap
   context_.metrics.gaps_total.add();
   Flight* flight = find(conversation.view());
   if (flight == nullptr) flight = &create_flight(conversation.view(), acked);
-  advance(*flight, gap.to, LogPosition(0), true);
+  advance(*flight, gap.to, std::nullopt, true);
   return true;
 }
 
-// `position` 0: not known (a gap).
-void SessionDelivery::advance(Flight& flight, MessageSeq to, LogPosition position, bool sent) {
-  const bool known = position.value() != 0;
+// Where `to` stands is not known for a gap, nor for what a scan pushes before it has all of the conversation's.
+void SessionDelivery::advance(Flight& flight, MessageSeq to, std::optional<InboxPosition> at, bool sent) {
   if (sent && flight.acked == flight.pushed) {
     flight.oldest_push_ms = context_.now_ms();
-    flight.floor = known ? position.prev() : flight.last_position;
+    flight.floor = at ? at->prev() : flight.reached;
     flight.mark_seq = to;
-    flight.mark_position = known ? position : flight.last_position;
-  } else if (known && flight.mark_seq == flight.pushed) {
-    // A gap has no position of its own: the message behind it tells where it ends.
-    flight.mark_position = std::max(flight.mark_position, position.prev());
+    flight.mark_position = at.value_or(flight.reached);
+  } else if (at && flight.mark_seq == flight.pushed) {
+    // What had no position of its own ends below the one behind it.
+    flight.mark_position = std::max(flight.mark_position, at->prev());
   }
   flight.pushed = to;
-  if (known) flight.last_position = position;
+  if (at) {
+    flight.reached = *at;
+    flight.within = std::max(flight.within, *at);
+  }
   if (sent) flight.sent = to;
   if (flight.acked >= flight.sent) flight.acked = flight.pushed;
   if (flight.done()) forget_flight(flight);

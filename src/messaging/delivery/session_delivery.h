@@ -11,12 +11,13 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "messaging/delivery/delivery_batch.h"
+#include "messaging/delivery/early_hints.h"
 #include "messaging/delivery/flights.h"
 #include "messaging/delivery/own_messages.h"
-#include "messaging/delivery/session_registry.h"
 #include "messaging/model/session_key.h"
-#include "messaging/ports/message_store.h"
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
+#include "messaging/ports/inboxes.h"
+#include "messaging/ports/timelines.h"
 #include "metrics/server_metrics.h"
 
 namespace dunlin {
@@ -25,7 +26,7 @@ struct DeliveryOptions {
   Milliseconds retransmit_after{5'000};      // first pause; it doubles until an ack comes
   Milliseconds slow_consumer_after{60'000};  // at the bound this long without progress: the session layer closes
   std::size_t max_flights = 512;             // conversations with unacked pushes: about 64 KiB
-  std::size_t activity_page = 64;
+  std::size_t inbox_page = 64;
   std::size_t page_messages = 100;
   std::size_t page_bytes = 64 * 1024;
   std::size_t own_message_bytes = 32 * 1024;  // which own messages are not to come back: some 2,000 that alternate with others
@@ -36,11 +37,12 @@ struct DeliveryOptions {
 
 // What all deliveries of one worker share. Outlives them.
 struct DeliveryContext {
-  MessageStore& store;
-  const SessionRegistry& registry;
+  Timelines& timelines;
+  Inboxes& inboxes;
   const Clock& clock;
   ServerMetrics& metrics;
   DeliveryOptions options;
+  EarlyHints* early = nullptr;  // null: hints come in order, and what is missing was lost
 
   // Wraps after 49 days; only differences are used.
   std::uint32_t now_ms() const {
@@ -94,9 +96,11 @@ class SessionDelivery {
   // now) is delivered before everything else. `news`: the answer to first_page(), when somebody had a use for it before.
   void start(const DeviceCursor& cursor, std::vector<ConversationId> first = {}, std::optional<NewsPage> news = std::nullopt);
   // What a delivery that begins at `position` reads first.
-  static NewsQuery first_page(const DeliveryOptions& options, UserId user, LogPosition position);
+  static NewsQuery first_page(const DeliveryOptions& options, UserId user, InboxPosition position);
 
   void on_hint(const Hint& hint);
+  // What has come early has waited for too long (EarlyHints::overdue).
+  void on_overdue();
 
   struct AckEffect {
     bool raised = false;   // the device has newly acked something
@@ -127,7 +131,7 @@ class SessionDelivery {
   bool changed() const { return changed_; }  // also once a day while idle, to keep last_seen fresh
 
   // Everything at or below it is acked by this device: what a sync_token may say. Nothing while nothing is known.
-  std::optional<LogPosition> token_position();
+  std::optional<InboxPosition> token_position();
 
  private:
   enum class Phase : std::uint8_t { New, Scanning, Live };
@@ -135,17 +139,29 @@ class SessionDelivery {
   enum class Step : std::uint8_t { Done, Stop };          // Stop: the delivery is gone, blocked, or the store failed
   // On a coroutine's frame: tells it whether the delivery still lives, and the delivery that it runs.
   struct Ticket;
-  // How far the search for conversations that no activity names has got: what `through` covers may be trimmed or damaged.
+  // How far the search for conversations that no entry names has got: what `through` covers may be trimmed or damaged.
   struct HeadSearch {
     ConversationId after;
-    LogPosition through;
+    InboxPosition through;
+  };
+  // What a scan pushes of one conversation: everything at or below `through`, where that is known. `cuts`: there may be more of it above,
+  // which is not for now.
+  struct Extent {
+    std::optional<InboxPosition> through;
+    bool cuts = false;
+
+    InboxPosition within() const { return through.value_or(InboxPosition(UINT64_MAX)); }
   };
 
   // hints and acks (session_delivery.cc)
-  void deliver_hint(const Hint& hint);
-  void scan_for(LogPosition target);
-  void raise_to_settled();
-  void compare_activity();
+  bool continues(const Hint& hint);
+  bool deliver_hint(const Hint& hint);
+  MessagePtr early_record(std::string_view conversation, MessageSeq seq, bool& own);
+  void wait_or_scan(const Hint& hint);
+  void deliver_early();
+  void give_up_early();
+  void scan_for(InboxPosition target);
+  bool raise_if_quiet();
   void block(Block why);
   void release_flights();
   void push_due_again();
@@ -155,9 +171,9 @@ class SessionDelivery {
   // Of `more` conversations, whether acks leave room for them.
   bool has_room_for(std::size_t more) const;
   Flight& create_flight(std::string_view conversation, MessageSeq acked);
-  bool push(const MessagePtr& message, MessageSeq acked, bool own);
+  bool push(const MessagePtr& message, MessageSeq acked, bool own, std::optional<InboxPosition> at);
   bool push(const ConversationId& conversation, const SeqGap& gap, MessageSeq acked);
-  void advance(Flight& flight, MessageSeq to, LogPosition position, bool sent);
+  void advance(Flight& flight, MessageSeq to, std::optional<InboxPosition> at, bool sent);
   bool sent_by_this_session(const Message& message) const;
   void remember_own(std::string_view conversation, MessageSeq seq);
   void forget_flight(Flight& flight);
@@ -165,21 +181,21 @@ class SessionDelivery {
   // reading on from the store (session_scan.cc)
   void begin_scan(std::vector<ConversationId> first = {}, std::optional<NewsPage> news = std::nullopt);
   void finish_scan();
-  void finish_page(LogPosition scanned_to);
+  void finish_page(InboxPosition scanned_to);
   void scan_failed(const Error& error);
-  enum class Page : std::uint8_t { Pushed, Through, Stopped };
-  Page push_page(const ConversationId& conversation, const RangePage& page, LogPosition through, MessageSeq& from);
-  static Task<Result<MessageSeq>> seq_at_least(MessageStore& store, ConversationId conversation, LogPosition position);
+  bool push_page(const ConversationId& conversation, const RangePage& page, InboxPosition within, MessageSeq& from);
+  void finish_fill(const ConversationId& conversation, std::optional<InboxPosition> through);
+  static Task<Result<MessageSeq>> seq_at_least(DeliveryContext& context, UserId user, ConversationId conversation, InboxPosition position);
   static Task<void> scan(SessionDelivery* self, std::vector<ConversationId> first, std::optional<NewsPage> news);
   static Task<Step> fill_exceptions(Ticket& ticket);
   static Task<Step> fill_first(Ticket& ticket, ConversationId conversation);
-  static Task<Step> fill_unlisted(Ticket& ticket, LogPosition through);
+  static Task<Step> fill_unlisted(Ticket& ticket, InboxPosition through);
   static Task<Step> fill_unlisted_conversation(Ticket& ticket, ConversationId conversation);
   static Task<Step> scan_page(Ticket& ticket, std::optional<NewsPage> ahead, bool& more);
   // `read`: what was read of it already, or null; it outlives the call. Nothing above `through` is pushed.
-  static Task<Step> fill_entry(Ticket& ticket, ActivityEntry entry, LogPosition through, NewsRange* read);
-  static Task<Step> fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to,
-                         LogPosition through = LogPosition(UINT64_MAX), NewsRange* read = nullptr);
+  static Task<Step> fill_entry(Ticket& ticket, InboxEntry entry, InboxPosition through, NewsRange* read);
+  static Task<Step> fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to, Extent extent,
+                         NewsRange* read = nullptr);
   static Task<void> push_again(SessionDelivery* self);
   static Task<Step> push_again(Ticket& ticket, ConversationId conversation);
 
@@ -189,8 +205,8 @@ class SessionDelivery {
   std::unique_ptr<HeadSearch> head_search_;  // null but while it goes on
   Ticket* ticket_ = nullptr;                 // of the coroutine that runs now
   std::unique_ptr<OwnMessages> own_;         // null while there are none
-  LogPosition handled_;
-  LogPosition target_;                 // the scan is not over before handled_ reaches it
+  InboxPosition handled_;
+  InboxPosition target_;               // the scan is not over before handled_ reaches it
   std::uint32_t stuck_since_ms_ = 0;   // the queue is full, or the store failed
   std::uint32_t pushed_again_ms_ = 0;  // meaningful with pause_doublings_ > 0
   std::uint32_t saved_ms_ = 0;
@@ -200,6 +216,7 @@ class SessionDelivery {
   bool lagging_ : 1 = false;
   bool changed_ : 1 = false;
   bool exceptions_pending_ : 1 = false;
+  bool has_early_ : 1 = false;  // in context_.early
 };
 
 }  // namespace dunlin

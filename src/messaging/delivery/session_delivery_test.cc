@@ -85,7 +85,7 @@ class SessionDeliveryTest : public testing::Test {
   void start(std::uint64_t position = 0) {
     DeviceCursor cursor;
     cursor.epoch = store_.epoch();
-    cursor.position = LogPosition(position);
+    cursor.position = InboxPosition(position);
     bob_->start(cursor);
   }
   static std::string line(std::string_view peer, std::string_view what) {
@@ -104,7 +104,7 @@ class SessionDeliveryTest : public testing::Test {
   HeldMailbox mailbox_;
   Dispatcher dispatcher_{registry_, {&mailbox_}};
   MemoryMessageStore store_{options(clock_)};
-  DeliveryContext context_{store_, registry_, clock_, metrics_, {}};
+  DeliveryContext context_{store_, store_, clock_, metrics_, {}};
   FakeSink sink_{"bob"};
   std::unique_ptr<SessionDelivery> bob_;
   int sends_ = 0;
@@ -155,7 +155,7 @@ TEST_F(SessionDeliveryTest, StartsFromItsCursorAndExceptions) {
   mailbox_.hints.clear();
   DeviceCursor cursor;
   cursor.epoch = store_.epoch();
-  cursor.position = LogPosition(12);
+  cursor.position = InboxPosition(12);
   cursor.exceptions[private_conversation("alice", "bob")] = MessageSeq(8);
   bob_->start(cursor);
   EXPECT_EQ(got(), (Lines{line("alice", "9"), line("alice", "10"), line("carol", "3")}));
@@ -168,13 +168,13 @@ TEST_F(SessionDeliveryTest, WhatTheAppShowsNowComesFirstAndOnce) {
   mailbox_.hints.clear();
   DeviceCursor cursor;
   cursor.epoch = store_.epoch();
-  cursor.position = LogPosition(14);  // dave's first two are acked
+  cursor.position = InboxPosition(14);  // dave's first two are acked
   bob_->start(cursor, {private_conversation("bob", "dave"), private_conversation("bob", "nobody")});
   EXPECT_EQ(got(), (Lines{line("dave", "3"), line("dave", "4"), line("dave", "5"), line("dave", "6")}));
   EXPECT_TRUE(bob_->caught_up());
 
   bob_ = std::make_unique<SessionDelivery>(context_, sink_);
-  cursor.position = LogPosition(3);
+  cursor.position = InboxPosition(3);
   bob_->start(cursor, {private_conversation("bob", "dave")});
   const Lines lines = got();
   ASSERT_EQ(lines.size(), 15U);
@@ -525,15 +525,15 @@ TEST_F(SessionDeliveryTest, AnAckedGapIsBehindTheSyncTokenWhileWhatFollowsItIsNo
   store_.trim_through(LogPosition(4));
   start(2);
   EXPECT_EQ(got(), (Lines{line("alice", "gap 1-4"), line("alice", "5"), line("alice", "6")}));
-  EXPECT_EQ(bob_->token_position(), LogPosition(2)) << "the gap is not acked";
+  EXPECT_EQ(bob_->token_position(), InboxPosition(2)) << "the gap is not acked";
   ack("alice", 3);
-  EXPECT_EQ(bob_->token_position(), LogPosition(2)) << "not all of the gap is acked";
+  EXPECT_EQ(bob_->token_position(), InboxPosition(2)) << "not all of the gap is acked";
   ack("alice", 4);
-  EXPECT_EQ(bob_->token_position(), LogPosition(4)) << "else a connect with this token would tell of the gap again";
+  EXPECT_EQ(bob_->token_position(), InboxPosition(4)) << "else a connect with this token would tell of the gap again";
   ack("alice", 5);
-  EXPECT_EQ(bob_->token_position(), LogPosition(4)) << "known by marks alone";
+  EXPECT_EQ(bob_->token_position(), InboxPosition(4)) << "known by marks alone";
   ack("alice", 6);
-  EXPECT_EQ(bob_->token_position(), LogPosition(6));
+  EXPECT_EQ(bob_->token_position(), InboxPosition(6));
 }
 
 TEST_F(SessionDeliveryTest, AnOpenConversationComesFirstAmongThoseThatWereCutOffInTheMiddle) {
@@ -543,7 +543,7 @@ TEST_F(SessionDeliveryTest, AnOpenConversationComesFirstAmongThoseThatWereCutOff
   mailbox_.hints.clear();
   DeviceCursor cursor;
   cursor.epoch = store_.epoch();
-  cursor.position = LogPosition(3);
+  cursor.position = InboxPosition(3);
   cursor.exceptions.emplace(private_conversation("bob", "alice"), MessageSeq(0));
   cursor.exceptions.emplace(private_conversation("bob", "carol"), MessageSeq(1));
   bob_->start(cursor, {private_conversation("bob", "alice")});
@@ -562,12 +562,12 @@ TEST_F(SessionDeliveryTest, AConversationOfWhichNothingWasMissedHasNoGap) {
 
 TEST_F(SessionDeliveryTest, TheTokenFollowsTheAcksOfAConversationThatIsAlwaysInFlight) {
   start();
-  LogPosition last;
+  InboxPosition last;
   for (std::uint64_t i = 1; i <= 100; ++i) {
     send("alice", "bob");
     hints();
     if (i > 4) ack("alice", i - 4);  // four stay in flight
-    const LogPosition token = bob_->token_position().value_or(LogPosition(0));
+    const InboxPosition token = bob_->token_position().value_or(InboxPosition(0));
     EXPECT_GE(token, last);
     EXPECT_LE(token.value(), i > 4 ? i - 4 : 0);
     last = token;
@@ -575,11 +575,29 @@ TEST_F(SessionDeliveryTest, TheTokenFollowsTheAcksOfAConversationThatIsAlwaysInF
   EXPECT_GE(last.value(), 88U);
 }
 
+TEST_F(SessionDeliveryTest, ATokenClaimsNothingUnackedOfAConversationThatAPageNamesTwice) {
+  for (int i = 0; i < 3; ++i) send("alice", "bob");
+  for (int i = 0; i < 20; ++i) send("carol", "bob");
+  for (int i = 0; i < 2; ++i) send("alice", "bob");
+  mailbox_.hints.clear();
+  sink_.room = 3;
+  start();
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("alice", "2"), line("alice", "3")}));
+  EXPECT_TRUE(ack("alice", 3));
+  sink_.room = 1'000;
+  bob_->on_drained();
+  EXPECT_EQ(got().size(), 22U);
+  EXPECT_TRUE(ack("carol", 20));
+  EXPECT_LE(bob_->token_position().value_or(InboxPosition(0)), InboxPosition(23)) << "alice's last two are not acked";
+  EXPECT_TRUE(ack("alice", 5));
+  EXPECT_EQ(bob_->token_position(), InboxPosition(25));
+}
+
 TEST_F(SessionDeliveryTest, AnIdleSessionsPositionFollowsTheStore) {
   start();
   for (int i = 0; i < 10; ++i) send("alice", "carol");
   EXPECT_FALSE(bob_->changed());
-  EXPECT_EQ(bob_->cursor().position, LogPosition(10));
+  EXPECT_EQ(bob_->cursor().position, InboxPosition(10));
 }
 
 TEST_F(SessionDeliveryTest, AnIdleSessionIsSavedOnceADay) {
@@ -599,22 +617,22 @@ TEST_F(SessionDeliveryTest, AfterItLeftTheRegistryItsPositionStaysWhereItIs) {
   start();
   registry_.remove("bob", kBob);
   send("alice", "bob");
-  EXPECT_EQ(bob_->cursor().position, LogPosition(0));
+  EXPECT_EQ(bob_->cursor().position, InboxPosition(0));
   registry_.add("bob", "phone", kBob + 1);
-  EXPECT_EQ(bob_->cursor().position, LogPosition(0)) << "a newer session of the user must not make it look up to date";
+  EXPECT_EQ(bob_->cursor().position, InboxPosition(0)) << "a newer session of the user must not make it look up to date";
 }
 
 TEST_F(SessionDeliveryTest, AScanThatOutlivesItsSessionEnds) {
   MemoryStoreOptions slow = options(clock_);
   slow.read_delay = Milliseconds(100);
   MemoryMessageStore store(slow);
-  DeliveryContext context{store, registry_, clock_, metrics_, {}};
+  DeliveryContext context{store, store, clock_, metrics_, {}};
   store.set_listener(&dispatcher_);
   AppendRequest request;
   request.message = Message::create({private_conversation("alice", "bob").view(), "alice", "x", {}, "{}"});
   store.append({&request, 1});
   auto delivery = std::make_unique<SessionDelivery>(context, sink_);
-  delivery->start({store.epoch(), LogPosition(0), {}, {}});
+  delivery->start({store.epoch(), InboxPosition(0), {}, {}});
   ASSERT_TRUE(store.next_due());
   delivery.reset();
   clock_.advance(Milliseconds(100));

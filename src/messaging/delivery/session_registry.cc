@@ -22,7 +22,7 @@ struct Session {
 
 // One allocation: this header, `capacity` sessions, the name.
 struct SessionRegistry::User {
-  LogPosition activity;
+  InboxPosition told;
   std::uint64_t hash;
   std::uint16_t count;
   std::uint16_t capacity;
@@ -36,14 +36,14 @@ struct SessionRegistry::User {
   static User* make(std::uint64_t hash, std::string_view name, std::uint16_t capacity) {
     void* memory = std::malloc(bytes(capacity, name.size()));
     CHECK(memory != nullptr);
-    auto* user = new (memory) User{LogPosition(0), hash, 0, capacity, static_cast<std::uint16_t>(name.size())};
+    auto* user = new (memory) User{InboxPosition(0), hash, 0, capacity, static_cast<std::uint16_t>(name.size())};
     std::memcpy(user->name_bytes(), name.data(), name.size());
     return user;
   }
   User* grown() {
     CHECK(capacity <= UINT16_MAX / 2);
     User* larger = make(hash, name(), static_cast<std::uint16_t>(capacity * 2));
-    larger->activity = activity;
+    larger->told = told;
     larger->count = count;
     std::copy_n(sessions(), count, larger->sessions());
     std::free(this);
@@ -100,8 +100,8 @@ std::optional<std::vector<ConnectionRef>> SessionRegistry::add(std::string_view 
   User*& entry = there.slots[locate(there, user_hash, user)];
   if (entry == nullptr) {
     entry = User::make(user_hash, user, 1);
-    // Read under the lock: record() of this user comes either before (then telling() did too) or finds this session.
-    entry->activity = told();
+    // Read under the lock: tell() of this user comes either before, and has raised it, or finds this session.
+    entry->told = InboxPosition(told_.load(std::memory_order_acquire));
     ++there.used;
     there.bytes += User::bytes(1, user.size());
   } else if (entry->count >= kMaxSessions) {
@@ -163,7 +163,10 @@ bool SessionRegistry::remove(std::string_view user, ConnectionRef connection) {
   return true;
 }
 
-std::optional<LogPosition> SessionRegistry::record(std::string_view user, LogPosition position, std::vector<ConnectionRef>& out) {
+std::optional<InboxPosition> SessionRegistry::tell(std::string_view user, InboxPosition position, std::vector<ConnectionRef>& out) {
+  std::uint64_t told = told_.load(std::memory_order_relaxed);
+  while (told < position.value() && !told_.compare_exchange_weak(told, position.value(), std::memory_order_acq_rel)) {
+  }
   const std::uint64_t user_hash = hash(user);
   Stripe& there = stripe(user_hash);
   MutexLock lock(there.mutex);
@@ -171,19 +174,19 @@ std::optional<LogPosition> SessionRegistry::record(std::string_view user, LogPos
   User* entry = there.slots[locate(there, user_hash, user)];
   if (entry == nullptr) return std::nullopt;
   for (std::uint16_t i = 0; i < entry->count; ++i) out.push_back(entry->sessions()[i].connection);
-  const LogPosition before = entry->activity;
-  entry->activity = std::max(before, position);
+  const InboxPosition before = entry->told;
+  entry->told = std::max(before, position);
   return before;
 }
 
-std::optional<LogPosition> SessionRegistry::activity(std::string_view user) const {
+std::optional<InboxPosition> SessionRegistry::told(std::string_view user) const {
   const std::uint64_t user_hash = hash(user);
   const Stripe& there = stripe(user_hash);
   MutexLock lock(there.mutex);
   if (there.slots.empty()) return std::nullopt;
   const User* entry = there.slots[locate(there, user_hash, user)];
   if (entry == nullptr) return std::nullopt;
-  return entry->activity;
+  return entry->told;
 }
 
 void SessionRegistry::sessions(std::string_view user, std::vector<ConnectionRef>& out) const {

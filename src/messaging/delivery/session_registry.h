@@ -19,23 +19,23 @@ constexpr std::uint16_t worker_of(ConnectionRef connection) {
   return static_cast<std::uint16_t>(connection >> 54);
 }
 
-// Which users are online here, on which connections, and the position of the newest record that concerns each: the one thing that
-// workers share. Any thread.
+// Which users are online here, on which connections, and the newest position that each was told of his inbox: the one thing that workers
+// share. Any thread.
 //
-// Layout: striped by user; a stripe is an open-addressing table of pointers to one block a user (activity, sessions, name): about
+// Layout: striped by user; a stripe is an open-addressing table of pointers to one block a user (told, sessions, name): about
 // 80 bytes for a user with one session and a name of 16 bytes, table included.
 // Locks: one mutex a stripe, a leaf: nothing is called while it is held. Two stripes are never held together.
 //
 // Paths that meet here, and why none loses a message:
-//  - The dispatcher tells a commit (record()): under the stripe's lock it reads the sessions, notes the user's activity before this record
-//    and raises it. Whoever is in the block at that instant gets a hint; the hint carries the activity before it.
+//  - The dispatcher tells a record (tell()): under the stripe's lock it reads the sessions, and what the user was told before this record,
+//    and raises that. Whoever is in the block at that instant gets a hint.
 //  - A session comes (add()) and reads the store afterwards. A record told before add() was readable before it was told, so that read
 //    finds it; a record told after add() comes as a hint. There is no third case.
-//  - A session hears nothing (hints dropped): its heartbeat compares activity() with what it has handled. A lost hint in the middle shows
-//    earlier, in the next hint: its `previous` is above what the session has handled.
-//  - A user's last session goes: the block goes too, and with it the activity. The next add() begins it at told(), which is at or above
-//    every record that was told before: so an old session that still asks learns that it may have missed something, and the new one
-//    reads the store first anyway.
+//  - A session hears nothing (hints dropped): its heartbeat asks the store, which compares told() with what the session has handled. A lost
+//    hint in the middle shows earlier, in the next hint: its `previous` is above what the session has handled.
+//  - A user's last session goes: the block goes too. The next add() begins it at the highest position that anybody was told, which is at or
+//    above every one of this user: so an old session that still asks learns that it may have missed something, and the new one reads the
+//    store first anyway.
 class SessionRegistry {
  public:
   static constexpr std::size_t kMaxSessions = 2048;  // of one user
@@ -51,17 +51,13 @@ class SessionRegistry {
   // False: it was not there.
   bool remove(std::string_view user, ConnectionRef connection);
 
-  // A record at `position` concerns the user: raises his activity, appends his sessions to `sessions` and gives the activity before.
-  // Nothing when he is not online.
-  std::optional<LogPosition> record(std::string_view user, LogPosition position, std::vector<ConnectionRef>& sessions);
+  // The user is told of a record at `position`: appends his sessions to `sessions` and gives what he was told before, or more. Nothing when
+  // he is not online.
+  std::optional<InboxPosition> tell(std::string_view user, InboxPosition position, std::vector<ConnectionRef>& sessions);
 
   // Nothing of the user's above it has been told. Nothing when he is not online here: then nobody keeps count.
-  std::optional<LogPosition> activity(std::string_view user) const;
+  std::optional<InboxPosition> told(std::string_view user) const;
 
-  // By the dispatcher, before it calls record() for anything up to `position`.
-  void telling(LogPosition position) { told_.store(position.value(), std::memory_order_release); }
-  // No activity of anybody is above it. Takes no lock.
-  LogPosition told() const { return LogPosition(told_.load(std::memory_order_acquire)); }
   // Appends the user's connections.
   void sessions(std::string_view user, std::vector<ConnectionRef>& out) const;
   bool online(std::string_view user) const;
@@ -92,7 +88,7 @@ class SessionRegistry {
   void erase(Stripe& stripe, std::size_t slot) REQUIRES(stripe.mutex);
 
   const SipKey key_;
-  std::atomic<std::uint64_t> told_{0};
+  std::atomic<std::uint64_t> told_{0};  // nobody was told more
   std::array<Stripe, kStripes> stripes_;
 };
 

@@ -40,33 +40,34 @@ TEST(SessionRegistryTest, NamesTheOlderConnectionsOfTheSameDevice) {
   EXPECT_EQ(sessions_of(registry, "alice"), (std::vector<ConnectionRef>{2, 3, 4}));
 }
 
-TEST(SessionRegistryTest, RecordGivesTheActivityBeforeAndRaisesIt) {
+TEST(SessionRegistryTest, TellGivesWhatWasToldBeforeAndRaisesIt) {
   SessionRegistry registry;
   registry.add("alice", "phone", 1);
   std::vector<ConnectionRef> sessions;
-  EXPECT_EQ(registry.record("alice", LogPosition(5), sessions), LogPosition(0));
-  EXPECT_EQ(registry.record("alice", LogPosition(9), sessions), LogPosition(5));
+  EXPECT_EQ(registry.tell("alice", InboxPosition(5), sessions), InboxPosition(0));
+  EXPECT_EQ(registry.tell("alice", InboxPosition(9), sessions), InboxPosition(5));
   EXPECT_EQ(sessions, (std::vector<ConnectionRef>{1, 1}));
-  EXPECT_EQ(registry.activity("alice"), LogPosition(9));
-  EXPECT_EQ(registry.record("bob", LogPosition(10), sessions), std::nullopt);
+  EXPECT_EQ(registry.told("alice"), InboxPosition(9));
+  EXPECT_EQ(registry.tell("bob", InboxPosition(10), sessions), std::nullopt);
 }
 
 TEST(SessionRegistryTest, NobodyKeepsCountForAUserWhoIsNotOnline) {
   SessionRegistry registry;
   registry.add("alice", "phone", 1);
   registry.remove("alice", 1);
-  EXPECT_EQ(registry.activity("alice"), std::nullopt);
+  EXPECT_EQ(registry.told("alice"), std::nullopt);
   EXPECT_FALSE(registry.online("alice"));
   EXPECT_EQ(registry.users(), 0U);
 }
 
-TEST(SessionRegistryTest, ActivityOfAReturningUserBeginsAboveEverythingTold) {
+TEST(SessionRegistryTest, WhatAReturningUserWasToldBeginsAboveEverythingTold) {
   SessionRegistry registry;
   registry.add("alice", "phone", 1);
   registry.remove("alice", 1);
-  registry.telling(LogPosition(70));
+  std::vector<ConnectionRef> none;
+  EXPECT_EQ(registry.tell("bob", InboxPosition(70), none), std::nullopt);
   registry.add("alice", "phone", 2);
-  EXPECT_EQ(registry.activity("alice"), LogPosition(70)) << "an old session that still asks must see that it may have missed something";
+  EXPECT_EQ(registry.told("alice"), InboxPosition(70)) << "an old session that still asks must see that it may have missed something";
 }
 
 TEST(SessionRegistryTest, AgreesWithAMapWhileUsersComeAndGo) {
@@ -111,8 +112,7 @@ TEST(SessionRegistryTest, ManyThreadsAddTellAndRemove) {
         const ConnectionRef ref = t << 54 | i;
         registry.add(user, "d" + std::to_string(t), ref);
         found.clear();
-        registry.telling(LogPosition(i));
-        EXPECT_TRUE(registry.record(user, LogPosition(i), found).has_value());
+        EXPECT_TRUE(registry.tell(user, InboxPosition(i), found).has_value());
         EXPECT_NE(std::ranges::find(found, ref), found.end());
         EXPECT_TRUE(registry.remove(user, ref));
       }

@@ -31,18 +31,17 @@ bool in_seq_order(const RangePage& page, OnMessage on_message, OnGap on_gap) {
 
 }  // namespace
 
-NewsQuery SessionDelivery::first_page(const DeliveryOptions& options, UserId user, LogPosition position) {
-  return {std::move(user), position, options.activity_page, options.page_messages, options.page_bytes};
+NewsQuery SessionDelivery::first_page(const DeliveryOptions& options, UserId user, InboxPosition position) {
+  return {std::move(user), position, options.inbox_page, options.page_messages, options.page_bytes};
 }
 
 void SessionDelivery::begin_scan(std::vector<ConversationId> first, std::optional<NewsPage> news) {
   if (ticket_ != nullptr) return;  // what runs now goes on, or begins the scan when it ends
-  if (!exceptions_pending_ && !flights_ && !head_search_ && handled_ >= context_.store.trimmed_through()) {
-    // Nothing new, and memory knows it: the usual reconnect costs no read. Records told or settled before the question would show in it.
-    const auto told = context_.registry.activity(sink_.user().view());
-    const LogPosition known = std::max({handled_, context_.store.settled_position(), told.value_or(LogPosition(0))});
-    if (known >= target_ && context_.store.active_since_in_memory(sink_.user().view(), handled_) == std::optional(false)) {
-      handled_ = known;
+  if (!exceptions_pending_ && !flights_ && !head_search_) {
+    // Nothing new, and memory knows it: the usual reconnect costs no read.
+    const auto quiet = context_.inboxes.quiet_through(sink_.user().view(), handled_);
+    if (quiet && *quiet >= target_) {
+      handled_ = std::max(handled_, *quiet);
       finish_scan();
       return;
     }
@@ -66,11 +65,11 @@ void SessionDelivery::finish_scan() {
 }
 
 // All of a page is pushed.
-void SessionDelivery::finish_page(LogPosition scanned_to) {
+void SessionDelivery::finish_page(InboxPosition scanned_to) {
   if (scanned_to <= handled_) return;
   handled_ = scanned_to;
   if (!flights_) return;
-  flights_->for_each([this](Flight& flight) { flight.ahead = flight.ahead && flight.last_position > handled_; });
+  flights_->for_each([this](Flight& flight) { flight.ahead = flight.ahead && flight.within > handled_; });
   flights_->erase_done();
   release_flights();
 }
@@ -83,7 +82,7 @@ void SessionDelivery::scan_failed(const Error& error) {
 
 Task<void> SessionDelivery::scan(SessionDelivery* self, std::vector<ConversationId> first, std::optional<NewsPage> news) {
   Ticket ticket(self);
-  const LogPosition begin = self->handled_;
+  const InboxPosition begin = self->handled_;
   for (const ConversationId& conversation : first) {
     if (co_await fill_first(ticket, conversation) == Step::Stop) co_return;
   }
@@ -102,22 +101,23 @@ Task<void> SessionDelivery::scan(SessionDelivery* self, std::vector<Conversation
   }
 }
 
-// Like MessageStore::seq_at, but never lower than the truth: where retention hides it, all that is hidden counts.
-Task<Result<MessageSeq>> SessionDelivery::seq_at_least(MessageStore& store, ConversationId conversation, LogPosition position) {
-  CO_TRY_ASSIGN(const MessageSeq seq, co_await store.seq_at(conversation, position));
-  if (position >= store.trimmed_through()) co_return seq;
+// Like Inboxes::seq_at, but never lower than the truth: where retention hides it, all that is hidden counts.
+Task<Result<MessageSeq>> SessionDelivery::seq_at_least(DeliveryContext& context, UserId user, ConversationId conversation,
+                                                       InboxPosition position) {
+  CO_TRY_ASSIGN(const MessageSeq seq, co_await context.inboxes.seq_at(user, conversation, position));
+  if (position >= context.inboxes.trimmed_through(user.view())) co_return seq;
   // Read after seq_at, so that it knows of every trim that seq_at knew of.
-  CO_TRY_ASSIGN(const ConversationHead head, co_await store.head(conversation));
+  CO_TRY_ASSIGN(const ConversationHead head, co_await context.timelines.head(conversation));
   co_return std::max(seq, head.first_readable.prev());
 }
 
 // A conversation that the app shows now: up to its head, ahead of the scan, which finds the flight and goes on behind it.
 Task<SessionDelivery::Step> SessionDelivery::fill_first(Ticket& ticket, ConversationId conversation) {
-  MessageStore& store = ticket.delivery->context_.store;
-  auto acked = co_await store.seq_at(conversation, ticket.delivery->handled_);
+  DeliveryContext& context = ticket.delivery->context_;
+  auto acked = co_await context.inboxes.seq_at(ticket.delivery->sink_.user(), conversation, ticket.delivery->handled_);
   SessionDelivery* self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
-  auto head = co_await store.head(conversation);
+  auto head = co_await context.timelines.head(conversation);
   self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
   // Trouble is left to the scan, which comes to all conversations.
@@ -126,7 +126,8 @@ Task<SessionDelivery::Step> SessionDelivery::fill_first(Ticket& ticket, Conversa
   // A conversation that was not acked up to the position has a flight, which knows better where the device is.
   const MessageSeq from = flight != nullptr ? flight->pushed : *acked;
   if (head->last_seq <= from || (flight == nullptr && !self->has_room_for(1))) co_return Step::Done;
-  co_return co_await fill(ticket, conversation, from, head->last_seq);
+  const Extent anywhere;  // where the head stands is not known: ahead until the scan is over
+  co_return co_await fill(ticket, conversation, from, head->last_seq, anywhere);
 }
 
 // Conversations that were not acked up to the position of the cursor it began from.
@@ -137,9 +138,9 @@ Task<SessionDelivery::Step> SessionDelivery::fill_exceptions(Ticket& ticket) {
       if (flight.ahead) conversations.push_back(flight.conversation);
     });
   }
-  const LogPosition position = ticket.delivery->handled_;
+  const Extent extent{ticket.delivery->handled_};
   for (const ConversationId& conversation : conversations) {
-    auto to = co_await seq_at_least(ticket.delivery->context_.store, conversation, position);
+    auto to = co_await seq_at_least(ticket.delivery->context_, ticket.delivery->sink_.user(), conversation, *extent.through);
     SessionDelivery* self = ticket.delivery;
     if (self == nullptr) co_return Step::Stop;
     if (!to.ok()) {
@@ -148,7 +149,7 @@ Task<SessionDelivery::Step> SessionDelivery::fill_exceptions(Ticket& ticket) {
     }
     const Flight* flight = self->find(conversation.view());
     if (flight == nullptr) continue;
-    if (co_await fill(ticket, conversation, flight->pushed, *to) == Step::Stop) co_return Step::Stop;
+    if (co_await fill(ticket, conversation, flight->pushed, *to, extent) == Step::Stop) co_return Step::Stop;
   }
   ticket.delivery->exceptions_pending_ = false;
   co_return Step::Done;
@@ -156,13 +157,12 @@ Task<SessionDelivery::Step> SessionDelivery::fill_exceptions(Ticket& ticket) {
 
 Task<SessionDelivery::Step> SessionDelivery::scan_page(Ticket& ticket, std::optional<NewsPage> ahead, bool& more) {
   SessionDelivery* self = ticket.delivery;
-  MessageStore& store = self->context_.store;
+  Inboxes& inboxes = self->context_.inboxes;
   more = true;
-  if (self->head_search_ || self->handled_ < store.trimmed_through()) {
-    co_return co_await fill_unlisted(ticket, store.trimmed_through());
-  }
+  const InboxPosition trimmed = inboxes.trimmed_through(self->sink_.user().view());
+  if (self->head_search_ || self->handled_ < trimmed) co_return co_await fill_unlisted(ticket, trimmed);
   if (!ahead) {
-    auto read = co_await store.news_since(first_page(self->context_.options, self->sink_.user(), self->handled_));
+    auto read = co_await inboxes.news_since(first_page(self->context_.options, self->sink_.user(), self->handled_));
     self = ticket.delivery;
     if (self == nullptr) co_return Step::Stop;
     if (!read.ok()) {
@@ -172,8 +172,8 @@ Task<SessionDelivery::Step> SessionDelivery::scan_page(Ticket& ticket, std::opti
     ahead = *std::move(read);
   }
   NewsPage* const news = &*ahead;
-  const ActivityPage& page = news->activity;
-  // Trimmed since, or a row of activity is damaged: heads tell what this page does not.
+  const InboxPage& page = news->inbox;
+  // Trimmed since, or a row of the inbox is damaged: heads tell what this page does not.
   if (page.truncated && page.scanned_to > self->handled_) co_return co_await fill_unlisted(ticket, page.scanned_to);
   for (std::size_t i = 0; i < page.entries.size(); ++i) {
     NewsRange* read = i < news->ranges.size() ? &news->ranges[i] : nullptr;
@@ -185,7 +185,7 @@ Task<SessionDelivery::Step> SessionDelivery::scan_page(Ticket& ticket, std::opti
   co_return Step::Done;
 }
 
-Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, ActivityEntry entry, LogPosition through, NewsRange* read) {
+Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, InboxEntry entry, InboxPosition through, NewsRange* read) {
   SessionDelivery* self = ticket.delivery;
   MessageSeq acked = entry.first_seq.prev();
   if (const Flight* flight = self->find(entry.conversation.view())) {
@@ -193,7 +193,7 @@ Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, Activity
   } else if (read != nullptr) {
     acked = read->from.prev();
   } else if (entry.first_position <= self->handled_) {
-    auto seq = co_await self->context_.store.seq_at(entry.conversation, self->handled_);
+    auto seq = co_await self->context_.inboxes.seq_at(self->sink_.user(), entry.conversation, self->handled_);
     self = ticket.delivery;
     if (self == nullptr) co_return Step::Stop;
     if (!seq.ok()) {
@@ -202,25 +202,28 @@ Task<SessionDelivery::Step> SessionDelivery::fill_entry(Ticket& ticket, Activity
     }
     acked = *seq;
   }
-  co_return co_await fill(ticket, entry.conversation, acked, entry.last_seq, through, read);
+  // Not all of the page: it may name the conversation once more, further up.
+  const Extent extent{std::min(through, entry.last_position), entry.last_position > through};
+  co_return co_await fill(ticket, entry.conversation, acked, entry.last_seq, extent, read);
 }
 
-// Pushes acked+1 .. to of the conversation, but nothing above `through`, in pages; what was read already serves if it begins right there.
+// Pushes acked+1 .. to of the conversation within the extent, in pages; what was read already serves if it begins right there.
 Task<SessionDelivery::Step> SessionDelivery::fill(Ticket& ticket, ConversationId conversation, MessageSeq acked, MessageSeq to,
-                                                  LogPosition through, NewsRange* read) {
+                                                  Extent extent, NewsRange* read) {
   SessionDelivery* self = ticket.delivery;
   if (Flight* flight = self->find(conversation.view())) flight->ahead = true;  // an ack must not end it before we do
   for (MessageSeq from = acked.next(); from <= to;) {
     const DeliveryOptions& options = self->context_.options;
     RangeQuery query{conversation, from, to, options.page_messages, options.page_bytes, false};
+    if (extent.cuts) query.within = InboxPlace{self->sink_.user(), *extent.through};
     std::optional<RangePage> page;
     if (read != nullptr && read->from == from) {
       page = std::move(std::exchange(read, nullptr)->page);
     } else {
-      page = self->context_.store.range_in_memory(query);
+      page = self->context_.timelines.range_in_memory(query);
     }
     if (!page) {
-      auto asked = co_await self->context_.store.range(std::move(query));
+      auto asked = co_await self->context_.timelines.range(std::move(query));
       self = ticket.delivery;
       if (self == nullptr) co_return Step::Stop;
       if (!asked.ok()) {
@@ -230,27 +233,32 @@ Task<SessionDelivery::Step> SessionDelivery::fill(Ticket& ticket, ConversationId
       page = *std::move(asked);
     }
     const MessageSeq begin = from;
-    const Page pushed = self->push_page(conversation, *page, through, from);
-    if (pushed == Page::Stopped) co_return Step::Stop;
-    if (pushed == Page::Through || !page->more) break;
+    if (!self->push_page(conversation, *page, extent.within(), from)) co_return Step::Stop;
+    if (!page->more) break;
     if (from == begin) {
       self->scan_failed(Error(ErrorCode::Internal, "a range without progress"));
       co_return Step::Stop;
     }
   }
-  if (Flight* flight = self->find(conversation.view())) {
-    flight->ahead = flight->last_position > self->handled_;
-    if (flight->done()) self->forget_flight(*flight);
-  }
+  self->finish_fill(conversation, extent.through);
   co_return Step::Done;
 }
 
-// Stopped: blocked, or the page has a hole, which is never passed over. `from` follows what was pushed.
-SessionDelivery::Page SessionDelivery::push_page(const ConversationId& conversation, const RangePage& page, LogPosition through,
-                                                 MessageSeq& from) {
-  Page result = Page::Pushed;
+// Everything of the conversation at or below `through` is pushed, if that is given.
+void SessionDelivery::finish_fill(const ConversationId& conversation, std::optional<InboxPosition> through) {
+  Flight* flight = find(conversation.view());
+  if (flight == nullptr) return;
+  if (through) {
+    if (flight->mark_seq == flight->pushed) flight->mark_position = std::max(flight->mark_position, *through);
+    flight->reached = std::max(flight->reached, *through);
+  }
+  flight->ahead = flight->within > handled_;
+  if (flight->done()) forget_flight(*flight);
+}
+
+// False: blocked, or the page has a hole, which is never passed over. `from` follows what was pushed.
+bool SessionDelivery::push_page(const ConversationId& conversation, const RangePage& page, InboxPosition within, MessageSeq& from) {
   const auto may_push = [&](MessageSeq first) {
-    result = Page::Stopped;
     if (first != from) {
       log_error("delivery", "the store gave a range with a hole", {{"conversation", conversation.view()}, {"seq", from.value()}});
       scan_failed(Error(ErrorCode::Internal, "a range with a hole"));
@@ -266,33 +274,30 @@ SessionDelivery::Page SessionDelivery::push_page(const ConversationId& conversat
       block(Block::Queue);
       return false;
     }
-    if (Flight* flight = find(conversation.view())) flight->ahead = true;
+    if (Flight* flight = find(conversation.view())) {
+      flight->ahead = true;
+      flight->within = std::max(flight->within, within);
+    }
     from = last.next();
-    result = Page::Pushed;
     return true;
   };
-  in_seq_order(
+  return in_seq_order(
       page,
       [&](const MessagePtr& message) {
-        if (message->position() > through) {
-          result = Page::Through;
-          return false;
-        }
-        return may_push(message->seq()) && pushed(push(message, from.prev(), sent_by_this_session(*message)), message->seq());
+        return may_push(message->seq()) && pushed(push(message, from.prev(), sent_by_this_session(*message), std::nullopt), message->seq());
       },
       [&](const SeqGap& gap) { return may_push(gap.from) && pushed(push(conversation, gap, from.prev()), gap.to); });
-  return result;
 }
 
-// -- what no activity names: trimmed by retention since the device was here, or damaged
+// -- what no entry names: trimmed by retention since the device was here, or damaged
 
 // The heads of all the user's conversations are compared instead: rare (away for longer than retention).
-Task<SessionDelivery::Step> SessionDelivery::fill_unlisted(Ticket& ticket, LogPosition through) {
+Task<SessionDelivery::Step> SessionDelivery::fill_unlisted(Ticket& ticket, InboxPosition through) {
   SessionDelivery* self = ticket.delivery;
-  MessageStore& store = self->context_.store;
+  Inboxes& inboxes = self->context_.inboxes;
   if (!self->head_search_) self->head_search_ = std::make_unique<HeadSearch>(HeadSearch{{}, through});
   for (bool more = true; more;) {
-    auto page = co_await store.conversations(self->sink_.user(), self->head_search_->after, self->context_.options.activity_page);
+    auto page = co_await inboxes.conversations(self->sink_.user(), self->head_search_->after, self->context_.options.inbox_page);
     self = ticket.delivery;
     if (self == nullptr) co_return Step::Stop;
     if (!page.ok()) {
@@ -313,15 +318,16 @@ Task<SessionDelivery::Step> SessionDelivery::fill_unlisted(Ticket& ticket, LogPo
 
 // range() names the trimmed part as a gap; where the device was in it may be known only as a lower bound, so the gap may begin too low.
 Task<SessionDelivery::Step> SessionDelivery::fill_unlisted_conversation(Ticket& ticket, ConversationId conversation) {
-  MessageStore& store = ticket.delivery->context_.store;
-  auto head = co_await store.head(conversation);
+  DeliveryContext& context = ticket.delivery->context_;
+  auto acked = co_await context.inboxes.seq_at(ticket.delivery->sink_.user(), conversation, ticket.delivery->handled_);
   SessionDelivery* self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
-  if (head.ok() && head->last_position <= self->handled_) co_return Step::Done;
-  auto to = co_await seq_at_least(store, conversation, self->head_search_->through);
+  auto head = co_await context.timelines.head(conversation);
   self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
-  auto acked = co_await store.seq_at(conversation, self->handled_);
+  if (acked.ok() && head.ok() && head->last_seq <= *acked) co_return Step::Done;
+  const Extent extent{self->head_search_->through};
+  auto to = co_await seq_at_least(context, self->sink_.user(), conversation, *extent.through);
   self = ticket.delivery;
   if (self == nullptr) co_return Step::Stop;
   if (!head.ok() || !to.ok() || !acked.ok()) {
@@ -329,7 +335,7 @@ Task<SessionDelivery::Step> SessionDelivery::fill_unlisted_conversation(Ticket& 
     co_return Step::Stop;
   }
   const Flight* flight = self->find(conversation.view());
-  co_return co_await fill(ticket, conversation, flight != nullptr ? flight->pushed : *acked, *to);
+  co_return co_await fill(ticket, conversation, flight != nullptr ? flight->pushed : *acked, *to, extent);
 }
 
 // -- pushing again what no ack came for
@@ -360,7 +366,7 @@ Task<SessionDelivery::Step> SessionDelivery::push_again(Ticket& ticket, Conversa
     if (from > flight->sent) co_return Step::Done;
     const DeliveryOptions& options = self->context_.options;
     RangeQuery query{conversation, from, flight->sent, options.page_messages, options.page_bytes, false};
-    auto page = co_await self->context_.store.range(std::move(query));
+    auto page = co_await self->context_.timelines.range(std::move(query));
     self = ticket.delivery;
     if (self == nullptr || !page.ok()) co_return Step::Stop;
     const bool all = in_seq_order(

@@ -95,8 +95,8 @@ std::optional<SyncToken> SyncTokenMinter::parse(std::string_view text, std::stri
   SyncToken token;
   token.epoch = Epoch{read_number(*bytes, 1, 8)};
   const std::uint64_t position = read_number(*bytes, 9, 8);
-  if (position != kNoPosition) token.position = LogPosition(position);
-  token.listed = LogPosition(read_number(*bytes, 17, 8));
+  if (position != kNoPosition) token.position = InboxPosition(position);
+  token.listed = InboxPosition(read_number(*bytes, 17, 8));
   token.minted = from_ms(static_cast<std::int64_t>(read_number(*bytes, 25, 4)) * 60'000);
   if (bytes->front() == kVersionWithoutRun) return token;
   token.run = read_number(*bytes, kOldFieldBytes, kRunBytes);

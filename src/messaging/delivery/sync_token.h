@@ -15,8 +15,8 @@ namespace dunlin {
 // everything at or below listed". Trusted without a look-up, so it is bound to user and device by a keyed hash; it is not secret.
 struct SyncToken {
   Epoch epoch;
-  std::optional<LogPosition> position;  // nothing: says nothing about acks, the stored cursor counts
-  LogPosition listed;
+  std::optional<InboxPosition> position;  // nothing: says nothing about acks, the stored cursor counts
+  InboxPosition listed;
   WallTime minted{};
   std::uint64_t run = 0;  // StoreRun::id of the store that told the position; 0: not known
 };

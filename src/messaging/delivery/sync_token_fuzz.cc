@@ -16,8 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   SyncToken token;
   token.epoch.value = 0x0102030405060708ULL * data[0];
-  if (data[1] != 0) token.position = LogPosition(0x0001010101010101ULL * data[1]);
-  token.listed = LogPosition(data[2]);
+  if (data[1] != 0) token.position = InboxPosition(0x0001010101010101ULL * data[1]);
+  token.listed = InboxPosition(data[2]);
   token.minted = from_ms(std::int64_t{60'000} * data[3]);
   token.run = 0x010101010101ULL * (data[4] / 2U);
   std::string minted = minter.mint(token, "alice", "phone");

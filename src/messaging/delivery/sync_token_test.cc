@@ -9,8 +9,8 @@ const SyncTokenMinter kMinter(SipKey{1, 2});
 
 SyncToken token() {
   return {.epoch = Epoch{0xabcdef},
-          .position = LogPosition(77),
-          .listed = LogPosition(99),
+          .position = InboxPosition(77),
+          .listed = InboxPosition(99),
           .minted = from_ms(1'700'000'040'000),
           .run = 0x123456789abc};
 }

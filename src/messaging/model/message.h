@@ -25,9 +25,11 @@ struct MessageDraft {
 
 // What the store gives: the message's place. Set once by the committer, before the message is shared.
 struct MessagePlace {
-  MessageSeq seq;                         // in the conversation, dense from 1
-  LogPosition position;                   // in the log of this epoch
-  LogPosition previous;                   // position of the conversation's record before this one; 0 for the first
+  MessageSeq seq;  // in the conversation, dense from 1
+  // In the log of this epoch, and of the conversation's record before this one (0 for the first): of a store that has one log, for itself
+  // and its feed. Where a message stands for a user says his inbox (messaging/ports/inboxes.h), not the message.
+  LogPosition position;
+  LogPosition previous;
   std::uint64_t time_ms = 0;              // wall clock at commit, for display
   std::uint64_t conversation_number = 0;  // the store's internal key of the conversation
   // How many of the conversation's messages up to and including this one were sent by its first user (PrivatePair::first):
@@ -56,7 +58,6 @@ class Message {
 
   const MessagePlace& place() const { return place_; }
   MessageSeq seq() const { return place_.seq; }
-  LogPosition position() const { return place_.position; }
 
   // By the store only, before any other thread can see this message.
   void set_place(const MessagePlace& place) { place_ = place; }

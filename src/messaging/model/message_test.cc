@@ -24,7 +24,7 @@ TEST(MessageTest, ARecalledOneKeepsItsPlaceAndLosesItsContent) {
   EXPECT_EQ(left->content_type(), "");
   EXPECT_EQ(left->body(), "");
   EXPECT_EQ(left->seq(), MessageSeq(2));
-  EXPECT_EQ(left->position(), LogPosition(300));
+  EXPECT_EQ(left->place().position, LogPosition(300));
   EXPECT_EQ(left->place().previous, LogPosition(297));
   EXPECT_EQ(left->place().time_ms, 1'700'000'000'000u);
   EXPECT_EQ(left->place().conversation_number, 7u);

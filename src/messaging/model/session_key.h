@@ -11,7 +11,7 @@ namespace dunlin {
 
 // A session's name: 128 random bits, never given twice. On the wire 22 characters of [A-Za-z0-9._] (base64 with its own last two
 // characters, so that it holds no '-'). A client_msg_id `<session>-<n>` with n = 1, 2, 3, … from that very session is
-// known to be new by one compare (see ports/message_store.h).
+// known to be new by one compare (see ports/timelines.h).
 struct SessionKey {
   std::uint64_t high = 0;
   std::uint64_t low = 0;

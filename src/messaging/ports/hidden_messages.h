@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/timelines.h"
 
 namespace dunlin {
 

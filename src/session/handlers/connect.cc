@@ -52,10 +52,10 @@ Task<Result<std::optional<DeviceCursor>>> make_room(SessionHost& host, std::vect
 }
 
 // The app shows a seq that its conversation does not have.
-Task<bool> shows_unknown(MessageStore& store, std::vector<ClaimedPosition> open) {
+Task<bool> shows_unknown(Timelines& timelines, std::vector<ClaimedPosition> open) {
   for (ClaimedPosition& shown : open) {
     if (shown.seq == MessageSeq(0)) continue;
-    if (co_await SessionHost::beyond_head(store, std::move(shown))) co_return true;
+    if (co_await SessionHost::beyond_head(timelines, std::move(shown))) co_return true;
   }
   co_return false;
 }
@@ -72,13 +72,13 @@ struct News {
   bool more = false;             // something may come that is not named
 };
 
-Task<void> name_unacked(MessageStore& store, const DeviceCursor& cursor, News& news) {
+Task<void> name_unacked(Timelines& timelines, const DeviceCursor& cursor, News& news) {
   for (const auto& [conversation, acked] : cursor.exceptions) {
     if (news.changed.size() == kMaxChanged) {
       news.more = true;
       co_return;
     }
-    const auto head = co_await store.head(conversation);
+    const auto head = co_await timelines.head(conversation);
     if (!head.ok()) {
       news.more = true;
     } else if (head->last_seq > acked) {
@@ -87,9 +87,9 @@ Task<void> name_unacked(MessageStore& store, const DeviceCursor& cursor, News& n
   }
 }
 
-void name_new(const NewsPage& page, LogPosition position, News& news) {
-  for (std::size_t i = 0; i < page.activity.entries.size(); ++i) {
-    const ActivityEntry& entry = page.activity.entries[i];
+void name_new(const NewsPage& page, InboxPosition position, News& news) {
+  for (std::size_t i = 0; i < page.inbox.entries.size(); ++i) {
+    const InboxEntry& entry = page.inbox.entries[i];
     const auto named = std::ranges::find(news.changed, entry.conversation, &News::Changed::conversation);
     const bool known = i < page.ranges.size() || entry.first_position > position;  // else it takes another read where it begins
     if (named != news.changed.end()) {
@@ -100,17 +100,17 @@ void name_new(const NewsPage& page, LogPosition position, News& news) {
       news.more = true;
     }
   }
-  news.more = news.more || page.activity.more;
+  news.more = news.more || page.inbox.more;
 }
 
 // In the order in which it is going to be pushed. Without news it mostly takes no read.
 Task<News> read_news(SessionHost& host, UserId user, DeviceCursor cursor) {
-  MessageStore& store = host.services().store;
+  Inboxes& inboxes = host.services().inboxes;
   News news;
-  if (!cursor.exceptions.empty()) co_await name_unacked(store, cursor, news);
-  if (store.active_since_in_memory(user.view(), cursor.position) == std::optional(false)) co_return news;
+  if (!cursor.exceptions.empty()) co_await name_unacked(host.services().timelines, cursor, news);
+  if (inboxes.quiet_through(user.view(), cursor.position)) co_return news;
   NewsQuery query = SessionDelivery::first_page(host.delivery_context().options, std::move(user), cursor.position);
-  auto read = co_await store.news_since(std::move(query));
+  auto read = co_await inboxes.news_since(std::move(query));
   if (read.ok()) {
     name_new(*read, cursor.position, news);
     news.page = *std::move(read);
@@ -141,7 +141,7 @@ void reply_connected(const Call& call, const Attachment& attachment, const News&
                  .max_history_limit = options.max_history,
                  .max_sync_limit = options.max_sync,
                  .max_unacked_conversations = static_cast<std::uint32_t>(options.delivery.max_flights)},
-      .durability = services.store.durability(),
+      .durability = services.timelines.durability(),
       .resume = attachment.resume,
       .reason = reason_of(attachment.resume),
       .changed = {},
@@ -182,7 +182,7 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
   if (!inherited) inherited = services.detached.find(session->user_id.view(), session->device.view());
   const UserId user = session->user_id;  // outlives the calls of what `request` holds
   const DeviceId device = session->device;
-  const bool claims_unknown = co_await shows_unknown(services.store, connect.open);
+  const bool claims_unknown = co_await shows_unknown(services.timelines, connect.open);
   // Named: gcc 12 copies an aggregate that is made inside a co_await expression bit by bit, and frees it twice.
   AttachRequest request{
       .user = user,
@@ -209,7 +209,7 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
   News news = co_await read_news(host, session->user_id, attachment->cursor);
   session = host.find(handle);
   if (session == nullptr || session->phase != Session::Phase::Connecting) co_return;
-  if (attachment->cursor.epoch != host.services().store.epoch()) co_return host.kick(*session, ErrorCode::ResetRequired);
+  if (attachment->cursor.epoch != host.services().timelines.epoch()) co_return host.kick(*session, ErrorCode::ResetRequired);
   const Call call{host, session->connection, *session, connect.id};
   host.services().metrics.connect_seconds.observe(host.services().clock.monotonic() - connect.started);
   host.services().metrics.connects(connect.platform).add();
@@ -281,10 +281,10 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
     connect.token = host.services().sync_tokens.parse(request.sync_token, session.user_id.view(), session.device.view());
     // Said by anybody, this resets his device and nobody else's.
     const auto epoch = connect.token ? std::nullopt : SyncTokenMinter::claimed_epoch(request.sync_token);
-    if (epoch && *epoch != host.services().store.epoch()) connect.token.emplace().epoch = *epoch;
+    if (epoch && *epoch != host.services().timelines.epoch()) connect.token.emplace().epoch = *epoch;
   }
   // A token that only knows a conversation list says nothing about what this device has acked.
-  if (connect.token && connect.token->epoch == host.services().store.epoch() && !connect.token->position) connect.token.reset();
+  if (connect.token && connect.token->epoch == host.services().timelines.epoch() && !connect.token->position) connect.token.reset();
   for (const wire::ConversationSeq& shown : request.open) {
     if (connect.open.size() == kMaxOpen) break;
     if (authorise(session.user_id.view(), {.user = {}, .conversation = shown.conversation}).ok())

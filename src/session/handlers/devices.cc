@@ -48,7 +48,7 @@ void reply_devices(const Call& call, const std::vector<DeviceRow>& rows) {
 Task<void> list(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, UserId user) {
   // In this order: what is unsaved no more stands in the rows.
   const std::map<DeviceId, DeviceCursor> unsaved = host.services().detached.of(user.view());
-  auto rows = co_await host.services().state.devices(user);
+  auto rows = co_await host.services().devices.devices(user);
   Session* session = host.find(handle);
   if (session == nullptr) co_return;
   const Call call{host, session->connection, *session, id};
@@ -66,7 +66,7 @@ Task<Status> forget(SessionHost& host, UserId user, DeviceId device) {
   const SessionServices& services = host.services();
   const MonotonicTime deadline = services.clock.monotonic() + host.options().devices.patience;
   CO_TRY_ASSIGN(const DeviceTurns::Turn turn, co_await until(deadline, services.device_turns.take(user)));
-  CO_TRY_ASSIGN(const std::vector<DeviceRow> rows, co_await services.state.devices(user));
+  CO_TRY_ASSIGN(const std::vector<DeviceRow> rows, co_await services.devices.devices(user));
   const auto row = std::ranges::find(rows, device, &DeviceRow::device);
   if (row == rows.end() || row->cursor.forgotten) co_return Error(ErrorCode::NotFound, "this user has no such device");
 
@@ -78,9 +78,9 @@ Task<Status> forget(SessionHost& host, UserId user, DeviceId device) {
   }
   for (Completion<Departure>& departure : departures) CO_TRY(co_await until(deadline, std::move(departure)));
   CO_TRY(co_await SessionHost::forget_unsaved(services, deadline, user, device));
-  std::vector<StateStore::CursorWrite> write;
+  std::vector<DeviceStates::CursorWrite> write;
   write.push_back({user, device, DeviceCursor::of_forgotten(services.clock.wall())});
-  co_return co_await services.state.save_cursors(std::move(write));
+  co_return co_await services.devices.save_cursors(std::move(write));
 }
 
 Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, UserId user, DeviceId device) {

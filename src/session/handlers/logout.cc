@@ -11,12 +11,12 @@ Task<Status> forget(SessionHost& host, UserId user, DeviceId device, Completion<
   const MonotonicTime deadline = host.now() + host.options().devices.patience;
   CO_TRY_ASSIGN(const DeviceTurns::Turn turn, co_await until(deadline, std::move(asked)));
   CO_TRY(co_await SessionHost::forget_unsaved(host.services(), deadline, user, device));
-  co_return co_await host.services().state.forget_device(std::move(user), std::move(device));
+  co_return co_await host.services().devices.forget_device(std::move(user), std::move(device));
 }
 
 Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, SessionKey key, UserId user, DeviceId device,
                Completion<DeviceTurns::Turn> turn) {
-  co_await host.services().store.end_session(key);
+  co_await host.services().timelines.end_session(key);
   if (Session* session = host.find(handle)) session->in_store = false;
   const Status forgotten = co_await forget(host, std::move(user), std::move(device), std::move(turn));
   Session* session = host.find(handle);

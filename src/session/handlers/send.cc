@@ -78,7 +78,7 @@ void handle(const Call& call, const wire::SendRequest& request) {
     if (within_rate(call)) send_transient(call, *access, request);
     return;
   }
-  const auto durability = wanted_durability(request.durability, call.host.services().store.durability());
+  const auto durability = wanted_durability(request.durability, call.host.services().timelines.durability());
   if (!durability.ok()) return call.refuse(durability.error());
   if (!in_order(call, conversation, request)) return;
   if (!within_rate(call)) return block_lane(call, conversation, request.client_msg_id);

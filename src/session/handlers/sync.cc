@@ -45,16 +45,31 @@ wire::SyncReply cut_reply(const ConversationListPage& page, wire::Encoding encod
   return reply;
 }
 
-// The token proves that the store was put back: all sessions are about to be told, this one too.
-Task<void> end_its_epoch(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, SyncToken token) {
-  const Status ended = co_await end_epoch(host.services().store, token.epoch, *token.position, "a sync_token");
-  Session* session = host.find(handle);
-  if (session == nullptr) co_return;
-  if (!ended.ok()) Call{host, session->connection, *session, id}.refuse(ended.error());
-  host.query_ended(*session);
+// A token proves that the store was put back: all sessions are about to be told, this one too.
+Task<Result<bool>> ends_epoch(SessionHost& host, UserId user, SyncToken token) {
+  const SessionServices& services = host.services();
+  CO_TRY_ASSIGN(const bool proved, co_await proves_rewind(token, std::move(user), services.timelines.epoch(), services.inboxes));
+  if (proved) CO_TRY(co_await end_epoch(services.timelines, token.epoch, *token.position, "a sync_token"));
+  co_return proved;
 }
 
-Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, ConversationListQuery query, bool reset) {
+Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, ConversationListQuery query,
+               std::optional<SyncToken> token, bool reset) {
+  if (token) {
+    const auto ended = co_await ends_epoch(host, query.user, *token);
+    if (!ended.ok() || *ended) {
+      Session* session = host.find(handle);
+      if (session == nullptr) co_return;
+      if (!ended.ok()) Call{host, session->connection, *session, id}.refuse(ended.error());
+      co_return host.query_ended(*session);
+    }
+  }
+  if (query.since) {
+    // It may come from a page cursor, which anyone can write: beyond the inbox it proves nothing, and is worth nothing.
+    const auto beyond = co_await host.services().inboxes.never_named(query.user, *query.since, 0);
+    reset = !beyond.ok() || *beyond;
+    if (reset) query.since.reset();
+  }
   const bool covers_all = query.named.empty();
   const auto page = co_await host.conversation_list().list(std::move(query));
   Session* session = host.find(handle);
@@ -62,8 +77,8 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::R
   const Call call{host, session->connection, *session, id};
   if (page.ok()) {
     wire::SyncReply reply = cut_reply(*page, session->encoding, host.options().max_reply_bytes);
-    const std::string token = session->attached && covers_all ? host.mint_sync_token(*session, page->snapshot) : std::string();
-    reply.sync_token = token;
+    const std::string sealed = session->attached && covers_all ? host.mint_sync_token(*session, page->snapshot) : std::string();
+    reply.sync_token = sealed;
     reply.reset = reset;
     host.services().metrics.sync_conversations.observe(reply.conversations.size());
     call.reply(reply);
@@ -84,13 +99,10 @@ void handle(const Call& call, const wire::SyncRequest& request) {
   query.limit = request.limit == 0 ? options.default_sync : std::min(request.limit, options.max_sync);
   query.page = std::string(request.cursor);
   bool reset = false;
+  std::optional<SyncToken> token;
   if (!request.sync_token.empty()) {
-    const auto token = call.host.parse_sync_token(call.session, request.sync_token);
-    if (token && proves_rewind(*token, call.host.services().store)) {
-      call.host.query_began(call.session);
-      return spawn(end_its_epoch(call.host, call.session.handle(), call.id, *token));
-    }
-    if (token) query.since = call.host.listed_through(*token);
+    token = call.host.parse_sync_token(call.session, request.sync_token);
+    if (token && token->epoch == call.host.services().timelines.epoch()) query.since = token->listed;
     reset = !query.since.has_value();
   }
   if (request.conversations.size() > options.max_sync) {
@@ -102,7 +114,7 @@ void handle(const Call& call, const wire::SyncRequest& request) {
     query.named.push_back(access->conversation());
   }
   call.host.query_began(call.session);
-  spawn(run(call.host, call.session.handle(), call.id, std::move(query), reset));
+  spawn(run(call.host, call.session.handle(), call.id, std::move(query), token, reset));
 }
 
 }  // namespace dunlin

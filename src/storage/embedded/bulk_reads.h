@@ -8,7 +8,7 @@
 
 namespace dunlin::embedded {
 
-// MessageStore's reads of several things at once. Those in memory give all or nothing and never wait; the others are for the offload pool
+// The ports' reads of several things at once. Those in memory give all or nothing and never wait; the others are for the offload pool
 // and take from memory what is there.
 std::optional<std::vector<TimelineEnd>> ends_in_memory(TimelineReader& reader, std::span<const ConversationId> conversations,
                                                        std::size_t max_bytes);

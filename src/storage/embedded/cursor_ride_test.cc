@@ -33,7 +33,7 @@ class Rows {
     }
     return {};
   }
-  LogPosition position(const std::string& device) const { return decode_cursor(rows.at(device))->position; }
+  InboxPosition position(const std::string& device) const { return decode_cursor(rows.at(device))->position; }
 
   std::map<std::string, std::string> rows;
   bool fail = false;
@@ -111,7 +111,7 @@ class Ride {
       const auto cursor = decode_cursor(row);
       if (cursor->epoch != epoch_) continue;
       EXPECT_LE(cursor->position, acked_[device]) << "claims what its device has not acked";
-      EXPECT_LE(cursor->position, store.recovered.scan.last) << "claims what the log does not hold";
+      EXPECT_LE(cursor->position, to_inbox(store.recovered.scan.last)) << "claims what the log does not hold";
       EXPECT_GE(cursor->position, synced_[device]) << "rode in a synced batch and is older now";
     }
   }
@@ -121,13 +121,13 @@ class Ride {
     for (int i = 0; i < 4; ++i) {
       const std::string name = "d" + std::to_string(below(5));
       const std::string device = device_key_of("ann", name);
-      StateStore::CursorWrite write{UserId("ann"), DeviceId(name), {}};
+      DeviceStates::CursorWrite write{UserId("ann"), DeviceId(name), {}};
       write.cursor.epoch = epoch_;
       write.cursor.last_seen = clock_.wall();
       clock_.advance(std::chrono::milliseconds(below(3)));
       if (chance(50)) clock_.set_wall(clock_.wall() - std::chrono::seconds(below(100)));
       if (!rows_.rows.contains(device)) {
-        acked_[device] = synced_[device] = LogPosition(0);
+        acked_[device] = synced_[device] = InboxPosition(0);
         if (chance(2)) rows_.rows[device] = encode_cursor(write.cursor, riders.next_order(1));
         continue;
       }
@@ -135,17 +135,17 @@ class Ride {
         rows_.rows.erase(device);
         continue;
       }
-      if (acked_epoch_[device] != epoch_) acked_[device] = synced_[device] = LogPosition(0);
+      if (acked_epoch_[device] != epoch_) acked_[device] = synced_[device] = InboxPosition(0);
       acked_epoch_[device] = epoch_;
-      LogPosition& acked = acked_[device];
+      InboxPosition& acked = acked_[device];
       if (chance(30)) {
-        acked = synced_[device] = LogPosition(acked.value() / 2);  // from here on nothing above is claimed
+        acked = synced_[device] = InboxPosition(acked.value() / 2);  // from here on nothing above is claimed
         write.cursor.position = acked;
         rows_.rows[device] = encode_cursor(write.cursor, riders.next_order(1));
         riders.saved({&write, 1}, *cursor_order(rows_.rows[device]));
         continue;
       }
-      acked = std::max(acked, LogPosition(store.committer->settled().value() - below(2) * (store.committer->settled().value() / 4)));
+      acked = std::max(acked, InboxPosition(store.committer->settled().value() - below(2) * (store.committer->settled().value() / 4)));
       write.cursor.position = acked;
       if (chance(8)) {
         const std::uint64_t order = riders.next_order(1);
@@ -181,7 +181,7 @@ class Ride {
     ignore(reader.keep_read_back([&](std::span<const RidingCursor> some) {
       for (const RidingCursor& one : some) {
         ++rode_;
-        LogPosition& synced_to = synced_[one.device];
+        InboxPosition& synced_to = synced_[one.device];
         if (rows_.rows.contains(one.device))
           synced_to = std::max(synced_to, std::min(acked_[one.device], decode_cursor(one.row)->position));
       }
@@ -199,7 +199,7 @@ class Ride {
   WallTime highest_{};
   Rows rows_;
   Epoch epoch_{1};
-  std::map<std::string, LogPosition> acked_, synced_;
+  std::map<std::string, InboxPosition> acked_, synced_;
   std::map<std::string, Epoch> acked_epoch_;
   std::string taken_;
   bool weak_ = false;       // something was acked below fsync

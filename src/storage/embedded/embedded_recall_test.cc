@@ -178,7 +178,7 @@ TEST_F(EmbeddedRecallTest, ABodyInASegmentKeptForAFollowerLeavesItAndTheFollower
   ASSERT_TRUE(block_on(store_->register_follower("slow", LogPosition(0))).ok());
   send("before", "{}");
   const AppendOutcome sent = send_secret("secret");
-  const LogPosition last = send("after", "{}").message->position();
+  const LogPosition last = send("after", "{}").message->place().position;
   ASSERT_TRUE(flush().ok());
   ASSERT_TRUE(recall(sent).ok());
   expect_gone("data/log");
@@ -318,7 +318,7 @@ TEST_F(EmbeddedRecallTest, UnderLoadNoReaderGetsWhatWasRecalledBefore) {
         const auto page = store_->range_in_memory(all);
         if (page) check(page->messages, through);
       } else if (kind == 3) {
-        const auto news = block_on(store_->news_since({UserId("ben"), LogPosition(newest / 2), 64, 200, 1 << 20}));
+        const auto news = block_on(store_->news_since({UserId("ben"), InboxPosition(newest / 2), 64, 200, 1 << 20}));
         if (!news.ok()) continue;
         for (const NewsRange& part : news->ranges) check(part.page.messages, through);
       } else {

@@ -109,6 +109,7 @@ Status StoreParts::open_history() {
   }
   TRY_ASSIGN(state_, EmbeddedStateStore::open({.path = options_.path + "/state",
                                                .offload = options_.offload,
+                                               .raises = &read_raises_,
                                                .block_cache_bytes = options_.state_cache_bytes,
                                                .write_buffer_bytes = options_.state_write_buffer_bytes,
                                                .clock = options_.clock}));
@@ -118,7 +119,7 @@ Status StoreParts::open_history() {
 // What is written beside the log knows of records that it does not have: the log was put back, or has lost its end without a trace. All of
 // it was written when those records were there for good, so there is no other way to that.
 bool StoreParts::lags_behind_what_was_told(LogPosition last) const {
-  const LogPosition known = std::max(state_->highest_cursor(meta_.epoch), followers_->farthest());
+  const LogPosition known = std::max(to_log(state_->highest_cursor(meta_.epoch)), followers_->farthest());
   if (known <= last) return false;
   log_error("store",
             "the log ends before records that devices or followers have had: it was put back to an earlier state, or has lost its end",
@@ -204,7 +205,7 @@ Status StoreParts::recover() {
 
 // Else what is written under seqs that were read before would count as read. What fails costs a wrong count of unread messages, no message.
 void StoreParts::lower_read_positions() {
-  const auto lowered = state_->lower_read_positions(run_.began_at, [this](const ConversationId& id) -> Result<MessageSeq> {
+  const auto lowered = state_->lower_read_positions(to_inbox(run_.began_at), [this](const ConversationId& id) -> Result<MessageSeq> {
     TRY_ASSIGN(const ConversationHead head, reader_->head(id));
     return head.last_seq;
   });
@@ -284,59 +285,6 @@ Result<bool> StoreParts::renew_now(Epoch ended) {
   return true;
 }
 
-Task<Result<ConversationHead>> StoreParts::head(ConversationId conversation) {
-  if (auto known = reader_->head_in_memory(conversation)) return ready(*known);
-  return on_disk([this, id = std::move(conversation)] { return reader_->head(id); });
-}
-
-Task<Result<RangePage>> StoreParts::range(RangeQuery query) {
-  if (auto page = reader_->range_in_memory(query)) return ready(*std::move(page));
-  return on_disk([this, query = std::move(query)] { return reader_->range(query); });
-}
-
-Task<Result<MessageSeq>> StoreParts::seq_at(ConversationId conversation, LogPosition position) {
-  if (const auto seq = reader_->seq_at_in_memory(conversation, position)) return ready(*seq);
-  return on_disk([this, id = std::move(conversation), position] { return reader_->seq_at(id, position); });
-}
-
-Task<Result<std::vector<TimelineEnd>>> StoreParts::ends(std::vector<ConversationId> conversations, std::size_t max_bytes) {
-  if (auto known = ends_in_memory(*reader_, conversations, max_bytes)) return ready(*std::move(known));
-  return on_disk([this, all = std::move(conversations), max_bytes] { return read_ends(*reader_, all, max_bytes); });
-}
-
-Task<Result<std::vector<RangePage>>> StoreParts::ranges(std::vector<RangeQuery> queries) {
-  if (auto known = ranges_in_memory(*reader_, queries)) return ready(*std::move(known));
-  return on_disk([this, queries = std::move(queries)] { return read_ranges(*reader_, queries); });
-}
-
-Task<Result<std::vector<MessageSeq>>> StoreParts::seqs_at(std::vector<PlaceQuery> queries) {
-  if (auto known = seqs_in_memory(*reader_, queries)) return ready(*std::move(known));
-  return on_disk([this, queries = std::move(queries)] { return read_seqs(*reader_, queries); });
-}
-
-Task<Result<ActivityPage>> StoreParts::activity_since(UserId user, LogPosition after, std::size_t limit) {
-  if (auto page = reader_->activity_since_in_memory(user.view(), after, std::max<std::size_t>(limit, 1))) return ready(*std::move(page));
-  return on_disk(
-      [this, user = std::move(user), after, limit] { return reader_->activity_since(user, after, std::max<std::size_t>(limit, 1)); });
-}
-
-Task<Result<NewsPage>> StoreParts::news_since(NewsQuery query) {
-  query.max_entries = std::max<std::size_t>(query.max_entries, 1);
-  if (auto news = reader_->news_since_in_memory(query)) return ready(*std::move(news));
-  return on_disk([this, query = std::move(query)] { return reader_->news_since(query); });
-}
-
-Task<Result<ActivityPage>> StoreParts::activity_newest(UserId user, LogPosition from, std::size_t limit) {
-  return on_disk(
-      [this, user = std::move(user), from, limit] { return reader_->activity_newest(user, from, std::max<std::size_t>(limit, 1)); });
-}
-
-Task<Result<ConversationsPage>> StoreParts::conversations(UserId user, ConversationId after, std::size_t limit) {
-  return on_disk([this, user = std::move(user), after = std::move(after), limit] {
-    return reader_->conversations(user, after, std::max<std::size_t>(limit, 1));
-  });
-}
-
 Task<Status> StoreParts::recall(ConversationId conversation, MessageSeq seq) {
   return on_disk([this, id = std::move(conversation), seq] { return recall_now(id, seq); });
 }
@@ -357,13 +305,13 @@ Task<Result<FeedPage>> StoreParts::feed(LogPosition after, std::size_t max_messa
 
 Task<Result<Follower>> StoreParts::register_follower(std::string name, LogPosition from) {
   return on_disk([this, name = std::move(name), from]() -> Result<Follower> {
-    if (from > settled_position()) return Error(ErrorCode::BadRequest, "a follower begins within the log, as far as it is settled");
+    if (from > feed_end()) return Error(ErrorCode::BadRequest, "a follower begins within the log, as far as it is settled");
     return followers_->add(name, from);
   });
 }
 
 Task<Status> StoreParts::advance_follower(std::string name, LogPosition position) {
-  return on_disk([this, name = std::move(name), position] { return followers_->advance(name, position, settled_position()); });
+  return on_disk([this, name = std::move(name), position] { return followers_->advance(name, position, feed_end()); });
 }
 
 Task<Status> StoreParts::unregister_follower(std::string name) {

@@ -6,8 +6,10 @@
 #include <string_view>
 
 #include "base/siphash.h"
-#include "messaging/ports/message_store.h"
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
+#include "messaging/ports/feed.h"
+#include "messaging/ports/inboxes.h"
+#include "messaging/ports/timelines.h"
 #include "runtime/offload.h"
 #include "storage/embedded/file/file_system.h"
 #include "storage/embedded/history/history.h"
@@ -84,8 +86,9 @@ struct LogStats {
 // destructor (or close()) settles the appends taken, writes the end mark and a clean meta. Appends that come during or after close() are
 // refused with StoreUnavailable, by the committer like all others; it ends with the object. Call close() after the sessions have ended and
 // before the offload pool is stopped; destroy the store before the listener, the offload pool and the workers.
-// Threads: a committer and an indexer of its own; see MessageStore for the callers'.
-class EmbeddedStore : public MessageStore {
+// One order over everything: a position in anybody's inbox is the record's position in the log.
+// Threads: a committer and an indexer of its own; see the ports for the callers'.
+class EmbeddedStore : public Timelines, public Inboxes, public Feed {
  public:
   static Result<std::unique_ptr<EmbeddedStore>> open(EmbeddedOptions options);
 
@@ -98,7 +101,7 @@ class EmbeddedStore : public MessageStore {
   // Those of them that came from history or state, not from the window.
   virtual std::uint64_t disk_rows_read() const = 0;
   // The rows about users of the same data folder; lives as long as the store.
-  virtual StateStore& state() = 0;
+  virtual DeviceStates& state() = 0;
 
   // Seals the segment that is being written, if it holds anything, and waits until all before is in history or the deadline passes.
   virtual Status flush_to_history(std::chrono::milliseconds deadline) = 0;

@@ -16,9 +16,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class Counter final : public CommitListener {
+class Counter final : public StoreListener {
  public:
-  void on_outcomes(std::span<AppendOutcome> outcomes, LogPosition) override {
+  void on_records(std::span<const InboxNews>) override {}
+  void on_answers(std::span<AppendOutcome> outcomes) override {
     if (inside_.exchange(true)) ++overlaps_;
     std::this_thread::yield();
     for (const auto& outcome : outcomes) stored_ += outcome.refused ? 0 : 1;

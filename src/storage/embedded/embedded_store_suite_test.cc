@@ -5,7 +5,8 @@
 #include <filesystem>
 #include <thread>
 
-#include "messaging/ports/testing/message_store_suite.h"
+#include "messaging/ports/one_order.h"
+#include "messaging/ports/testing/store_suite.h"
 #include "storage/embedded/embedded_store.h"
 #include "storage/embedded/file/testing/faulty_file_system.h"
 
@@ -25,7 +26,7 @@ class ShiftedClock final : public Clock {
 };
 
 // History and state on a real disk, the log on a file system that fails when told.
-class EmbeddedFixture final : public MessageStoreFixture {
+class EmbeddedFixture final : public StoreFixture {
  public:
   explicit EmbeddedFixture(bool keep_recent) {
     static std::atomic<int> count{0};
@@ -51,7 +52,9 @@ class EmbeddedFixture final : public MessageStoreFixture {
     store_.reset();
     std::filesystem::remove_all(folder_);
   }
-  MessageStore& store() override { return *store_; }
+  Timelines& timelines() override { return *store_; }
+  Inboxes& inboxes() override { return *store_; }
+  Feed* feed() override { return store_.get(); }
   void refuse_appends(bool refuse) override {
     if (refuse) {
       files_.fail(FaultyFileSystem::Call::Write, 0, ErrorCode::Io, UINT64_MAX);
@@ -60,15 +63,16 @@ class EmbeddedFixture final : public MessageStoreFixture {
     }
   }
   // Until memory has let go of it too, which comes last.
-  bool trim_through(LogPosition position) override {
+  bool trim(std::span<const AppendOutcome> old) override {
+    const InboxPosition position = to_inbox(old.back().message->place().position);
     settle_derived();
     const int before = trims_;
     clock_.advance(2 * kRetention);
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while ((store_->trimmed_through() < position || trims_ == before) && std::chrono::steady_clock::now() < deadline) {
+    while ((store_->trimmed_through("") < position || trims_ == before) && std::chrono::steady_clock::now() < deadline) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-    return store_->trimmed_through() >= position && trims_ > before;
+    return store_->trimmed_through("") >= position && trims_ > before;
   }
   void settle_derived() override {
     const auto done = store_->flush_to_history(std::chrono::seconds(30));
@@ -90,9 +94,15 @@ class EmbeddedFixture final : public MessageStoreFixture {
 }  // namespace dunlin::embedded
 
 namespace dunlin {
-INSTANTIATE_TEST_SUITE_P(Embedded, MessageStoreSuite,
-                         testing::Values(MessageStoreFactory([] { return std::make_unique<embedded::EmbeddedFixture>(false); })));
+namespace {
+const auto kEmbedded = testing::Values(StoreFactory([] { return std::make_unique<embedded::EmbeddedFixture>(false); }));
 // The same with what history holds still in memory.
-INSTANTIATE_TEST_SUITE_P(EmbeddedKeepsRecent, MessageStoreSuite,
-                         testing::Values(MessageStoreFactory([] { return std::make_unique<embedded::EmbeddedFixture>(true); })));
+const auto kKeepsRecent = testing::Values(StoreFactory([] { return std::make_unique<embedded::EmbeddedFixture>(true); }));
+}  // namespace
+INSTANTIATE_TEST_SUITE_P(Embedded, TimelinesSuite, kEmbedded);
+INSTANTIATE_TEST_SUITE_P(Embedded, InboxesSuite, kEmbedded);
+INSTANTIATE_TEST_SUITE_P(Embedded, FeedSuite, kEmbedded);
+INSTANTIATE_TEST_SUITE_P(EmbeddedKeepsRecent, TimelinesSuite, kKeepsRecent);
+INSTANTIATE_TEST_SUITE_P(EmbeddedKeepsRecent, InboxesSuite, kKeepsRecent);
+INSTANTIATE_TEST_SUITE_P(EmbeddedKeepsRecent, FeedSuite, kKeepsRecent);
 }  // namespace dunlin

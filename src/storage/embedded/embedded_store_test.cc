@@ -75,7 +75,7 @@ class EmbeddedStoreTest : public testing::Test {
     AppendOutcome outcome = answers_->wait(asked_++);
     // The answer comes before its record is settled.
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!outcome.refused && !outcome.duplicate && store_->settled_position() < outcome.message->position()) {
+    while (!outcome.refused && !outcome.duplicate && store_->feed_end() < outcome.message->place().position) {
       CHECK(std::chrono::steady_clock::now() < deadline);
       std::this_thread::yield();
     }
@@ -108,7 +108,7 @@ TEST_F(EmbeddedStoreTest, KeepsEverythingAcrossACleanRestart) {
   open(options("data"));
   EXPECT_EQ(store_->epoch(), epoch);
   EXPECT_EQ(store_->recovery().records, 10U);
-  EXPECT_EQ(store_->settled_position(), LogPosition(30));
+  EXPECT_EQ(store_->feed_end(), LogPosition(30));
   EXPECT_EQ(stored("ben"), 30U);
   EXPECT_TRUE(send("ben", "m3").duplicate);
   EXPECT_TRUE(send("ben", "m27").duplicate);
@@ -118,19 +118,19 @@ TEST_F(EmbeddedStoreTest, KeepsEverythingAcrossACleanRestart) {
 // Cursors that were noted, and not saved, when the process was killed.
 class EmbeddedCursorTest : public EmbeddedStoreTest {
  protected:
-  StateStore::CursorWrite cursor(std::string_view device, std::uint64_t position) const {
-    StateStore::CursorWrite out{UserId("ben"), DeviceId(device), {}};
+  DeviceStates::CursorWrite cursor(std::string_view device, std::uint64_t position) const {
+    DeviceStates::CursorWrite out{UserId("ben"), DeviceId(device), {}};
     out.cursor.epoch = store_->epoch();
-    out.cursor.position = LogPosition(position);
+    out.cursor.position = InboxPosition(position);
     out.cursor.exceptions.emplace(private_conversation("ann", "ben"), MessageSeq(position));
     return out;
   }
   void note(std::string_view device, std::uint64_t position) {
-    const StateStore::CursorWrite one = cursor(device, position);
+    const DeviceStates::CursorWrite one = cursor(device, position);
     store_->state().note_cursors({&one, 1});
   }
   void save(std::string_view device, std::uint64_t position) {
-    std::vector<StateStore::CursorWrite> one{cursor(device, position)};
+    std::vector<DeviceStates::CursorWrite> one{cursor(device, position)};
     ASSERT_TRUE(block_on(store_->state().save_cursors(std::move(one))).ok());
   }
   void forget(std::string_view device) { ASSERT_TRUE(block_on(store_->state().forget_device(UserId("ben"), DeviceId(device))).ok()); }
@@ -193,7 +193,7 @@ TEST_F(EmbeddedCursorTest, ADeviceWhoseRowSaysThatItIsForgottenIsNotBroughtBack)
   open(options("data"));
   save("phone", 1);
   send_some(5);
-  std::vector<StateStore::CursorWrite> gone{{UserId("ben"), DeviceId("phone"), DeviceCursor::of_forgotten(from_ms(5))}};
+  std::vector<DeviceStates::CursorWrite> gone{{UserId("ben"), DeviceId("phone"), DeviceCursor::of_forgotten(from_ms(5))}};
   ASSERT_TRUE(block_on(store_->state().save_cursors(std::move(gone))).ok());
   note("phone", 5);  // of a session that does not know yet
   send_some(1);
@@ -266,7 +266,7 @@ TEST_F(EmbeddedCursorTest, FollowersAndVerifySeeRecordsAlone) {
     const auto page = block_on(store_->feed(LogPosition(at), 7));
     ASSERT_TRUE(page.ok());
     ASSERT_FALSE(page->messages.empty());
-    for (const MessagePtr& message : page->messages) EXPECT_EQ(message->position(), LogPosition(++at));
+    for (const MessagePtr& message : page->messages) EXPECT_EQ(message->place().position, LogPosition(++at));
   }
   EXPECT_GT(store_->log_stats().cursor_bytes, 0U);
   store_.reset();
@@ -486,7 +486,7 @@ TEST_F(EmbeddedStoreTest, ALogThatEndsBeforeWhatDevicesHaveHadRenewsTheEpoch) {
     const Epoch epoch = store_->epoch();
     for (int i = 10; i < 20; ++i) send("ben", "m" + std::to_string(i));
     const auto save = [&](Epoch of, std::uint64_t position) {
-      EXPECT_TRUE(block_on(store_->state().save_cursors({{UserId("ben"), DeviceId("phone"), {of, LogPosition(position), {}, {}}}})).ok());
+      EXPECT_TRUE(block_on(store_->state().save_cursors({{UserId("ben"), DeviceId("phone"), {of, InboxPosition(position), {}, {}}}})).ok());
     };
     save(Epoch{7}, 1000);
     save(Epoch{}, 1000);
@@ -494,7 +494,7 @@ TEST_F(EmbeddedStoreTest, ALogThatEndsBeforeWhatDevicesHaveHadRenewsTheEpoch) {
     save(epoch, 10);
     const ReadKey key{UserId("ben"), private_conversation("ann", "ben")};
     const auto read_seq = [&] { return block_on(store_->state().read_positions({key})).value().at(0); };
-    EXPECT_TRUE(block_on(store_->state().raise_read({key.user, key.conversation, MessageSeq(17), LogPosition(18), {}})).ok());
+    EXPECT_TRUE(block_on(store_->state().raise_read({key.user, key.conversation, MessageSeq(17), {}})).ok());
     if (witness == "follower") {
       EXPECT_TRUE(block_on(store_->register_follower("search", LogPosition(20))).ok());
     }
@@ -517,12 +517,37 @@ TEST_F(EmbeddedStoreTest, ALogThatEndsBeforeWhatDevicesHaveHadRenewsTheEpoch) {
   }
 }
 
+// A listener that has told its users nothing yet, whatever earlier runs have told them.
+class FreshListener final : public StoreListener {
+ public:
+  void on_answers(std::span<AppendOutcome>) override {}
+  void on_records(std::span<const InboxNews>) override {}
+  std::optional<InboxPosition> told(std::string_view) const override { return InboxPosition(0); }
+};
+
+TEST_F(EmbeddedStoreTest, WhatEarlierRunsHaveToldIsNotQuiet) {
+  open(options("data"));
+  for (int i = 0; i < 3; ++i) send("ben", "m" + std::to_string(i));
+  for (const bool in_history : {false, true}) {
+    if (in_history) {
+      ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
+    }
+    open(options("data"));
+    FreshListener fresh;
+    store_->set_listener(&fresh);
+    EXPECT_EQ(store_->quiet_through("ben", InboxPosition(0)), std::nullopt) << in_history;
+    EXPECT_EQ(store_->quiet_through("ben", InboxPosition(2)), std::nullopt) << in_history;
+    EXPECT_EQ(store_->quiet_through("ben", InboxPosition(3)), InboxPosition(3)) << in_history;
+    store_->set_listener(answers_.get());
+  }
+}
+
 TEST_F(EmbeddedStoreTest, AnEpochThatWasEndedWhileItRanStaysSo) {
   open(options("data"));
   send("ben", "m1", Durability::Os);
   ASSERT_TRUE(block_on(store_->register_follower("search", LogPosition(0))).ok());
   const Epoch first = store_->epoch();
-  const StoreRun run = store_->run();
+  const std::uint64_t run = store_->run();
   EXPECT_TRUE(*block_on(store_->renew_epoch(first)));
   const Epoch second = store_->epoch();
   EXPECT_NE(second, first);
@@ -533,8 +558,10 @@ TEST_F(EmbeddedStoreTest, AnEpochThatWasEndedWhileItRanStaysSo) {
   open(options("data"));
   EXPECT_EQ(store_->epoch(), second);
   EXPECT_TRUE(store_->followers().at(0).reset);
-  EXPECT_NE(store_->run().id, run.id);
-  EXPECT_EQ(store_->run().began_at, LogPosition(1));
+  EXPECT_NE(store_->run(), run);
+  for (const std::uint64_t position : {1, 2}) {
+    EXPECT_EQ(*block_on(store_->never_named(UserId("ben"), InboxPosition(position), run)), position == 2) << "it began at 1";
+  }
 }
 
 TEST_F(EmbeddedStoreTest, AnEpochThatCannotBeWrittenGoesOn) {
@@ -671,7 +698,7 @@ TEST_F(EmbeddedStoreTest, WhateverAStartRefusesVerificationHasSaid) {
   for (int i = 0; i < 30; ++i) send(i % 2 == 0 ? "ben" : "cid", "m" + std::to_string(i));
   ASSERT_TRUE(store_->flush_to_history(std::chrono::seconds(30)).ok());
   ASSERT_TRUE(
-      block_on(store_->state().save_cursors({{UserId("ann"), DeviceId("d"), {store_->epoch(), LogPosition(3), {}, from_ms(5)}}})).ok());
+      block_on(store_->state().save_cursors({{UserId("ann"), DeviceId("d"), {store_->epoch(), InboxPosition(3), {}, from_ms(5)}}})).ok());
   ASSERT_TRUE(block_on(store_->recall(private_conversation("ann", "ben"), MessageSeq(2))).ok());
   for (int i = 30; i < 40; ++i) send("ben", "m" + std::to_string(i));
   copy_as_killed("clean", "killed");
@@ -807,7 +834,7 @@ TEST_F(EmbeddedStoreClockTest, RetentionGoesOnWhenTheTimeOfTheNewestRecordHasCom
   expect_all();
   clock_.advance(std::chrono::hours(4));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (store_->trimmed_through() < LogPosition(sent_) && std::chrono::steady_clock::now() < deadline) {
+  while (store_->trimmed_through("") < InboxPosition(sent_) && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   EXPECT_TRUE(all().messages.empty());
@@ -822,7 +849,7 @@ TEST_F(EmbeddedStoreClockTest, ATrimIsToldBeforeTheVolumesGo) {
   std::atomic<bool> dropped{false};
   fault_point_ = [&](std::string_view at) {
     if (at != "drop" || dropped) return;
-    told = store_->trimmed_through().value();
+    told = store_->trimmed_through("").value();
     dropped = true;
   };
   start();

@@ -11,7 +11,7 @@
 #include "base/result.h"
 #include "base/thread_annotations.h"
 #include "messaging/model/epoch.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/feed.h"
 #include "storage/embedded/file/file_system.h"
 
 namespace dunlin::embedded {

@@ -20,7 +20,7 @@ LogPosition write_some(LogHarness& store, SessionKey session, int count, const s
   for (int i = 0; i < count; ++i) {
     const auto outcome = store.send(session, "ann", "ben", tag + std::to_string(i), std::string(1000, 'x'));
     EXPECT_FALSE(outcome.refused);
-    if (outcome.message) last = outcome.message->position();
+    if (outcome.message) last = outcome.message->place().position;
   }
   EXPECT_TRUE(store.writer->seal().ok());
   store.index();
@@ -34,8 +34,8 @@ LogPosition follow(LogHarness& store, LogPosition after) {
     EXPECT_TRUE(page.ok());
     if (!page.ok() || page->messages.empty()) break;
     for (const MessagePtr& message : page->messages) {
-      EXPECT_EQ(message->position(), after.next());
-      after = message->position();
+      EXPECT_EQ(message->place().position, after.next());
+      after = message->place().position;
     }
   }
   return after;

@@ -57,7 +57,7 @@ Status Recalls::add(const MessagePlace& place) {
 
 bool Recalls::hides(const Message& message) const {
   const auto found = entries_.find({message.place().conversation_number, message.seq()});
-  return found != entries_.end() && found->second.position == message.position();
+  return found != entries_.end() && found->second.position == message.place().position;
 }
 
 // -- reads
@@ -85,7 +85,7 @@ std::vector<LogPosition> Recalls::hidden_among(std::span<const MessagePtr> messa
   {
     MutexLock lock(mutex_);
     for (const MessagePtr& message : messages) {
-      if (hides(*message)) out.push_back(message->position());
+      if (hides(*message)) out.push_back(message->place().position);
     }
   }
   std::ranges::sort(out);
@@ -95,13 +95,13 @@ std::vector<LogPosition> Recalls::hidden_among(std::span<const MessagePtr> messa
 void Recalls::Reading::hide(RangePage& page, bool newest_first) const {
   const auto hidden = recalls_.hidden_among(page.messages);
   if (hidden.empty()) return;
-  hide_messages(page, newest_first, [&](const Message& message) { return std::ranges::binary_search(hidden, message.position()); });
+  hide_messages(page, newest_first, [&](const Message& message) { return std::ranges::binary_search(hidden, message.place().position); });
 }
 
 void Recalls::Reading::hide(FeedPage& page) const {
   const auto hidden = recalls_.hidden_among(page.messages);
   if (hidden.empty()) return;
-  std::erase_if(page.messages, [&](const MessagePtr& message) { return std::ranges::binary_search(hidden, message->position()); });
+  std::erase_if(page.messages, [&](const MessagePtr& message) { return std::ranges::binary_search(hidden, message->place().position); });
 }
 
 // -- the log
@@ -138,15 +138,15 @@ std::vector<RecalledRecord> Recalls::strip(std::span<const MessagePtr> records, 
   std::vector<RecalledRecord> found;
   if (records.empty() || waiting() == 0) return found;
   MutexLock lock(mutex_);
-  const LogPosition first = records.front()->position();
-  const LogPosition last = records.back()->position();
+  const LogPosition first = records.front()->place().position;
+  const LogPosition last = records.back()->place().position;
   const bool any =
       std::ranges::any_of(entries_, [&](const auto& one) { return one.second.position >= first && one.second.position <= last; });
   if (!any) return found;
   out.assign(records.begin(), records.end());
   for (MessagePtr& message : out) {
     if (!hides(*message)) continue;
-    found.push_back({message->place().conversation_number, message->seq(), message->position()});
+    found.push_back({message->place().conversation_number, message->seq(), message->place().position});
     message = Message::recalled(*message);
   }
   return found;

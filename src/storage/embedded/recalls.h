@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/thread_annotations.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/timelines.h"
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/state/recall_rows.h"
 

@@ -20,9 +20,10 @@ namespace {
 namespace fs = std::filesystem;
 using Call = FaultyFileSystem::Call;
 
-class Answer final : public CommitListener {
+class Answer final : public StoreListener {
  public:
-  void on_outcomes(std::span<AppendOutcome> outcomes, LogPosition) override {
+  void on_records(std::span<const InboxNews>) override {}
+  void on_answers(std::span<AppendOutcome> outcomes) override {
     std::lock_guard lock(mutex_);
     last_ = outcomes.back();
     came_.notify_all();
@@ -129,7 +130,7 @@ class StoreFaults : public testing::TestWithParam<Call> {
     recalled_.insert(seq);
   }
   Status move_follower() {
-    const LogPosition at = store_->settled_position();
+    const LogPosition at = store_->feed_end();
     if (!follower_) {
       TRY_ASSIGN(const Follower added, block_on(store_->register_follower("search", at)));
       follower_ = added.position;

@@ -25,39 +25,39 @@ class StoreParts final : public EmbeddedStore {
   ~StoreParts() override;
   Status start();
 
-  // MessageStore
+  // Timelines
   Epoch epoch() const override { return Epoch{epoch_.load(std::memory_order_acquire)}; }
-  StoreRun run() const override { return run_; }
   Task<Result<bool>> renew_epoch(Epoch ended) override;
   Durability durability() const override { return options_.durability; }
-  void set_listener(CommitListener* listener) override { committer_->set_listener(listener); }
+  void set_listener(StoreListener* listener) override { committer_->set_listener(listener); }
   void begin_session(SessionKey session) override { intake_->begin_session(session); }
   Task<void> end_session(SessionKey session) override;
   void append(std::span<AppendRequest> requests) override;
-  LogPosition settled_position() const override { return committer_->settled(); }
-  LogPosition newest_position() const override { return std::max(window_->published(), committer_->settled()); }
-  LogPosition trimmed_through() const override { return history_->trimmed_through(); }
   Task<Result<ConversationHead>> head(ConversationId conversation) override;
-  Task<Result<RangePage>> range(RangeQuery query) override;
-  std::optional<RangePage> range_in_memory(const RangeQuery& query) override { return reader_->range_in_memory(query); }
-  Task<Result<MessageSeq>> seq_at(ConversationId conversation, LogPosition position) override;
+  std::optional<RangePage> range_in_memory(const RangeQuery& query) override;
   Task<Result<std::vector<TimelineEnd>>> ends(std::vector<ConversationId> conversations, std::size_t max_bytes) override;
   Task<Result<std::vector<RangePage>>> ranges(std::vector<RangeQuery> queries) override;
-  Task<Result<std::vector<MessageSeq>>> seqs_at(std::vector<PlaceQuery> queries) override;
-  Task<Result<ActivityPage>> activity_since(UserId user, LogPosition after, std::size_t limit) override;
-  Task<Result<NewsPage>> news_since(NewsQuery query) override;
-  Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) override;
-  std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after) override {
-    return reader_->active_since_in_memory(user, after);
-  }
-  Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override;
   Task<Status> recall(ConversationId conversation, MessageSeq seq) override;
+  StoreHealth health() const override;
+
+  // Inboxes
+  Task<Result<InboxEnd>> newest(UserId user) override;
+  Task<Result<NewsPage>> news_since(NewsQuery query) override;
+  Task<Result<InboxPage>> newest_entries(UserId user, InboxPosition from, std::size_t limit) override;
+  Task<Result<std::vector<MessageSeq>>> seqs_at(std::vector<SeqQuery> queries) override;
+  Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override;
+  std::optional<InboxPosition> quiet_through(std::string_view user, InboxPosition after) override;
+  InboxPosition trimmed_through(std::string_view) const override { return to_inbox(history_->trimmed_through()); }
+  std::uint64_t run() const override { return run_.id; }
+  Task<Result<bool>> never_named(UserId user, InboxPosition position, std::uint64_t run) override;
+
+  // Feed
+  LogPosition feed_end() const override { return committer_->settled(); }
   Task<Result<FeedPage>> feed(LogPosition after, std::size_t max_messages) override;
   Task<Result<Follower>> register_follower(std::string name, LogPosition from) override;
   Task<Status> advance_follower(std::string name, LogPosition position) override;
   Task<Status> unregister_follower(std::string name) override;
   std::vector<Follower> followers() const override { return followers_->all(); }
-  StoreHealth health() const override;
 
   // EmbeddedStore
   void close() override;
@@ -66,7 +66,7 @@ class StoreParts final : public EmbeddedStore {
   History::Stats history_stats() const override { return history_->stats(); }
   std::uint64_t rows_read() const override { return disk_rows_read() + reader_->rows_read(); }
   std::uint64_t disk_rows_read() const override { return history_->stats().rows_read + state_->rows_read(); }
-  StateStore& state() override { return *state_; }
+  DeviceStates& state() override { return *state_; }
   Status flush_to_history(std::chrono::milliseconds deadline) override;
   Status backup_to(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress) override;
 
@@ -78,6 +78,7 @@ class StoreParts final : public EmbeddedStore {
   void start_threads();
   bool lags_behind_what_was_told(LogPosition last) const;
   Result<bool> renew_now(Epoch ended);
+  Result<InboxPosition> newest_now(const UserId& user, LogPosition settled);
   Status recall_now(const ConversationId& conversation, MessageSeq seq);
   Status copy_log(const std::string& folder, const std::function<bool(const BackupProgress&)>& progress);
   void wait_for_reads();
@@ -94,16 +95,23 @@ class StoreParts final : public EmbeddedStore {
     co_return Result<T>(std::move(value));
   }
 
+  // One opening of the store, as sync_tokens tell it apart from others.
+  struct Run {
+    std::uint64_t id = 0;  // below 2^48, not 0, random
+    LogPosition began_at;  // of the newest record that it found; positions that an earlier run has told are at or below it
+  };
+
   EmbeddedOptions options_;
   SystemClock system_clock_;
   FileSystem* files_;
   std::optional<DataLock> lock_;
   Meta meta_;
   std::atomic<std::uint64_t> epoch_{0};  // meta_'s, once it is on the disk
-  StoreRun run_;                         // constant once it is open
+  Run run_;                              // constant once it is open
   bool fresh_ = false;
   RecoveryReport report_;
   std::unique_ptr<History> history_;
+  ReadRaises read_raises_{[this] { return to_inbox(committer_->settled()); }};
   std::unique_ptr<EmbeddedStateStore> state_;
   std::unique_ptr<SegmentPool> pool_;
   std::unique_ptr<Conversations> conversations_;

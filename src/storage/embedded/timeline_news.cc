@@ -1,6 +1,7 @@
 // The half of TimelineReader that answers by user and by position: activity, news, lists, the feed.
 #include <algorithm>
 
+#include "messaging/ports/one_order.h"
 #include "storage/embedded/timeline_reader.h"
 
 namespace dunlin::embedded {
@@ -49,22 +50,24 @@ namespace {
 // Reads the ranges of the first entries, one after the other, until the limits or the first that `range` and `seq_at` (optional or Result)
 // do not give.
 template <class SeqAt, class Range>
-bool add_ranges(NewsPage& news, const NewsQuery& query, SeqAt seq_at, Range range) {
+bool add_ranges(News& news, const NewsQuery& query, SeqAt seq_at, Range range) {
   std::size_t messages = query.max_messages;
   std::size_t bytes = query.max_bytes;
+  const LogPosition after = to_log(query.after);
   news.ranges.reserve(std::min(news.activity.entries.size(), messages));
   for (const ActivityEntry& entry : news.activity.entries) {
     if (messages == 0 || bytes == 0) return true;
     MessageSeq from = entry.first_seq;
-    LogPosition newer_than = query.after;
-    if (entry.first_position <= query.after) {
+    LogPosition newer_than = after;
+    if (entry.first_position <= after) {
       newer_than = LogPosition(0);  // where retention has trimmed, the seq is only a lower bound
-      const auto last_known = seq_at(entry.conversation, query.after);
+      const auto last_known = seq_at(entry.conversation, after);
       if (!last_known) return false;
       from = last_known->next();
     }
     auto page = range(RangeQuery{entry.conversation, from, entry.last_seq, messages, bytes, false}, newer_than);
     if (!page) return false;
+    if (entry.last_position > news.activity.scanned_to) cut_range(*page, news.activity.scanned_to);
     messages -= std::min(messages, page->messages.size());
     for (const MessagePtr& message : page->messages) bytes -= std::min(bytes, message->footprint());
     news.ranges.push_back({from, *std::move(page)});
@@ -80,11 +83,11 @@ std::optional<T> if_ok(Result<T> result) {
 
 }  // namespace
 
-std::optional<NewsPage> TimelineReader::news_since_in_memory(const NewsQuery& query) {
-  auto activity = activity_since_in_memory(query.user.view(), query.after, query.max_entries);
+std::optional<News> TimelineReader::news_since_in_memory(const NewsQuery& query) {
+  auto activity = activity_since_in_memory(query.user.view(), to_log(query.after), query.max_entries);
   if (!activity) return std::nullopt;
   const Recalls::Reading reading(recalls_);
-  NewsPage out{*std::move(activity), {}};
+  News out{*std::move(activity), {}};
   const bool all = add_ranges(
       out, query, [&](const ConversationId& id, LogPosition known) { return seq_at_in_memory(id, known); },
       [&](const RangeQuery& part, LogPosition) { return all_range_in_memory(part); });
@@ -93,10 +96,10 @@ std::optional<NewsPage> TimelineReader::news_since_in_memory(const NewsQuery& qu
   return out;
 }
 
-Result<NewsPage> TimelineReader::news_since(const NewsQuery& query) {
+Result<News> TimelineReader::news_since(const NewsQuery& query) {
   Look look(*this);
-  NewsPage out;
-  TRY_ASSIGN(out.activity, activity_since(look, query.user, query.after, query.max_entries));
+  News out;
+  TRY_ASSIGN(out.activity, activity_since(look, query.user, to_log(query.after), query.max_entries));
   // A range that fails is left to the caller's own range(), which gets the error.
   add_ranges(
       out, query, [&](const ConversationId& id, LogPosition known) { return if_ok(seq_at(look, id, known)); },

@@ -49,8 +49,8 @@ class TimelineReader {
   std::optional<ActivityPage> activity_since_in_memory(std::string_view user, LogPosition after, std::size_t limit);
   Result<ActivityPage> activity_since(const UserId& user, LogPosition after, std::size_t limit);
   // The ranges of one page are read in one go, with one set of iterators.
-  std::optional<NewsPage> news_since_in_memory(const NewsQuery& query);
-  Result<NewsPage> news_since(const NewsQuery& query);
+  std::optional<News> news_since_in_memory(const NewsQuery& query);
+  Result<News> news_since(const NewsQuery& query);
   Result<ActivityPage> activity_newest(const UserId& user, LogPosition from, std::size_t limit);
   Result<ConversationsPage> conversations(const UserId& user, const ConversationId& after, std::size_t limit);
   Result<FeedPage> feed(LogPosition after, std::size_t max_messages);

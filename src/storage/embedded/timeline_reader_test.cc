@@ -19,7 +19,7 @@ class TimelineReaderTest : public testing::Test {
     for (std::uint64_t i = 1; i <= 10; ++i) {
       const auto outcome = store_.send(session, "ann", "ben", "m" + std::to_string(i));
       ASSERT_FALSE(outcome.refused);
-      if (std::ranges::find(seqs, i) != seqs.end()) recalled.push_back({1, outcome.seq, outcome.message->position()});
+      if (std::ranges::find(seqs, i) != seqs.end()) recalled.push_back({1, outcome.seq, outcome.message->place().position});
       if (i != 8) continue;
       ASSERT_TRUE(store_.writer->seal().ok());
       store_.index();

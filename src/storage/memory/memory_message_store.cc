@@ -111,7 +111,12 @@ void MemoryMessageStore::commit(std::vector<Waiting> batch) {
     MutexLock lock(mutex_);
     last = timelines_.last_position();
   }
-  if (listener_ != nullptr) listener_->on_outcomes(outcomes, last);
+  if (listener_ != nullptr) {
+    const std::span<const InboxNews> news = news_.take(outcomes);
+    listener_->on_answers(outcomes);
+    if (!news.empty()) listener_->on_records(news);
+    news_.clear();
+  }
   settled_.store(last.value(), std::memory_order_release);
 }
 
@@ -296,19 +301,9 @@ Task<Result<ConversationHead>> MemoryMessageStore::head(ConversationId conversat
   co_return read([&](MemoryTimelines& timelines) { return timelines.head(conversation); });
 }
 
-Task<Result<RangePage>> MemoryMessageStore::range(RangeQuery query) {
-  CO_TRY(co_await begin_read());
-  co_return read([&](MemoryTimelines& timelines) { return timelines.range(query); });
-}
-
 std::optional<RangePage> MemoryMessageStore::range_in_memory(const RangeQuery& query) {
   if (options_.read_delay.count() > 0) return std::nullopt;
   return read([&](MemoryTimelines& timelines) { return timelines.range(query); });
-}
-
-Task<Result<MessageSeq>> MemoryMessageStore::seq_at(ConversationId conversation, LogPosition position) {
-  CO_TRY(co_await begin_read());
-  co_return read([&](MemoryTimelines& timelines) { return timelines.seq_at(conversation, position); });
 }
 
 Task<Result<std::vector<TimelineEnd>>> MemoryMessageStore::ends(std::vector<ConversationId> conversations, std::size_t max_bytes) {
@@ -335,18 +330,21 @@ Task<Result<std::vector<RangePage>>> MemoryMessageStore::ranges(std::vector<Rang
   });
 }
 
-Task<Result<std::vector<MessageSeq>>> MemoryMessageStore::seqs_at(std::vector<PlaceQuery> queries) {
+Task<Result<std::vector<MessageSeq>>> MemoryMessageStore::seqs_at(std::vector<SeqQuery> queries) {
   CO_TRY(co_await begin_read());
   co_return read([&](MemoryTimelines& timelines) {
     std::vector<MessageSeq> out;
-    for (const PlaceQuery& query : queries) out.push_back(timelines.seq_at(query.conversation, query.position));
+    for (const SeqQuery& query : queries) out.push_back(timelines.seq_at(query.conversation, query.position));
     return out;
   });
 }
 
-Task<Result<ActivityPage>> MemoryMessageStore::activity_since(UserId user, LogPosition after, std::size_t limit) {
-  CO_TRY(co_await begin_read());
-  co_return read([&](MemoryTimelines& timelines) { return timelines.activity_since(user, after, limit); });
+// A record may be answered before it is settled, and who was answered expects it in his list.
+Task<Result<InboxEnd>> MemoryMessageStore::newest(UserId user) {
+  const InboxPosition listed = read_raises_.listed();
+  const InboxPosition settled(settled_.load(std::memory_order_acquire));
+  const InboxPage page = read([&](MemoryTimelines& timelines) { return timelines.newest_entries(user, InboxPosition(UINT64_MAX), 1); });
+  co_return InboxEnd{page.entries.empty() ? settled : std::max(settled, page.entries.front().last_position), listed};
 }
 
 Task<Result<NewsPage>> MemoryMessageStore::news_since(NewsQuery query) {
@@ -354,14 +352,25 @@ Task<Result<NewsPage>> MemoryMessageStore::news_since(NewsQuery query) {
   co_return read([&](MemoryTimelines& timelines) { return timelines.news_since(query); });
 }
 
-Task<Result<ActivityPage>> MemoryMessageStore::activity_newest(UserId user, LogPosition from, std::size_t limit) {
+Task<Result<InboxPage>> MemoryMessageStore::newest_entries(UserId user, InboxPosition from, std::size_t limit) {
   CO_TRY(co_await begin_read());
-  co_return read([&](MemoryTimelines& timelines) { return timelines.activity_newest(user, from, limit); });
+  co_return read([&](MemoryTimelines& timelines) { return timelines.newest_entries(user, from, limit); });
 }
 
-std::optional<bool> MemoryMessageStore::active_since_in_memory(std::string_view user, LogPosition after) {
-  if (options_.read_delay.count() > 0) return std::nullopt;
-  return read([&](MemoryTimelines& timelines) { return timelines.active_since(user, after); });
+// What is settled was told before, and what was told shows in the listener's count, as long as the user is online. So the order of the
+// questions matters. Of what earlier runs have told the listener knows nothing.
+std::optional<InboxPosition> MemoryMessageStore::quiet_through(std::string_view user, InboxPosition after) {
+  const InboxPosition settled(settled_.load(std::memory_order_acquire));
+  const auto told = listener_ != nullptr ? listener_->told(user) : std::nullopt;
+  if (read([&](MemoryTimelines& timelines) { return timelines.active_since(user, after); })) return std::nullopt;
+  if (told && std::max(*told, to_inbox(run_.began_at)) <= after) return std::max(after, settled);
+  if (options_.read_delay.count() > 0 || after < trimmed_through(user)) return std::nullopt;
+  return std::max({after, settled, told.value_or(InboxPosition())});
+}
+
+Task<Result<bool>> MemoryMessageStore::never_named(UserId, InboxPosition position, std::uint64_t run) {
+  const bool of_earlier_run = run != 0 && run != run_.id;
+  co_return position > InboxPosition((of_earlier_run ? run_.began_at : last_position()).value());
 }
 
 Task<Result<ConversationsPage>> MemoryMessageStore::conversations(UserId user, ConversationId after, std::size_t limit) {
@@ -387,7 +396,7 @@ Task<Result<Follower>> MemoryMessageStore::register_follower(std::string name, L
     co_return Error(ErrorCode::BadRequest, "a follower's name is 1 to 32 of a-z, 0-9 and '-'");
   }
   MutexLock lock(mutex_);
-  if (from > settled_position()) co_return Error(ErrorCode::BadRequest, "a follower begins within the log, as far as it is settled");
+  if (from > feed_end()) co_return Error(ErrorCode::BadRequest, "a follower begins within the log, as far as it is settled");
   if (!followers_.contains(name) && followers_.size() >= kMaxFollowers) {
     co_return Error(ErrorCode::Overloaded, "there are as many followers as there may be");
   }
@@ -399,7 +408,7 @@ Task<Status> MemoryMessageStore::advance_follower(std::string name, LogPosition 
   const auto found = followers_.find(name);
   if (found == followers_.end()) co_return Error(ErrorCode::NotFound, "follower " + name);
   if (marked(found->second).reset) co_return Error(ErrorCode::WrongState, "follower " + name + " has to begin anew");
-  if (position < found->second.position || position > settled_position()) {
+  if (position < found->second.position || position > feed_end()) {
     co_return Error(ErrorCode::BadRequest, "a follower moves forwards, as far as the log is settled");
   }
   found->second.position = position;
@@ -456,19 +465,23 @@ void MemoryMessageStore::put_back(const Copy& copy) {
     followers_ = copy.followers;
     epoch_.store(copy.epoch.value, std::memory_order_release);
     settled_.store(timelines_.last_position().value(), std::memory_order_release);
-    run_ = {SipKey::random().low >> 16 | 1, timelines_.last_position()};
+    run_ = {.began_at = timelines_.last_position()};
   }
   // Who waited is told outside of the locks, as these go.
 }
 
-LogPosition MemoryMessageStore::newest_position() const {
+LogPosition MemoryMessageStore::last_position() const {
   MutexLock lock(mutex_);
   return timelines_.last_position();
 }
 
-LogPosition MemoryMessageStore::trimmed_through() const {
+LogPosition MemoryMessageStore::trimmed_position() const {
   MutexLock lock(mutex_);
   return timelines_.trimmed_through();
+}
+
+InboxPosition MemoryMessageStore::trimmed_through(std::string_view) const {
+  return InboxPosition(trimmed_position().value());
 }
 
 StoreHealth MemoryMessageStore::health() const {

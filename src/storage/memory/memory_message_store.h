@@ -14,7 +14,11 @@
 #include "base/clock.h"
 #include "base/thread_annotations.h"
 #include "messaging/delivery/send_lanes.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/feed.h"
+#include "messaging/ports/inboxes.h"
+#include "messaging/ports/one_order.h"
+#include "messaging/ports/read_raises.h"
+#include "messaging/ports/timelines.h"
 #include "metrics/server_metrics.h"
 #include "runtime/completion.h"
 #include "storage/memory/memory_timelines.h"
@@ -38,48 +42,50 @@ struct MemoryStoreOptions {
   double read_failures = 0;    // share of reads that fail with StoreUnavailable
 };
 
-// The complete MessageStore in memory: for tests, for trying things out, and as the plain statement of what a store must do. Nothing
-// survives the process.
+// A store of one order in memory: for tests, for trying things out, and as the plain statement of what a store must do. Nothing survives
+// the process.
 //
 // Without a delay append() commits and tells the listener inside the call, under the commit lock (one listener call at a time), and reads
 // answer at once. With a delay both wait for pump(), which a single thread calls after it moved the clock.
 // Locks: commit_mutex_ (held while the listener runs), then mutex_ (the data; a leaf). Any thread.
-class MemoryMessageStore : public MessageStore {
+class MemoryMessageStore : public Timelines, public Inboxes, public Feed {
  public:
   explicit MemoryMessageStore(MemoryStoreOptions options);
   ~MemoryMessageStore() override;
 
   Epoch epoch() const override { return Epoch{epoch_.load(std::memory_order_acquire)}; }
-  StoreRun run() const override { return run_; }
   Task<Result<bool>> renew_epoch(Epoch ended) override;
   Durability durability() const override { return options_.durability; }
-  void set_listener(CommitListener* listener) override { listener_ = listener; }
+  void set_listener(StoreListener* listener) override { listener_ = listener; }
   void begin_session(SessionKey session) override;
   Task<void> end_session(SessionKey session) override;
   void append(std::span<AppendRequest> requests) override;
-  LogPosition settled_position() const override { return LogPosition(settled_.load(std::memory_order_acquire)); }
-  LogPosition newest_position() const override;
-  LogPosition trimmed_through() const override;
 
   Task<Result<ConversationHead>> head(ConversationId conversation) override;
-  Task<Result<RangePage>> range(RangeQuery query) override;
   std::optional<RangePage> range_in_memory(const RangeQuery& query) override;
-  Task<Result<MessageSeq>> seq_at(ConversationId conversation, LogPosition position) override;
   Task<Result<std::vector<TimelineEnd>>> ends(std::vector<ConversationId> conversations, std::size_t max_bytes) override;
   Task<Result<std::vector<RangePage>>> ranges(std::vector<RangeQuery> queries) override;
-  Task<Result<std::vector<MessageSeq>>> seqs_at(std::vector<PlaceQuery> queries) override;
-  Task<Result<ActivityPage>> activity_since(UserId user, LogPosition after, std::size_t limit) override;
-  Task<Result<NewsPage>> news_since(NewsQuery query) override;
-  Task<Result<ActivityPage>> activity_newest(UserId user, LogPosition from, std::size_t limit) override;
-  std::optional<bool> active_since_in_memory(std::string_view user, LogPosition after) override;
-  Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override;
   Task<Status> recall(ConversationId conversation, MessageSeq seq) override;
+  StoreHealth health() const override;
+
+  Task<Result<InboxEnd>> newest(UserId user) override;
+  Task<Result<NewsPage>> news_since(NewsQuery query) override;
+  Task<Result<InboxPage>> newest_entries(UserId user, InboxPosition from, std::size_t limit) override;
+  Task<Result<std::vector<MessageSeq>>> seqs_at(std::vector<SeqQuery> queries) override;
+  Task<Result<ConversationsPage>> conversations(UserId user, ConversationId after, std::size_t limit) override;
+  std::optional<InboxPosition> quiet_through(std::string_view user, InboxPosition after) override;
+  InboxPosition trimmed_through(std::string_view user) const override;
+  std::uint64_t run() const override { return run_.id; }
+  Task<Result<bool>> never_named(UserId user, InboxPosition position, std::uint64_t run) override;
+
+  LogPosition feed_end() const override { return LogPosition(settled_.load(std::memory_order_acquire)); }
   Task<Result<FeedPage>> feed(LogPosition after, std::size_t max_messages) override;
   Task<Result<Follower>> register_follower(std::string name, LogPosition from) override;
   Task<Status> advance_follower(std::string name, LogPosition position) override;
   Task<Status> unregister_follower(std::string name) override;
   std::vector<Follower> followers() const override;
-  StoreHealth health() const override;
+
+  ReadRaises& read_raises() { return read_raises_; }
 
   // -- for tests
   // Completes what is due by the clock; false: nothing was.
@@ -97,6 +103,11 @@ class MemoryMessageStore : public MessageStore {
   std::shared_ptr<const Copy> copy() const;
   // The process ends and another opens that copy: a new run. Whoever waits for an answer gets none, or an error.
   void put_back(const Copy& copy);
+  // Of the newest record, and the newest that retention has taken.
+  LogPosition last_position() const;
+  LogPosition trimmed_position() const;
+  // Of the newest record that this run found.
+  LogPosition began_at() const { return run_.began_at; }
   // Rows that reads have looked at, as dunlin_store_rows_read_total counts them.
   std::uint64_t rows_read() const;
 
@@ -134,9 +145,14 @@ class MemoryMessageStore : public MessageStore {
   auto read(F&& answer) EXCLUDES(mutex_);
 
   const MemoryStoreOptions options_;
-  StoreRun run_{SipKey::random().low >> 16 | 1, LogPosition(0)};
+  struct Run {
+    std::uint64_t id = SipKey::random().low >> 16 | 1;
+    LogPosition began_at;
+  };
+  Run run_;
   const SipKey dedup_key_;
-  CommitListener* listener_ = nullptr;  // set before the first append
+  ReadRaises read_raises_{[this] { return InboxPosition(settled_.load(std::memory_order_acquire)); }};
+  StoreListener* listener_ = nullptr;  // set before the first append
   std::atomic<std::uint64_t> epoch_;
   std::atomic<std::uint64_t> settled_{0};
   std::atomic<bool> refusing_{false};
@@ -145,6 +161,7 @@ class MemoryMessageStore : public MessageStore {
   SendLanes lanes_ GUARDED_BY(commit_mutex_);
   std::deque<Waiting> waiting_ GUARDED_BY(commit_mutex_);  // in the order of append()
   std::size_t waiting_bytes_ GUARDED_BY(commit_mutex_) = 0;
+  BatchNews news_ GUARDED_BY(commit_mutex_);
   std::vector<std::pair<SessionKey, Completer<bool>>> ending_ GUARDED_BY(commit_mutex_);
 
   mutable Mutex mutex_;

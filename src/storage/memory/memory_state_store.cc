@@ -39,7 +39,7 @@ std::vector<DeviceRow> MemoryStateStore::device_rows(const UserId& user) const {
   return rows;
 }
 
-StateStore::InMemory MemoryStateStore::device_in_memory(const UserId& user, const DeviceId& device) {
+DeviceStates::InMemory MemoryStateStore::device_in_memory(const UserId& user, const DeviceId& device) {
   const MutexLock lock(mutex_);
   InMemory out{.known = true, .cursor = std::nullopt};
   const auto found = users_.find(user);
@@ -90,24 +90,34 @@ Task<Status> MemoryStateStore::forget_device(UserId user, DeviceId device) {
   co_return Status();
 }
 
-void MemoryStateStore::note_change(User& user, const ConversationId& conversation, LogPosition at) {
-  LogPosition& newest = user.changed_at[conversation];
+void MemoryStateStore::note_change(User& user, const ConversationId& conversation, InboxPosition at) {
+  InboxPosition& newest = user.changed_at[conversation];
   user.changes.erase({newest, conversation});
   newest = std::max(newest, at);
   user.changes.emplace(std::pair(newest, conversation), true);
 }
 
 Task<Result<MessageSeq>> MemoryStateStore::raise_read(ReadRaise raise) {
+  std::optional<ReadRaises::UnderWay> under_way;
+  if (raises_ != nullptr) under_way.emplace(*raises_);
+  const InboxPosition at = under_way ? under_way->stamp() : InboxPosition();
+  // Else it is taken in the step in which the raise can be seen.
+  const auto stamp = [&](const UserId& user) { return under_way ? at : newest_of_(user); };
+  if (held_raises_ != nullptr) {
+    auto [completer, completion] = make_completion<std::monostate>();
+    held_raises_->push_back(std::move(completer));
+    static_cast<void>(co_await std::move(completion));
+  }
   MutexLock lock(mutex_);
   CO_TRY(enter());
   CO_TRY_ASSIGN(User * user, row(raise.user));
   MessageSeq& seq = user->read[raise.conversation];
   if (raise.seq <= seq) co_return seq;
   seq = raise.seq;
-  note_change(*user, raise.conversation, raise.at);
+  note_change(*user, raise.conversation, stamp(raise.user));
   for (const UserId& watcher : raise.watchers) {
     CO_TRY_ASSIGN(User * other, row(watcher));
-    note_change(*other, raise.conversation, raise.at);
+    note_change(*other, raise.conversation, stamp(watcher));
   }
   co_return seq;
 }
@@ -126,7 +136,7 @@ Task<Result<std::vector<MessageSeq>>> MemoryStateStore::read_positions(std::vect
   co_return out;
 }
 
-Task<Result<ReadChangePage>> MemoryStateStore::read_changes_since(UserId user, LogPosition since, std::size_t limit) {
+Task<Result<ReadChangePage>> MemoryStateStore::read_changes_since(UserId user, InboxPosition since, std::size_t limit) {
   MutexLock lock(mutex_);
   CO_TRY(enter());
   ReadChangePage page;

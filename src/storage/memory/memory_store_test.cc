@@ -3,21 +3,24 @@
 #include <atomic>
 #include <thread>
 
-#include "messaging/ports/testing/message_store_suite.h"
-#include "messaging/ports/testing/state_store_suite.h"
+#include "messaging/ports/testing/device_states_suite.h"
+#include "messaging/ports/testing/store_suite.h"
 #include "storage/memory/memory_message_store.h"
 #include "storage/memory/memory_state_store.h"
+#include "storage/memory/testing/shared_fixture.h"
 
 namespace dunlin {
 namespace {
 
-class PlainFixture : public MessageStoreFixture {
+class PlainFixture : public StoreFixture {
  public:
   explicit PlainFixture(const MemoryStoreOptions& options = {.durability = Durability::Fsync}) : store_(timed(options)) {}
-  MessageStore& store() override { return store_; }
+  Timelines& timelines() override { return store_; }
+  Inboxes& inboxes() override { return store_; }
+  Feed* feed() override { return &store_; }
   void refuse_appends(bool refuse) override { store_.refuse_appends(refuse); }
-  bool trim_through(LogPosition position) override {
-    store_.trim_through(position);
+  bool trim(std::span<const AppendOutcome> old) override {
+    store_.trim_through(old.back().message->place().position);
     return true;
   }
 
@@ -49,19 +52,39 @@ class DelayedFixture final : public PlainFixture {
   std::thread pump_;
 };
 
-class MemoryStateFixture final : public StateStoreFixture {
+class MemoryStateFixture final : public DeviceStatesFixture {
  public:
-  StateStore& store() override { return store_; }
+  DeviceStates& store() override { return store_; }
+  void stand_at(InboxPosition position) override { position_ = position; }
 
  private:
-  MemoryStateStore store_;
+  InboxPosition position_;
+  ReadRaises raises_{[this] { return position_; }};
+  MemoryStateStore store_{raises_};
 };
 
-INSTANTIATE_TEST_SUITE_P(Memory, MessageStoreSuite, testing::Values(MessageStoreFactory([] { return std::make_unique<PlainFixture>(); })));
-INSTANTIATE_TEST_SUITE_P(DelayedMemory, MessageStoreSuite,
-                         testing::Values(MessageStoreFactory([] { return std::make_unique<DelayedFixture>(); })));
-INSTANTIATE_TEST_SUITE_P(Memory, StateStoreSuite,
-                         testing::Values(StateStoreFactory([] { return std::make_unique<MemoryStateFixture>(); })));
+const auto kPlain = testing::Values(StoreFactory([] { return std::make_unique<PlainFixture>(); }));
+const auto kDelayed = testing::Values(StoreFactory([] { return std::make_unique<DelayedFixture>(); }));
+INSTANTIATE_TEST_SUITE_P(Memory, TimelinesSuite, kPlain);
+INSTANTIATE_TEST_SUITE_P(Memory, InboxesSuite, kPlain);
+INSTANTIATE_TEST_SUITE_P(Memory, FeedSuite, kPlain);
+INSTANTIATE_TEST_SUITE_P(DelayedMemory, TimelinesSuite, kDelayed);
+INSTANTIATE_TEST_SUITE_P(DelayedMemory, InboxesSuite, kDelayed);
+INSTANTIATE_TEST_SUITE_P(DelayedMemory, FeedSuite, kDelayed);
+INSTANTIATE_TEST_SUITE_P(Memory, DeviceStatesSuite,
+                         testing::Values(DeviceStatesFactory([] { return std::make_unique<MemoryStateFixture>(); })));
+
+const auto kShared = testing::Values(StoreFactory([] { return std::make_unique<SharedFixture>(SharedEngineOptions{}); }));
+const auto kSharedOnThreads = testing::Values(StoreFactory([] {
+  return std::make_unique<SharedFixture>(
+      SharedEngineOptions{.threads = 3, .unanswered = 0.1, .lost = 0.1, .notes_are_answered = true, .repeated_notes = 0.3});
+}));
+INSTANTIATE_TEST_SUITE_P(Shared, TimelinesSuite, kShared);
+INSTANTIATE_TEST_SUITE_P(Shared, InboxesSuite, kShared);
+INSTANTIATE_TEST_SUITE_P(SharedOnThreads, TimelinesSuite, kSharedOnThreads);
+INSTANTIATE_TEST_SUITE_P(SharedOnThreads, InboxesSuite, kSharedOnThreads);
+INSTANTIATE_TEST_SUITE_P(Shared, DeviceStatesSuite,
+                         testing::Values(DeviceStatesFactory([] { return std::make_unique<SharedStateFixture>(); })));
 
 }  // namespace
 }  // namespace dunlin

@@ -4,8 +4,9 @@
 #include <optional>
 
 #include "messaging/model/conversation.h"
-#include "messaging/ports/activity_cut.h"
 #include "messaging/ports/hidden_messages.h"
+#include "messaging/ports/inbox_cut.h"
+#include "messaging/ports/one_order.h"
 
 namespace dunlin {
 
@@ -36,29 +37,31 @@ void MemoryTimelines::add(const MessagePtr& message, std::uint64_t time_ms) {
 void MemoryTimelines::note(std::string_view user_name, const Message& message) {
   User& user = users_[std::string(user_name)];
   const ConversationId conversation(message.conversation());
-  ActivityEntry entry{conversation, message.seq(), message.seq(), message.position(), message.position()};
-  LogPosition& newest = user.newest[conversation];
-  if (const auto old = user.activity.find(newest);
-      old != user.activity.end() && old->second.first_position.value() / kRun == message.position().value() / kRun) {
+  const InboxPosition at = to_inbox(message.place().position);
+  InboxEntry entry{conversation, message.seq(), message.seq(), at, at};
+  InboxPosition& newest = user.newest[conversation];
+  if (const auto old = user.entries.find(newest);
+      old != user.entries.end() && old->second.first_position.value() / kRun == at.value() / kRun) {
     entry.first_seq = old->second.first_seq;
     entry.first_position = old->second.first_position;
-    user.activity.erase(old);
+    user.entries.erase(old);
   }
-  newest = message.position();
-  user.activity.emplace(entry.last_position, std::move(entry));
+  newest = at;
+  user.entries.emplace(entry.last_position, std::move(entry));
 }
 
 void MemoryTimelines::trim_through(LogPosition position) {
   trimmed_ = std::max(trimmed_, std::min(position, last_position_));
   log_.erase(log_.begin(), log_.upper_bound(trimmed_));
   for (auto& [id, timeline] : timelines_) {
-    const auto keep = std::ranges::find_if(timeline.messages, [&](const MessagePtr& message) { return message->position() > trimmed_; });
+    const auto keep =
+        std::ranges::find_if(timeline.messages, [&](const MessagePtr& message) { return message->place().position > trimmed_; });
     for (auto at = timeline.messages.begin(); at != keep; ++at) bytes_ -= (*at)->footprint();
     timeline.messages.erase(timeline.messages.begin(), keep);
     timeline.head.first_readable = timeline.messages.empty() ? timeline.head.last_seq.next() : timeline.messages.front()->seq();
     timeline.recalled.erase(timeline.recalled.begin(), timeline.recalled.lower_bound(timeline.head.first_readable));
   }
-  for (auto& [name, user] : users_) user.activity.erase(user.activity.begin(), user.activity.upper_bound(trimmed_));
+  for (auto& [name, user] : users_) user.entries.erase(user.entries.begin(), user.entries.upper_bound(to_inbox(trimmed_)));
 }
 
 bool MemoryTimelines::recall(const ConversationId& conversation, MessageSeq seq) {
@@ -70,7 +73,7 @@ bool MemoryTimelines::recall(const ConversationId& conversation, MessageSeq seq)
   MessagePtr without_content = Message::create({message->conversation(), message->sender(), message->client_msg_id(), {}, {}});
   without_content->set_place(message->place());
   bytes_ -= message->footprint() - without_content->footprint();
-  log_[message->position()] = MessagePtr();
+  log_[message->place().position] = MessagePtr();
   message = std::move(without_content);
   return true;
 }
@@ -94,10 +97,12 @@ RangePage MemoryTimelines::range(const RangeQuery& query) {
   const bool trimmed = from < readable;
   const SeqGap gap{MessageSeq(from), MessageSeq(std::min(to, readable - 1)), GapReason::Truncated};
   if (trimmed && !query.newest_first) page.gaps.push_back(gap);
+  const LogPosition within(query.within ? query.within->position.value() : UINT64_MAX);
   std::size_t bytes = 0;
   for (std::uint64_t i = 0; readable + i <= to; ++i) {
     const std::uint64_t seq = query.newest_first ? to - i : readable + i;
     const MessagePtr& message = timeline.messages[seq - timeline.head.first_readable.value()];
+    if (message->place().position > within) break;
     bytes += message->footprint();
     if (!page.messages.empty() && (page.messages.size() >= query.max_messages || bytes > query.max_bytes)) {
       page.more = true;
@@ -113,27 +118,28 @@ RangePage MemoryTimelines::range(const RangeQuery& query) {
   return page;
 }
 
-MessageSeq MemoryTimelines::seq_at(const ConversationId& conversation, LogPosition position) {
+MessageSeq MemoryTimelines::seq_at(const ConversationId& conversation, InboxPosition at_most) {
   const auto at = timelines_.find(conversation);
   if (at == timelines_.end()) return MessageSeq(0);
   ++rows_read_;
+  const LogPosition position(at_most.value());
   const Timeline& timeline = at->second;
   if (position >= timeline.head.last_position) return timeline.head.last_seq;
   const auto& messages = timeline.messages;
-  const auto above = std::ranges::upper_bound(messages, position, {}, [](const MessagePtr& message) { return message->position(); });
+  const auto above = std::ranges::upper_bound(messages, position, {}, [](const MessagePtr& message) { return message->place().position; });
   if (above != messages.begin()) return (*std::prev(above))->seq();
   if (above != messages.end() && position >= (*above)->place().previous) return (*above)->seq().prev();
   return MessageSeq(0);
 }
 
-ActivityPage MemoryTimelines::activity_since(const UserId& user_id, LogPosition after, std::size_t limit) {
-  ActivityPage page;
-  page.truncated = after < trimmed_;
-  page.scanned_to = std::max(after, last_position_);
+InboxPage MemoryTimelines::entries_since(const UserId& user_id, InboxPosition after, std::size_t limit) {
+  InboxPage page;
+  page.truncated = after < to_inbox(trimmed_);
+  page.scanned_to = std::max(after, to_inbox(last_position_));
   const auto user = users_.find(user_id.str());
   if (user == users_.end()) return page;
-  const auto& activity = user->second.activity;
-  for (auto at = activity.upper_bound(after); at != activity.end(); ++at) {
+  const auto& entries = user->second.entries;
+  for (auto at = entries.upper_bound(after); at != entries.end(); ++at) {
     // An entry lies within one run, so none that follows begins in a run before.
     const bool next_run = !page.entries.empty() && at->first.value() / kRun != page.entries.back().last_position.value() / kRun;
     if (next_run && page.entries.size() >= limit) {
@@ -144,20 +150,21 @@ ActivityPage MemoryTimelines::activity_since(const UserId& user_id, LogPosition 
     ++rows_read_;
     page.entries.push_back(at->second);
   }
-  cut_activity(page, after, limit);
+  cut_entries(page, after, limit);
   return page;
 }
 
 NewsPage MemoryTimelines::news_since(const NewsQuery& query) {
   NewsPage out;
-  out.activity = activity_since(query.user, query.after, query.max_entries);
+  out.inbox = entries_since(query.user, query.after, query.max_entries);
   std::size_t messages = query.max_messages;
   std::size_t bytes = query.max_bytes;
-  for (const ActivityEntry& entry : out.activity.entries) {
+  for (const InboxEntry& entry : out.inbox.entries) {
     if (messages == 0 || bytes == 0) break;
     const bool begins_behind = entry.first_position > query.after;
     NewsRange next{begins_behind ? entry.first_seq : seq_at(entry.conversation, query.after).next(), {}};
-    next.page = range({entry.conversation, next.from, entry.last_seq, messages, bytes, false});
+    next.page =
+        range({entry.conversation, next.from, entry.last_seq, messages, bytes, false, InboxPlace{query.user, out.inbox.scanned_to}});
     messages -= std::min(messages, next.page.messages.size());
     for (const MessagePtr& message : next.page.messages) bytes -= std::min(bytes, message->footprint());
     const bool cut = next.page.more;
@@ -167,25 +174,24 @@ NewsPage MemoryTimelines::news_since(const NewsQuery& query) {
   return out;
 }
 
-ActivityPage MemoryTimelines::activity_newest(const UserId& user_id, LogPosition from, std::size_t limit) {
-  ActivityPage page;
+InboxPage MemoryTimelines::newest_entries(const UserId& user_id, InboxPosition from, std::size_t limit) {
+  InboxPage page;
   const auto user = users_.find(user_id.str());
   if (user == users_.end()) return page;
-  const auto& activity = user->second.activity;
-  auto at = activity.upper_bound(from);
-  while (at != activity.begin() && page.entries.size() < limit) {
+  const auto& entries = user->second.entries;
+  auto at = entries.upper_bound(from);
+  while (at != entries.begin() && page.entries.size() < limit) {
     --at;
     ++rows_read_;
     page.entries.push_back(at->second);
   }
-  page.more = at != activity.begin();
+  page.more = at != entries.begin();
   return page;
 }
 
-bool MemoryTimelines::active_since(std::string_view user_name, LogPosition after) const {
-  if (after < trimmed_) return true;  // what was trimmed has to be told too
+bool MemoryTimelines::active_since(std::string_view user_name, InboxPosition after) const {
   const auto user = users_.find(std::string(user_name));
-  return user != users_.end() && user->second.activity.upper_bound(after) != user->second.activity.end();
+  return user != users_.end() && user->second.entries.upper_bound(after) != user->second.entries.end();
 }
 
 ConversationsPage MemoryTimelines::conversations(const UserId& user_id, const ConversationId& after, std::size_t limit) {

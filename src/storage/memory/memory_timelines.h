@@ -10,13 +10,16 @@
 #include <vector>
 
 #include "messaging/model/message.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/feed.h"
+#include "messaging/ports/inboxes.h"
+#include "messaging/ports/timelines.h"
 
 namespace dunlin {
 
-// The data of MemoryMessageStore: all messages by conversation and by position, and who they concern. No locks, no faults, no waits.
-// Activity is coalesced: a run of records of one conversation within kRun positions is one entry, as stores that work in segments do it, so
-// that entries of different conversations interleave.
+// The data of MemoryMessageStore: all messages by conversation and by position, and who they concern. No locks, no faults, no waits. There
+// is one order: a position in anybody's inbox is the record's position in the log. Entries are coalesced: a run of records of one
+// conversation within kRun positions is one entry, as stores that work in segments do it, so that entries of different conversations
+// interleave.
 class MemoryTimelines {
  public:
   static constexpr std::uint64_t kRun = 16;
@@ -34,11 +37,11 @@ class MemoryTimelines {
 
   ConversationHead head(const ConversationId& conversation);
   RangePage range(const RangeQuery& query);
-  MessageSeq seq_at(const ConversationId& conversation, LogPosition position);
-  ActivityPage activity_since(const UserId& user, LogPosition after, std::size_t limit);
+  MessageSeq seq_at(const ConversationId& conversation, InboxPosition position);
+  InboxPage entries_since(const UserId& user, InboxPosition after, std::size_t limit);
   NewsPage news_since(const NewsQuery& query);
-  ActivityPage activity_newest(const UserId& user, LogPosition from, std::size_t limit);
-  bool active_since(std::string_view user, LogPosition after) const;
+  InboxPage newest_entries(const UserId& user, InboxPosition from, std::size_t limit);
+  bool active_since(std::string_view user, InboxPosition after) const;
   ConversationsPage conversations(const UserId& user, const ConversationId& after, std::size_t limit);
   FeedPage feed(LogPosition after, std::size_t max_messages);
 
@@ -49,8 +52,8 @@ class MemoryTimelines {
     std::set<MessageSeq> recalled;     // of them: without content, and shown as gaps
   };
   struct User {
-    std::map<LogPosition, ActivityEntry> activity;  // by last_position
-    std::map<ConversationId, LogPosition> newest;   // every conversation ever → last_position of its newest entry
+    std::map<InboxPosition, InboxEntry> entries;     // by last_position
+    std::map<ConversationId, InboxPosition> newest;  // every conversation ever → last_position of its newest entry
   };
 
   void note(std::string_view user, const Message& message);

@@ -19,13 +19,13 @@ namespace dunlin {
 // What really happened, against which devices and cursors are judged.
 struct Truth {
   struct Record {
-    LogPosition position;
+    InboxPosition position;
     std::string client_msg_id;
     std::string device;  // user/device that sent it
   };
   std::map<ConversationId, std::vector<Record>> timelines;  // seq - 1
 
-  std::uint64_t seq_at(const ConversationId& conversation, LogPosition position) const {
+  std::uint64_t seq_at(const ConversationId& conversation, InboxPosition position) const {
     const auto at = timelines.find(conversation);
     if (at == timelines.end()) return 0;
     const auto above = std::ranges::upper_bound(at->second, position, {}, &Record::position);
@@ -50,6 +50,7 @@ struct SimDevice {
   std::map<ConversationId, Known> conversations;
   std::optional<SyncToken> token;  // the newest that it got
   std::uint64_t sent = 0;
+  std::optional<std::size_t> last_node;
 
   bool own(const Truth& truth, const ConversationId& conversation, std::uint64_t seq) const {
     const auto at = truth.timelines.find(conversation);
@@ -100,6 +101,7 @@ class SimSession final : public DeliverySink {
   std::set<ConversationId> to_ack;  // what came since it was last acked
   bool attached = false;
   Epoch epoch;
+  std::size_t node = 0;
   std::uint64_t sent = 0;
   SessionDelivery delivery;
 

@@ -86,7 +86,7 @@ Status RocksHistory::write_recalled_rows(const Catalog& catalog, Eraser::Part& p
       const std::string_view key = bytes[i].view();
       if (statuses[i].IsNotFound()) continue;
       const MessagePtr message = statuses[i].ok() ? decode_record(key, values[i].ToStringView()) : MessagePtr();
-      if (message && message->position() != records[i].position) continue;
+      if (message && message->place().position != records[i].position) continue;
       if (!message) {
         if (statuses[i].ok() && is_lost_record(key, values[i].ToStringView())) continue;
         if (!statuses[i].ok() && !is_damage(statuses[i])) return rocks_error("a recalled message", statuses[i]);

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "messaging/model/epoch.h"
-#include "messaging/ports/message_store.h"
+#include "storage/embedded/activity.h"
 
 namespace rocksdb {
 class FileSystem;

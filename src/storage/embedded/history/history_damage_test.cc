@@ -367,7 +367,7 @@ TEST_F(HistoryDamageTest, TheFeedGivesAllMessagesAlsoWhereItsOrderIsDamaged) {
     ASSERT_TRUE(page.ok()) << page.error().to_string();
     ASSERT_FALSE(page->reset);
     ASSERT_GT(page->next, after) << "a feed that does not move on ends for its follower";
-    for (const auto& message : page->messages) EXPECT_EQ(message->position().value(), ++expected);
+    for (const auto& message : page->messages) EXPECT_EQ(message->place().position.value(), ++expected);
     after = page->next;
   }
   EXPECT_EQ(expected, scribe.position);

@@ -48,7 +48,7 @@ class Stop {
 };
 
 RecalledRecord record_of(const Message& message) {
-  return {message.place().conversation_number, message.seq(), message.position()};
+  return {message.place().conversation_number, message.seq(), message.place().position};
 }
 
 class HistoryEraseTest : public ::testing::Test {
@@ -57,7 +57,7 @@ class HistoryEraseTest : public ::testing::Test {
   void ingest_recalled(History& history, const MessagePtr& message) {
     SealedSegment segment = scribe_.seal();
     for (auto& record : scribe_.sealed) {
-      if (record->position() == message->position()) record = Message::recalled(*record);
+      if (record->place().position == message->place().position) record = Message::recalled(*record);
     }
     ASSERT_TRUE(history.ingest(segment).ok());
   }
@@ -177,7 +177,7 @@ TEST_F(HistoryEraseTest, ARecalledRecordThatComesWithItsSegmentReadsAsAGap) {
     EXPECT_EQ((*stored)->last_seq, head.last_seq);
     EXPECT_EQ((*stored)->first_user_count, head.first_user_count);
     for (const auto& message : scribe_.messages[pair_]) {
-      const auto seq = history->seq_at(head, message->position());
+      const auto seq = history->seq_at(head, message->place().position);
       ASSERT_TRUE(seq.ok());
       EXPECT_EQ(*seq, message->seq());
     }
@@ -185,7 +185,7 @@ TEST_F(HistoryEraseTest, ARecalledRecordThatComesWithItsSegmentReadsAsAGap) {
     ASSERT_TRUE(feed.ok());
     EXPECT_EQ(feed->next, LogPosition(4));
     ASSERT_EQ(feed->messages.size(), 3u);
-    EXPECT_EQ(feed->messages[1]->position(), LogPosition(3));
+    EXPECT_EQ(feed->messages[1]->place().position, LogPosition(3));
     const auto activity = history->activity_since(UserId("bob"), LogPosition(0), 10);
     ASSERT_TRUE(activity.ok());
     ASSERT_EQ(activity->entries.size(), 1u);
@@ -236,7 +236,8 @@ TEST_F(HistoryEraseTest, OneAtATimeAndUnknownRecordsAreFine) {
   write_segments(2, 20);
   auto some = records({3, 3, 30});
   some.push_back({9999, MessageSeq(1), LogPosition(2)});
-  some.push_back({written_[5]->place().conversation_number, written_[5]->seq(), written_[6]->position()});  // not the message at that place
+  some.push_back(
+      {written_[5]->place().conversation_number, written_[5]->seq(), written_[6]->place().position});  // not the message at that place
   ASSERT_TRUE(history_->begin_erase(some).ok());
   const Status second = history_->begin_erase(records({4}));
   ASSERT_FALSE(second.ok());
@@ -446,8 +447,8 @@ TEST_F(HistoryEraseTest, ADamagedVolumeIsLeftAsItIsAndTold) {
   const auto expect_kept = [&] {
     const auto kept = history_->not_erased();
     ASSERT_EQ(kept.size(), 2u);
-    EXPECT_EQ(kept[0].position, written_[12]->position());
-    EXPECT_EQ(kept[1].position, written_[200]->position());
+    EXPECT_EQ(kept[0].position, written_[12]->place().position);
+    EXPECT_EQ(kept[1].position, written_[200]->place().position);
   };
   expect_kept();
   EXPECT_TRUE(on_disk(12));

@@ -41,7 +41,7 @@ class HistoryFaultsTest : public testing::Test {
   void expect_all_readable(History& in) const {
     for (const auto& [id, messages] : scribe.messages) {
       std::size_t expected = 0;
-      while (expected < messages.size() && messages[expected]->position() <= in.position()) ++expected;
+      while (expected < messages.size() && messages[expected]->place().position <= in.position()) ++expected;
       const auto head = in.head(id);
       ASSERT_TRUE(head.ok()) << head.error().to_string();
       ASSERT_EQ(head->has_value(), expected != 0);
@@ -53,7 +53,7 @@ class HistoryFaultsTest : public testing::Test {
       const std::uint64_t first = (*head)->first_readable.value();
       ASSERT_EQ(page->messages.size() + first - 1, expected);
       for (std::size_t i = 0; i < page->messages.size(); ++i) EXPECT_TRUE(same_message(*page->messages[i], *messages[first - 1 + i]));
-      EXPECT_TRUE(first == 1 || messages[first - 2]->position() <= in.trimmed_through());
+      EXPECT_TRUE(first == 1 || messages[first - 2]->place().position <= in.trimmed_through());
       const Message& last = *messages[expected - 1];
       const auto found = in.dedup(HistoryScribe::dedup_of(last).key);
       ASSERT_TRUE(found.ok());

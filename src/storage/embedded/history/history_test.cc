@@ -37,7 +37,7 @@ class HistoryTest : public ::testing::Test {
       const auto head = history->head(id);
       ASSERT_TRUE(head.ok() && *head);
       EXPECT_EQ((*head)->last_seq, messages.back()->seq());
-      EXPECT_EQ((*head)->last_position, messages.back()->position());
+      EXPECT_EQ((*head)->last_position, messages.back()->place().position);
       EXPECT_EQ((*head)->first_user_count, messages.back()->place().first_user_count);
       const auto page = history->range(**head, HistoryScribe::all_of(id));
       ASSERT_TRUE(page.ok());
@@ -156,7 +156,7 @@ TEST_F(HistoryTest, FindsTheSeqAtEveryPosition) {
     const auto head = history->head(id);
     for (std::uint64_t position = 0; position <= scribe.position; position += 3) {
       std::uint64_t expected = 0;
-      for (const auto& message : messages) expected += message->position().value() <= position ? 1 : 0;
+      for (const auto& message : messages) expected += message->place().position.value() <= position ? 1 : 0;
       EXPECT_EQ(history->seq_at(**head, LogPosition(position))->value(), expected);
     }
   }
@@ -322,7 +322,7 @@ TEST_F(HistoryTest, FeedsRecordsInLogOrder) {
   while (after < history->position()) {
     const auto page = history->feed(after, 41);
     ASSERT_TRUE(page.ok() && !page->reset);
-    for (const auto& message : page->messages) EXPECT_EQ(message->position().value(), ++expected);
+    for (const auto& message : page->messages) EXPECT_EQ(message->place().position.value(), ++expected);
     after = page->next;
   }
   EXPECT_EQ(expected, scribe.position);
@@ -356,7 +356,7 @@ TEST_F(HistoryTest, ShowsRecordsThatTheLogLostAsCorrupt) {
   std::vector<LostRecord> lost;
   for (const std::size_t i : {1u, 2u}) {
     const Message& message = *scribe.sealed[i];
-    lost.push_back({ConversationId(message.conversation()), message.place().conversation_number, message.seq(), message.position()});
+    lost.push_back({ConversationId(message.conversation()), message.place().conversation_number, message.seq(), message.place().position});
   }
   segment.records = segment.records.subspan(0, 1);
   segment.dedup = segment.dedup.subspan(0, 1);

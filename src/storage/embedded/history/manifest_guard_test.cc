@@ -157,7 +157,7 @@ TEST_F(ManifestGuardTest, ErasingEndsWhenThereIsANewManifestAndTheFilesAreGone) 
   for (int round = 0; round < 6; ++round) {
     const std::string text = "\"secret " + std::to_string(round) + "\"";
     const MessagePtr secret = scribe.write("ada", "bob", text);
-    const std::vector<RecalledRecord> records{{secret->place().conversation_number, secret->seq(), secret->position()}};
+    const std::vector<RecalledRecord> records{{secret->place().conversation_number, secret->seq(), secret->place().position}};
     ASSERT_TRUE(ingest_new().ok());
     ASSERT_TRUE(ingest_new().ok());
     ASSERT_TRUE(has_text(text));

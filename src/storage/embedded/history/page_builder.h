@@ -1,6 +1,6 @@
 #pragma once
 
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/timelines.h"
 
 namespace dunlin::embedded {
 

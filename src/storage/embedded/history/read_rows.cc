@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "messaging/ports/activity_cut.h"
+#include "messaging/ports/inbox_cut.h"
 #include "storage/embedded/history/newest_position.h"
 #include "storage/embedded/history/rocks_history.h"
 
@@ -92,7 +92,7 @@ Result<ActivityPage> RocksHistory::activity_since(Reading& now, const UserId& us
         page.entries.resize(before);
         page.more = true;
         page.scanned_to = group_end;
-        cut_activity(page, after, limit);
+        cut_entries(page, after, limit);
         return page;
       }
       if (!good) {
@@ -110,7 +110,7 @@ Result<ActivityPage> RocksHistory::activity_since(Reading& now, const UserId& us
       page.truncated = true;
     }
   }
-  cut_activity(page, after, limit);
+  cut_entries(page, after, limit);
   return page;
 }
 

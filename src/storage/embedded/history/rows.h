@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "messaging/ports/message_store.h"
+#include "storage/embedded/activity.h"
 #include "storage/embedded/history/history.h"
 
 namespace dunlin::embedded {

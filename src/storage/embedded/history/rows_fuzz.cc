@@ -26,7 +26,8 @@ void decode_all(std::string_view key, std::string_view value) {
   if (const MessagePtr message = decode_record(key, value)) {
     encode_record(key, *message, again);
     const MessagePtr same = decode_record(key, again);
-    CHECK(same && same->body() == message->body() && same->sender() == message->sender() && same->position() == message->position());
+    CHECK(same && same->body() == message->body() && same->sender() == message->sender() &&
+          same->place().position == message->place().position);
   }
   if (const auto head = decode_head(key, value)) {
     encode_head(key, *head, again);

@@ -49,7 +49,7 @@ TEST(RowsTest, RecordsComeBackWhole) {
   EXPECT_EQ(back->content_type(), "");
   EXPECT_EQ(back->body(), "\"hi\"");
   EXPECT_EQ(back->seq(), MessageSeq(2));
-  EXPECT_EQ(back->position(), LogPosition(300));
+  EXPECT_EQ(back->place().position, LogPosition(300));
   EXPECT_EQ(back->place().previous, LogPosition(297));
   EXPECT_EQ(back->place().time_ms, 1'700'000'000'000u);
   EXPECT_EQ(back->place().conversation_number, 7u);

@@ -16,7 +16,7 @@ void write_timeline_rows(const SortedSegment& sorted, SortedFile& file) {
     const Message& message = sorted.record(timeline[i]);
     const TimelineKey key(message.place().conversation_number, message.seq());
     if (sorted.is_lost(timeline[i])) {
-      encode_lost(key.view(), message.position(), value);
+      encode_lost(key.view(), message.place().position, value);
     } else {
       encode_record(key.view(), message, value);
     }
@@ -105,7 +105,7 @@ bool put_activity_groups(const SortedSegment& sorted, std::string_view user, std
     for (std::size_t i = 0; i < timeline.size(); ++i) {
       const Message& record = sorted.record(timeline[i]);
       if (record.place().conversation_number != c.number) break;
-      places.push_back({record.position(), record.seq(), row.conversation});
+      places.push_back({record.place().position, record.seq(), row.conversation});
     }
   }
   std::ranges::sort(places, [](const Place& a, const Place& b) { return std::pair(a.position, a.seq) < std::pair(b.position, b.seq); });

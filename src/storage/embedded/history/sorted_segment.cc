@@ -106,7 +106,7 @@ std::vector<std::uint32_t> SortedSegment::in_log_order() const {
   std::iota(order.begin(), order.end(), 0U);
   // One that is lost without a trace has the position of another one, which comes first.
   const auto by_position = [&](std::uint32_t a, std::uint32_t b) {
-    return std::pair(record(a).position(), is_lost(a)) < std::pair(record(b).position(), is_lost(b));
+    return std::pair(record(a).place().position, is_lost(a)) < std::pair(record(b).place().position, is_lost(b));
   };
   if (!lost_.empty()) std::sort(order.begin(), order.end(), by_position);
   return order;

@@ -23,7 +23,7 @@ std::string batch(LogPlace place, std::vector<MessagePtr> messages, LogPlace syn
   BatchHead head;
   head.place = place;
   head.bytes = encoded_bytes(messages);
-  head.first = messages.empty() ? LogPosition(1) : messages.front()->position();
+  head.first = messages.empty() ? LogPosition(1) : messages.front()->place().position;
   head.synced = synced;
   head.previous = previous;
   head.count = static_cast<std::uint32_t>(messages.size());

@@ -188,7 +188,7 @@ bool Committer::answer_duplicate(Pending& pending) {
     if (place.part == DedupPlace::kBatch) {
       const Window::Item& item = items_[place.index];
       if (item.dedup.key != key) return false;
-      duplicate(pending, item.dedup, item.message->position(), true);
+      duplicate(pending, item.dedup, item.message->place().position, true);
       return true;
     }
     const Window::Known known = window_.dedup_at(place);
@@ -281,8 +281,13 @@ void Committer::tell() {
   for (const Answer& answer : answers_) {
     if (answer.pending->kind != Pending::Kind::Late) release(*answer.pending);
   }
-  CommitListener* listener = listener_.load(std::memory_order_acquire);
-  if (listener != nullptr) listener->on_outcomes(outcomes_, last_);
+  StoreListener* listener = listener_.load(std::memory_order_acquire);
+  if (listener != nullptr) {
+    const std::span<const InboxNews> news = news_.take(outcomes_);
+    listener->on_answers(outcomes_);
+    if (!news.empty()) listener->on_records(news);
+    news_.clear();
+  }
   settled_.store(last_.value(), std::memory_order_release);
   for (const Answer& answer : answers_) {
     if (answer.pending->kind == Pending::Kind::Late) continue;

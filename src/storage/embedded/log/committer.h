@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "messaging/delivery/send_lanes.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/one_order.h"
 #include "storage/embedded/log/between_batches.h"
 #include "storage/embedded/log/intake.h"
 #include "storage/embedded/log/log_writer.h"
@@ -50,7 +50,7 @@ struct CommitterOptions {
 //  4. Refusals pass through SendLanes in the order of the sends, so that after the first temporary one of a lane's conversation the others
 //     get RetryInOrder.
 //  5. Every Pending leaves exactly one outcome, and only then its conversation, lane, pin and bytes are released.
-//  6. settled() is raised after the listener has returned.
+//  6. settled() is raised after the listener has returned from both of its calls.
 //  7. The listener is called by this thread alone, until stop() has returned: what comes after end_log() is refused here too.
 class Committer {
  public:
@@ -58,7 +58,8 @@ class Committer {
             LogPosition last, std::uint64_t last_conversation_number);
   ~Committer();
 
-  void set_listener(CommitListener* listener) { listener_.store(listener, std::memory_order_release); }
+  void set_listener(StoreListener* listener) { listener_.store(listener, std::memory_order_release); }
+  const StoreListener* listener() const { return listener_.load(std::memory_order_acquire); }
   void start();
   // Writes the end mark of a clean stop behind the last batch. From then on the log takes nothing: sends are refused with
   // StoreUnavailable, jobs between batches are not run. StoreUnavailable or Timeout as for those; Io when the mark cannot be written.
@@ -130,7 +131,7 @@ class Committer {
   LogWriter& writer_;
 
   // any thread
-  std::atomic<CommitListener*> listener_{nullptr};
+  std::atomic<StoreListener*> listener_{nullptr};
   std::atomic<std::uint64_t> settled_;
   std::atomic<bool> disk_low_{false};
   std::atomic<bool> failing_{false};
@@ -148,6 +149,7 @@ class Committer {
   std::string cursors_;               // that ride with it
   std::vector<AppendOutcome> outcomes_;
   std::vector<Answer> answers_;  // one for each outcome
+  BatchNews news_;
   std::uint64_t batch_bytes_ = 0;
   Durability batch_asks_ = Durability::Memory;  // the most that anything in it needs
   bool may_write_ = true;

@@ -62,7 +62,8 @@ Status Committer::write(std::span<const MessagePtr> records) {
   const auto start = std::chrono::steady_clock::now();
   cursors_.clear();
   if (options_.take_cursors && !writer_.broken()) {
-    options_.take_cursors(records.back()->position(), std::clamp(batch_bytes_ / kCursorShare, kCursorBytesMin, kCursorBytesMax), cursors_);
+    options_.take_cursors(records.back()->place().position, std::clamp(batch_bytes_ / kCursorShare, kCursorBytesMin, kCursorBytesMax),
+                          cursors_);
   }
   Status done = writer_.append(records, batch_last_.next(), sync, cursors_);
   const auto took = std::chrono::steady_clock::now() - start;

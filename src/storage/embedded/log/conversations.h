@@ -12,7 +12,7 @@
 
 #include "base/thread_annotations.h"
 #include "messaging/model/conversation.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/timelines.h"
 
 namespace dunlin::embedded {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/siphash.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/timelines.h"
 #include "runtime/offload.h"
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/log/commit_queue.h"

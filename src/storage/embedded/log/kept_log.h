@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/thread_annotations.h"
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/feed.h"
 #include "storage/embedded/log/log_chain.h"
 #include "storage/embedded/log/segment_pool.h"
 

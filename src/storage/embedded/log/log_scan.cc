@@ -253,7 +253,7 @@ class Scan {
 
   void tell(MessagePtr message) {
     announce();
-    out_.last = message->position();
+    out_.last = message->place().position;
     out_.files[file_].last = out_.last;
     ++out_.records;
     sink_.on_record(std::move(message));

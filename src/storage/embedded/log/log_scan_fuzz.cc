@@ -17,8 +17,8 @@ class Sink final : public dunlin::embedded::LogScanSink {
  public:
   void on_segment(const std::string&) override {}
   void on_record(dunlin::MessagePtr message) override {
-    CHECK(message->position() > last_);
-    last_ = message->position();
+    CHECK(message->place().position > last_);
+    last_ = message->place().position;
     bytes_ += message->footprint();
   }
   void on_lost(dunlin::LogPosition position, std::uint64_t, dunlin::MessageSeq, std::string_view conversation) override {

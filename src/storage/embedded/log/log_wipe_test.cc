@@ -166,7 +166,7 @@ TEST_F(LogWipeTest, LeavesAKeptSegmentWhoseFeedGoesOn) {
       got += page->messages.size();
     }
     EXPECT_EQ(got, 38U);
-    EXPECT_EQ(after, sent.back().message->position());
+    EXPECT_EQ(after, sent.back().message->place().position);
     EXPECT_EQ(history_.feeds, 0U) << "erased records need no history";
   }
   // What was treated once is not read again without need.
@@ -186,7 +186,7 @@ TEST_F(LogWipeTest, LeavesTheRestBehindAKeptSegment) {
     sent.push_back(store.send(session, "ann", "ben", "secret" + tag, kSecretBody));
     seal_and_index(store);
   }
-  ASSERT_TRUE(store.followers->add("slow", sent.back().message->position()).ok());
+  ASSERT_TRUE(store.followers->add("slow", sent.back().message->place().position).ok());
   const AppendOutcome last = store.send(session, "ann", "ben", "short");
   const std::string file = store.writer->current_file();
   seal_and_index(store);
@@ -196,7 +196,7 @@ TEST_F(LogWipeTest, LeavesTheRestBehindAKeptSegment) {
   for (const AppendOutcome& one : sent) recall(store, one);
   work(store);
   EXPECT_TRUE(holding().empty());
-  const auto page = store.kept.read(last.message->position().prev(), 10);
+  const auto page = store.kept.read(last.message->place().position.prev(), 10);
   ASSERT_TRUE(page);
   EXPECT_EQ(page->messages.size(), 1U) << "which is as it was";
 }

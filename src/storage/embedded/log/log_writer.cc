@@ -63,7 +63,7 @@ Status LogWriter::append(std::span<const MessagePtr> messages, LogPosition first
       TRY(failover(messages, first, BatchHead::Kind::Records));
     }
   }
-  written_through_ = messages.empty() ? written_through_ : messages.back()->position();
+  written_through_ = messages.empty() ? written_through_ : messages.back()->place().position;
   if (unsynced_.empty()) {
     synced_through_ = written_through_;
     return {};
@@ -75,7 +75,7 @@ Status LogWriter::append(std::span<const MessagePtr> messages, LogPosition first
 void LogWriter::owe(std::span<const MessagePtr> messages) {
   unsynced_.insert(unsynced_.end(), messages.begin(), messages.end());
   for (const auto& message : messages) unsynced_bytes_ += record_bytes(*message) + kTableRowBytes;
-  written_through_ = messages.back()->position();
+  written_through_ = messages.back()->place().position;
 }
 
 Status LogWriter::sync() {
@@ -168,7 +168,7 @@ Status LogWriter::failover(std::span<const MessagePtr> messages, LogPosition fir
   }
   std::vector<MessagePtr> all = unsynced_;
   all.insert(all.end(), messages.begin(), messages.end());
-  if (!unsynced_.empty()) first = unsynced_.front()->position();
+  if (!unsynced_.empty()) first = unsynced_.front()->place().position;
   Status done;
   for (int attempt = 0; attempt < 2; ++attempt) {
     done = try_spare(all, first, kind);

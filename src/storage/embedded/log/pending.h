@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/timelines.h"
 #include "runtime/completion.h"
 #include "storage/embedded/log/window.h"
 

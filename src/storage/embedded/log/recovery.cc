@@ -78,8 +78,8 @@ void Recovery::report(const LogScan& scan) {
 
 // Whether history holds this very message at its place. What it cannot tell any more (trimmed, damaged) is no contradiction.
 bool Recovery::agrees(const Message& message) {
-  auto page = history_.feed(message.position().prev(), 1);
-  if (!page.ok() || page->messages.empty() || page->messages.front()->position() != message.position()) return true;
+  auto page = history_.feed(message.place().position.prev(), 1);
+  if (!page.ok() || page->messages.empty() || page->messages.front()->place().position != message.place().position) return true;
   const Message& held = *page->messages.front();
   return held.conversation() == message.conversation() && held.seq() == message.seq() && held.sender() == message.sender() &&
          held.client_msg_id() == message.client_msg_id() && held.place().time_ms == message.place().time_ms;

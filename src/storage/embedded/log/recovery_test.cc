@@ -68,7 +68,7 @@ TEST_F(RecoveryTest, ADeviceThatHasAllButALostLastRecordComesBack) {
   flip(path, files_.content(path).find("body-9"));  // the last of peer0, but not of the log
   LogHarness store(files_, history_);
   ASSERT_EQ(store.recovered.scan.lost, 1U);
-  const LogPosition acked = store.all_of(with(2)).messages[2]->position();  // message 8
+  const LogPosition acked = store.all_of(with(2)).messages[2]->place().position;  // message 8
   EXPECT_TRUE(store.window.activity_since("peer0", acked, 10).entries.empty());
   const ActivityPage page = store.window.activity_since("ann", acked, 1);
   ASSERT_EQ(page.entries.size(), 1U);

@@ -52,7 +52,7 @@ TEST_F(StaleSegmentTest, ARefusedBatchDoesNotComeBackWhenAllNewerFilesAreGone) {
     LogHarness store(files_, history_);
     const SessionKey session = store.open_session();
     ASSERT_NO_FATAL_FAILURE(write_and_fail(store, files_, session));
-    ASSERT_EQ(store.send(session, "ann", "cid", "other").message->position(), LogPosition(2));
+    ASSERT_EQ(store.send(session, "ann", "cid", "other").message->place().position, LogPosition(2));
     ASSERT_TRUE(store.writer->seal().ok());
     std::string failed = files_.content("data/log/p0-00000001.seg");
     store.index();
@@ -69,7 +69,7 @@ TEST_F(StaleSegmentTest, ARefusedBatchDoesNotComeBackWhenAllNewerFilesAreGone) {
   EXPECT_EQ(ids(store, "cid"), std::vector<std::string>{"other"});
   const auto next = store.send(store.open_session(), "ann", "ben", "next");
   EXPECT_EQ(next.seq, MessageSeq(2));
-  EXPECT_EQ(next.message->position(), LogPosition(3));
+  EXPECT_EQ(next.message->place().position, LogPosition(3));
 }
 
 TEST_F(StaleSegmentTest, AVoidSegmentIsWrittenAnewAfterARestartBeforeAnythingIsRecycled) {

@@ -13,7 +13,7 @@ constexpr std::uint64_t kRecordOverhead = 112;
 // Position of the run's record `seq`; a lost one counts as the one before it.
 LogPosition position_at(const SeqRun& run, MessageSeq seq) {
   for (; seq >= run.first(); seq = seq.prev()) {
-    if (run.at(seq)) return run.at(seq)->position();
+    if (run.at(seq)) return run.at(seq)->place().position;
   }
   return {};
 }
@@ -69,13 +69,13 @@ void Window::publish(std::span<Item> items) {
       part.dedup.push_back(item.dedup);
       bytes += item.message->footprint() + kRecordOverhead;
     }
-    if (part.first == LogPosition()) part.first = items.front().message->position();
-    part.last = items.back().message->position();
+    if (part.first == LogPosition()) part.first = items.front().message->place().position;
+    part.last = items.back().message->place().position;
     part.bytes += bytes;
   }
   bytes_.fetch_add(bytes, std::memory_order_relaxed);
-  for (Item& item : items) push(*item.conversation, item.message->seq(), item.message->position(), item.message);
-  published_.store(items.back().message->position().value(), std::memory_order_release);
+  for (Item& item : items) push(*item.conversation, item.message->seq(), item.message->place().position, item.message);
+  published_.store(items.back().message->place().position.value(), std::memory_order_release);
 }
 
 void Window::push(Conversation& conversation, MessageSeq seq, LogPosition position, MessagePtr message) {
@@ -138,7 +138,7 @@ std::vector<std::string> Window::files() const {
 Window::Known Window::dedup_at(DedupPlace place) const {
   MutexLock lock(mutex_);
   const WindowPart& part = *parts_[place.part - parts_.front()->number];
-  return {&part.dedup[place.index], part.records[place.index]->position()};
+  return {&part.dedup[place.index], part.records[place.index]->place().position};
 }
 
 bool Window::evict(std::size_t records) {
@@ -314,10 +314,10 @@ FeedPage Window::feed(LogPosition after, std::size_t max_messages) {
   for (const auto& part : parts_) {
     if (part->last <= after) continue;
     auto record = std::upper_bound(part->records.begin(), part->records.end(), after,
-                                   [](LogPosition p, const MessagePtr& m) { return p < m->position(); });
+                                   [](LogPosition p, const MessagePtr& m) { return p < m->place().position; });
     for (; record != part->records.end() && page.messages.size() < max_messages; ++record) {
       page.messages.push_back(*record);
-      page.next = (*record)->position();
+      page.next = (*record)->place().position;
     }
     if (page.messages.size() >= max_messages) break;
     page.next = part->last;

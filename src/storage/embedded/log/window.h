@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/thread_annotations.h"
+#include "storage/embedded/activity.h"
 #include "storage/embedded/history/history.h"
 #include "storage/embedded/log/conversations.h"
 #include "storage/embedded/log/dedup_index.h"

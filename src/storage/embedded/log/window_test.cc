@@ -34,7 +34,7 @@ TEST_F(WindowTest, WhatHistoryHoldsLeavesAtOnceWhenNothingIsToBeKept) {
   LogHarness store(files_, history_);
   store_three(store);
   EXPECT_EQ(store.window.record_bytes(), 0U);
-  EXPECT_FALSE(store.reader.news_since_in_memory({.user = UserId("ben"), .after = LogPosition(0)}).has_value());
+  EXPECT_FALSE(store.reader.news_since_in_memory({.user = UserId("ben"), .after = InboxPosition(0)}).has_value());
 }
 
 TEST_F(WindowTest, WhatHistoryHoldsIsReadFromMemoryAsLongAsThereIsRoom) {
@@ -42,7 +42,7 @@ TEST_F(WindowTest, WhatHistoryHoldsIsReadFromMemoryAsLongAsThereIsRoom) {
   store_three(store);
   EXPECT_GT(store.window.record_bytes(), 0U);
   EXPECT_LT(store.window.waiting_bytes(), store.window.bytes()) << "but it does not wait for history";
-  const auto news = store.reader.news_since_in_memory({.user = UserId("ben"), .after = LogPosition(1)});
+  const auto news = store.reader.news_since_in_memory({.user = UserId("ben"), .after = InboxPosition(1)});
   ASSERT_TRUE(news);
   ASSERT_EQ(news->ranges.size(), 1U);
   EXPECT_EQ(news->ranges[0].page.messages.size(), 2U);
@@ -64,7 +64,7 @@ TEST_F(WindowTest, TheOldestPartLeavesWhenThereIsNoRoomAndTakesItsPositionsAlong
   }
   EXPECT_GT(keeping_some.window.floor(), LogPosition(0));
   EXPECT_LT(keeping_some.window.floor(), LogPosition(4));
-  const NewsQuery below{.user = UserId("ben"), .after = keeping_some.window.floor().prev()};
+  const NewsQuery below{.user = UserId("ben"), .after = to_inbox(keeping_some.window.floor().prev())};
   EXPECT_FALSE(keeping_some.reader.news_since_in_memory(below).has_value());
   EXPECT_EQ(keeping_some.all_of(private_conversation("ann", "ben")).messages.size(), 4U);
 }
@@ -121,7 +121,7 @@ TEST_F(WindowTest, TellsActivityAsALookAtAllRecordsDoes) {
     const std::string& to = names[up_to(few ? 20 : names.size() - 1)];
     const AppendOutcome stored = store.send(session, from, to, "m" + std::to_string(round));
     ASSERT_FALSE(stored.refused);
-    sent.push_back({private_conversation(from, to), stored.message->position()});
+    sent.push_back({private_conversation(from, to), stored.message->place().position});
     if (up_to(199) == 0) {
       ASSERT_TRUE(store.writer->seal().ok());
       store.index();

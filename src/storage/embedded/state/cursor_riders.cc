@@ -23,7 +23,7 @@ std::uint64_t CursorRiders::next_order(std::size_t count) {
   return first;
 }
 
-std::string CursorRiders::device_of(const StateStore::CursorWrite& write) {
+std::string CursorRiders::device_of(const DeviceStates::CursorWrite& write) {
   std::string device;
   device.reserve(write.user.view().size() + write.device.view().size() + 4);
   append_sized(device, write.user.view());
@@ -31,14 +31,14 @@ std::string CursorRiders::device_of(const StateStore::CursorWrite& write) {
   return device;
 }
 
-void CursorRiders::note(std::span<const StateStore::CursorWrite> writes) {
+void CursorRiders::note(std::span<const DeviceStates::CursorWrite> writes) {
   std::uint64_t order = next_order(writes.size());
   while (!writes.empty()) {
     const auto slice = writes.first(std::min(writes.size(), kSlice));
     writes = writes.subspan(slice.size());
     std::vector<RidingCursor> noted;
     noted.reserve(slice.size());
-    for (const StateStore::CursorWrite& write : slice) {
+    for (const DeviceStates::CursorWrite& write : slice) {
       RidingCursor one{device_of(write), encode_cursor(write.cursor, order), order};
       ++order;
       if (one.device.size() + one.row.size() <= kMaxBytes) noted.push_back(std::move(one));
@@ -103,13 +103,13 @@ void CursorRiders::done(const std::string& device, std::uint64_t order, LogPosit
   if (!entry.waiting) entries_.erase(found);
 }
 
-void CursorRiders::saved(std::span<const StateStore::CursorWrite> writes, std::uint64_t order) {
+void CursorRiders::saved(std::span<const DeviceStates::CursorWrite> writes, std::uint64_t order) {
   while (!writes.empty()) {
     const auto slice = writes.first(std::min(writes.size(), kSlice));
     writes = writes.subspan(slice.size());
     MutexLock lock(mutex_);
     if (entries_.empty()) return;
-    for (const StateStore::CursorWrite& write : slice) done(device_of(write), order++, LogPosition(0));
+    for (const DeviceStates::CursorWrite& write : slice) done(device_of(write), order++, LogPosition(0));
   }
 }
 

@@ -16,7 +16,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/thread_annotations.h"
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
 
 namespace dunlin::embedded {
 
@@ -48,11 +48,11 @@ class CursorRiders {
   // The order of `count` cursors that are noted or saved now: the first of them.
   std::uint64_t next_order(std::size_t count);
 
-  void note(std::span<const StateStore::CursorWrite> writes) EXCLUDES(mutex_);
+  void note(std::span<const DeviceStates::CursorWrite> writes) EXCLUDES(mutex_);
   // For the committer: what rides behind a batch that ends at `last`. Gives nothing rather than wait.
   void take(LogPosition last, std::size_t budget, std::string& out) EXCLUDES(mutex_);
   // Rows of that order stand in the state: what is older need not ride, nor be kept.
-  void saved(std::span<const StateStore::CursorWrite> writes, std::uint64_t order) EXCLUDES(mutex_);
+  void saved(std::span<const DeviceStates::CursorWrite> writes, std::uint64_t order) EXCLUDES(mutex_);
 
   // Gives all that rode in batches up to `through`, and in none behind it, to `keep`, slice by slice; its error ends it, and the next call
   // goes on. One thread at a time. The number of them.
@@ -73,7 +73,7 @@ class CursorRiders {
     bool waiting = false;  // in waiting_
   };
 
-  static std::string device_of(const StateStore::CursorWrite& write);
+  static std::string device_of(const DeviceStates::CursorWrite& write);
   void done(const std::string& device, std::uint64_t order, LogPosition rode) REQUIRES(mutex_);
 
   const Clock& clock_;

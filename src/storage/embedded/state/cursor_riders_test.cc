@@ -13,19 +13,19 @@ namespace {
 
 class CursorRidersTest : public testing::Test {
  protected:
-  static StateStore::CursorWrite cursor(std::string_view device, std::uint64_t position) {
-    StateStore::CursorWrite out{UserId("ada"), DeviceId(device), {}};
+  static DeviceStates::CursorWrite cursor(std::string_view device, std::uint64_t position) {
+    DeviceStates::CursorWrite out{UserId("ada"), DeviceId(device), {}};
     out.cursor.epoch = Epoch{0x0102030405060708};
-    out.cursor.position = LogPosition(position);
+    out.cursor.position = InboxPosition(position);
     out.cursor.last_seen = from_ms(1'700'000'000'000);
     return out;
   }
   void note(std::string_view device, std::uint64_t position) {
-    const StateStore::CursorWrite one = cursor(device, position);
+    const DeviceStates::CursorWrite one = cursor(device, position);
     riders_.note({&one, 1});
   }
   void save(std::string_view device, std::uint64_t position) {
-    const StateStore::CursorWrite one = cursor(device, position);
+    const DeviceStates::CursorWrite one = cursor(device, position);
     riders_.saved({&one, 1}, riders_.next_order(1));
   }
   std::string take(std::uint64_t last, std::size_t budget = 1 << 20) {
@@ -74,7 +74,7 @@ class CursorRidersTest : public testing::Test {
 // The worked example of docs/storage.md: a change here is a change of the format.
 TEST_F(CursorRidersTest, ARiderHasItsWorkedBytes) {
   clock_.set_wall(from_ms(1'700'000'000'000));
-  StateStore::CursorWrite one = cursor("phone", 9);
+  DeviceStates::CursorWrite one = cursor("phone", 9);
   one.cursor.exceptions.emplace(ConversationId("p3:ada:bob"), MessageSeq(1));
   riders_.note({&one, 1});
   EXPECT_EQ(hex(take(9)),
@@ -107,7 +107,7 @@ TEST_F(CursorRidersTest, ASaveEndsTheRidingOfWhatIsOlderAlone) {
   EXPECT_EQ(read({take(5)}), (Positions{{"b1", 3}}));
   const std::uint64_t order = riders_.next_order(1);
   note("b1", 6);  // after the save was begun
-  const StateStore::CursorWrite late = cursor("b1", 5);
+  const DeviceStates::CursorWrite late = cursor("b1", 5);
   riders_.saved({&late, 1}, order);
   EXPECT_EQ(read({take(6)}), (Positions{{"b1", 6}}));
   save("b1", 7);
@@ -126,11 +126,11 @@ TEST_F(CursorRidersTest, ABatchTakesWhatItsBudgetHasRoomForAndTheRestRidesOn) {
 }
 
 TEST_F(CursorRidersTest, WhatIsBeyondTheBoundsIsLeftToTheSaves) {
-  StateStore::CursorWrite large = cursor("d1", 1);
+  DeviceStates::CursorWrite large = cursor("d1", 1);
   for (int i = 0; i < 1000; ++i) large.cursor.exceptions.emplace(private_conversation("ada", std::to_string(i)), MessageSeq(1));
   riders_.note({&large, 1});
   EXPECT_EQ(riders_.size(), 0U);
-  std::vector<StateStore::CursorWrite> many;
+  std::vector<DeviceStates::CursorWrite> many;
   for (std::size_t i = 0; i < CursorRiders::kMax + 10; ++i) many.push_back(cursor("d" + std::to_string(i), 1));
   riders_.note(many);
   EXPECT_EQ(riders_.size(), CursorRiders::kMax);
@@ -160,7 +160,7 @@ TEST_F(CursorRidersTest, BeforeASegmentGoesItsNewestCopiesAreKeptAndOthersNot) {
 }
 
 TEST_F(CursorRidersTest, WhatCouldNotBeKeptIsKeptLater) {
-  std::vector<StateStore::CursorWrite> many;
+  std::vector<DeviceStates::CursorWrite> many;
   for (int i = 0; i < 1000; ++i) many.push_back(cursor("d" + std::to_string(i), 1));
   riders_.note(many);
   take(1);

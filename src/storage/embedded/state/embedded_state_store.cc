@@ -12,8 +12,11 @@ namespace {
 // gone has what it needs.
 class OffloadedState final : public EmbeddedStateStore {
  public:
-  OffloadedState(std::shared_ptr<RocksState> rows, OffloadPool& pool, const Clock* clock)
-      : rows_(std::move(rows)), pool_(pool), riders_(std::make_shared<CursorRiders>(clock != nullptr ? *clock : system_clock())) {}
+  OffloadedState(std::shared_ptr<RocksState> rows, OffloadPool& pool, ReadRaises* raises, const Clock* clock)
+      : rows_(std::move(rows)),
+        pool_(pool),
+        raises_(raises != nullptr ? *raises : nothing_told_),
+        riders_(std::make_shared<CursorRiders>(clock != nullptr ? *clock : system_clock())) {}
 
   Task<Result<std::vector<DeviceRow>>> devices(UserId user) override {
     return offload(pool_, [rows = rows_, user = std::move(user)] { return rows->devices(user); });
@@ -35,12 +38,14 @@ class OffloadedState final : public EmbeddedStateStore {
     return offload(pool_, [rows = rows_, user = std::move(user), device = std::move(device)] { return rows->forget_device(user, device); });
   }
   Task<Result<MessageSeq>> raise_read(ReadRaise raise) override {
-    return offload(pool_, [rows = rows_, raise = std::move(raise)] { return rows->raise_read(raise); });
+    const ReadRaises::UnderWay under_way(raises_);
+    auto raised = offload(pool_, [rows = rows_, raise = std::move(raise), at = under_way.stamp()] { return rows->raise_read(raise, at); });
+    co_return co_await std::move(raised);
   }
   Task<Result<std::vector<MessageSeq>>> read_positions(std::vector<ReadKey> keys) override {
     return offload(pool_, [rows = rows_, keys = std::move(keys)] { return rows->read_positions(keys); });
   }
-  Task<Result<ReadChangePage>> read_changes_since(UserId user, LogPosition since, std::size_t limit) override {
+  Task<Result<ReadChangePage>> read_changes_since(UserId user, InboxPosition since, std::size_t limit) override {
     return offload(pool_, [rows = rows_, user = std::move(user), since, limit] { return rows->read_changes_since(user, since, limit); });
   }
 
@@ -70,8 +75,8 @@ class OffloadedState final : public EmbeddedStateStore {
     return renewed;
   }
 
-  LogPosition highest_cursor(Epoch epoch) override { return rows_->highest_cursor(epoch); }
-  Result<std::uint64_t> lower_read_positions(LogPosition last, const HeadOf& head) override {
+  InboxPosition highest_cursor(Epoch epoch) override { return rows_->highest_cursor(epoch); }
+  Result<std::uint64_t> lower_read_positions(InboxPosition last, const HeadOf& head) override {
     return rows_->lower_read_positions(last, head);
   }
   Status sync() override { return rows_->sync(); }
@@ -94,6 +99,8 @@ class OffloadedState final : public EmbeddedStateStore {
 
   const std::shared_ptr<RocksState> rows_;
   OffloadPool& pool_;
+  ReadRaises nothing_told_{[] { return InboxPosition(); }};
+  ReadRaises& raises_;
   const std::shared_ptr<CursorRiders> riders_;
 };
 
@@ -102,7 +109,8 @@ class OffloadedState final : public EmbeddedStateStore {
 Result<std::unique_ptr<EmbeddedStateStore>> EmbeddedStateStore::open(StateOptions options) {
   CHECK(options.offload != nullptr);
   TRY_ASSIGN(std::unique_ptr<RocksState> rows, RocksState::open(options));
-  return std::unique_ptr<EmbeddedStateStore>(std::make_unique<OffloadedState>(std::move(rows), *options.offload, options.clock));
+  return std::unique_ptr<EmbeddedStateStore>(
+      std::make_unique<OffloadedState>(std::move(rows), *options.offload, options.raises, options.clock));
 }
 
 }  // namespace dunlin::embedded

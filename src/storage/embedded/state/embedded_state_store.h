@@ -6,7 +6,8 @@
 #include <string>
 
 #include "base/clock.h"
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
+#include "messaging/ports/read_raises.h"
 #include "runtime/offload.h"
 #include "storage/embedded/state/cursor_riders.h"
 #include "storage/embedded/state/recall_rows.h"
@@ -20,6 +21,7 @@ namespace dunlin::embedded {
 struct StateOptions {
   std::string path;                // folder of its own inside the data folder
   OffloadPool* offload = nullptr;  // outlives the store, and is stopped before it goes
+  ReadRaises* raises = nullptr;    // stamps them; outlives the store. Null, for tests: no inbox has anything
   std::size_t block_cache_bytes = 16 << 20;
   std::size_t write_buffer_bytes = 8 << 20;              // each of four
   std::shared_ptr<rocksdb::FileSystem> files = nullptr;  // for tests; null: the machine's
@@ -32,7 +34,7 @@ struct StateOptions {
 //
 // Tasks run on the offload pool; the others block. Any thread. Writes never wait for a flush or compaction that is behind: they fail
 // with Overloaded. After a full disk or an I/O error the next write tries to resume the instance.
-class EmbeddedStateStore : public StateStore, public RecallRows {
+class EmbeddedStateStore : public DeviceStates, public RecallRows {
  public:
   // Corrupt, naming the restore command, when the instance's metadata is damaged; Busy when another process has it open.
   static Result<std::unique_ptr<EmbeddedStateStore>> open(StateOptions options);
@@ -46,11 +48,11 @@ class EmbeddedStateStore : public StateStore, public RecallRows {
   // Those that riders() has read back from the log, of that epoch: the number of rows that they renewed. Before anything else is asked.
   virtual Result<std::size_t> take_back_cursors(Epoch epoch) = 0;
   // The highest position that any cursor of this epoch has ever said, forgotten devices included; 0 for none. As durable as the cursors.
-  virtual LogPosition highest_cursor(Epoch epoch) = 0;
+  virtual InboxPosition highest_cursor(Epoch epoch) = 0;
   // The log has lost what is behind `last`, and seqs are given again: read positions that were raised since go no further than `head` says.
   // Reads every one of them. Gives how many were lowered.
   using HeadOf = std::function<Result<MessageSeq>(const ConversationId&)>;
-  virtual Result<std::uint64_t> lower_read_positions(LogPosition last, const HeadOf& head) = 0;
+  virtual Result<std::uint64_t> lower_read_positions(InboxPosition last, const HeadOf& head) = 0;
   // Everything confirmed so far is on durable storage. The indexer calls it before it lets a log segment go.
   virtual Status sync() = 0;
   // A consistent copy into an empty or missing folder; concurrent with everything.

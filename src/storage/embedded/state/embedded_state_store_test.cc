@@ -12,7 +12,7 @@
 #include <sstream>
 #include <string>
 
-#include "messaging/ports/testing/state_store_suite.h"
+#include "messaging/ports/testing/device_states_suite.h"
 #include "runtime/offload.h"
 #include "runtime/spawn.h"
 #include "storage/embedded/history/testing/history_scribe.h"
@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 // A store in a folder of its own. reopen() opens a copy of the folder as the files are, with the old store still running: what a
 // kill would leave.
-class StateFolder final : public StateStoreFixture {
+class StateFolder final : public DeviceStatesFixture {
  public:
   StateFolder() {
     static int next = 0;
@@ -37,8 +37,9 @@ class StateFolder final : public StateStoreFixture {
     stop();
     fs::remove_all(folder_);
   }
-  StateStore& store() override { return *store_; }
+  DeviceStates& store() override { return *store_; }
   EmbeddedStateStore& embedded() { return *store_; }
+  void stand_at(InboxPosition position) override { position_ = position; }
   bool reopen() override {
     const fs::path copy = folder_ / std::to_string(++copies_);
     fs::copy(path_, copy, fs::copy_options::recursive);
@@ -48,7 +49,7 @@ class StateFolder final : public StateStoreFixture {
   }
   bool open() {
     pool_ = std::make_unique<OffloadPool>(OffloadPool::Options{});
-    auto opened = EmbeddedStateStore::open({path_.string(), pool_.get()});
+    auto opened = EmbeddedStateStore::open({path_.string(), pool_.get(), &raises_});
     if (opened.ok()) {
       store_ = std::move(*opened);
     } else {
@@ -67,13 +68,15 @@ class StateFolder final : public StateStoreFixture {
   fs::path folder_;
   fs::path path_;
   int copies_ = 0;
+  InboxPosition position_;
+  ReadRaises raises_{[this] { return position_; }};
   std::unique_ptr<OffloadPool> pool_;
   std::unique_ptr<EmbeddedStateStore> store_;
   Error error_{ErrorCode::Internal};
 };
 
-StateStore::CursorWrite cursor(std::string_view user, std::string_view device, std::uint64_t position) {
-  return {UserId(user), DeviceId(device), {Epoch{1}, LogPosition(position), {}, from_ms(5)}};
+DeviceStates::CursorWrite cursor(std::string_view user, std::string_view device, std::uint64_t position) {
+  return {UserId(user), DeviceId(device), {Epoch{1}, InboxPosition(position), {}, from_ms(5)}};
 }
 
 TEST(EmbeddedStateStoreTest, KeepsConfirmedRowsThroughAKilledProcess) {
@@ -98,7 +101,7 @@ TEST(EmbeddedStateStoreTest, KeepsConfirmedRowsThroughAKilledProcess) {
     ASSERT_TRUE(store.ok());
     const auto devices = block_on((*store)->devices(UserId("ada")));
     ASSERT_EQ(devices->size(), 1u);
-    EXPECT_EQ(devices->front().cursor.position, LogPosition(100));
+    EXPECT_EQ(devices->front().cursor.position, InboxPosition(100));
     pool.stop();
   }
   fs::remove_all(path);
@@ -200,7 +203,8 @@ TEST(EmbeddedStateStoreTest, NamesTheRestoreCommandWhenItsMetadataIsDamaged) {
 TEST(EmbeddedStateStoreTest, KeepsOneIndexRowForAConversationHoweverOftenItIsRead) {
   StateFolder state;
   for (std::uint64_t i = 1; i <= 50; ++i) {
-    ReadRaise raise{UserId("ada"), private_conversation("ada", "bob"), MessageSeq(i), LogPosition(i * 3), {UserId("bob")}};
+    ReadRaise raise{UserId("ada"), private_conversation("ada", "bob"), MessageSeq(i), {UserId("bob")}};
+    state.stand_at(InboxPosition(i * 3));
     ASSERT_EQ(*block_on(state.store().raise_read(raise)), MessageSeq(i));
   }
   EXPECT_EQ(*verify_state(state.path().string()), 4u);  // a read row and an index row for each of the two
@@ -209,24 +213,25 @@ TEST(EmbeddedStateStoreTest, KeepsOneIndexRowForAConversationHoweverOftenItIsRea
 TEST(EmbeddedStateStoreTest, EndsNoPageBetweenChangesOfOnePosition) {
   StateFolder state;
   for (int i = 0; i < 9; ++i) {
-    ReadRaise raise{UserId("ada"), private_conversation("ada", "p" + std::to_string(i)), MessageSeq(1), LogPosition(i < 7 ? 5 : 6), {}};
+    ReadRaise raise{UserId("ada"), private_conversation("ada", "p" + std::to_string(i)), MessageSeq(1), {}};
+    state.stand_at(InboxPosition(i < 7 ? 5 : 6));
     ASSERT_TRUE(block_on(state.store().raise_read(raise)).ok());
   }
-  const auto page = block_on(state.store().read_changes_since(UserId("ada"), LogPosition(0), 3));
+  const auto page = block_on(state.store().read_changes_since(UserId("ada"), InboxPosition(0), 3));
   EXPECT_EQ(page->changes.size(), 7u);
   EXPECT_TRUE(page->more);
-  EXPECT_EQ(block_on(state.store().read_changes_since(UserId("ada"), LogPosition(6), 3))->changes.size(), 2u);
+  EXPECT_EQ(block_on(state.store().read_changes_since(UserId("ada"), InboxPosition(6), 3))->changes.size(), 2u);
 }
 
 TEST(EmbeddedStateStoreTest, HealsAfterTheDiskRefusedAWrite) {
   StateFolder state;
-  StateStore::CursorWrite large = cursor("ada", "phone", 1);
+  DeviceStates::CursorWrite large = cursor("ada", "phone", 1);
   for (int i = 0; i < 100; ++i) large.cursor.exceptions.emplace(private_conversation("ada", "peer" + std::to_string(i)), MessageSeq(1));
   std::uint64_t confirmed = 0;
   {
     const SmallFiles full(64 << 10);
     for (bool refused = false; !refused;) {
-      large.cursor.position = LogPosition(confirmed + 1);
+      large.cursor.position = InboxPosition(confirmed + 1);
       const Status status = block_on(state.store().save_cursors({large}));
       refused = !status.ok();
       if (refused) {
@@ -239,16 +244,16 @@ TEST(EmbeddedStateStoreTest, HealsAfterTheDiskRefusedAWrite) {
     EXPECT_FALSE(block_on(state.store().save_cursors({large})).ok()) << "still full";
     const auto devices = block_on(state.store().devices(UserId("ada")));
     ASSERT_TRUE(devices.ok()) << "reads go on";
-    EXPECT_EQ(devices->front().cursor.position, LogPosition(confirmed));
+    EXPECT_EQ(devices->front().cursor.position, InboxPosition(confirmed));
   }
   ASSERT_TRUE(state.embedded().sync().ok());
-  EXPECT_EQ(block_on(state.store().devices(UserId("ada")))->front().cursor.position, LogPosition(confirmed));
+  EXPECT_EQ(block_on(state.store().devices(UserId("ada")))->front().cursor.position, InboxPosition(confirmed));
   ASSERT_TRUE(block_on(state.store().save_cursors({cursor("ada", "laptop", 9)})).ok());
   ASSERT_TRUE(state.reopen());
   const auto devices = block_on(state.store().devices(UserId("ada")));
   ASSERT_EQ(devices->size(), 2u);
-  EXPECT_EQ(devices->front().cursor.position, LogPosition(9));
-  EXPECT_EQ(devices->back().cursor.position, LogPosition(confirmed));
+  EXPECT_EQ(devices->front().cursor.position, InboxPosition(9));
+  EXPECT_EQ(devices->back().cursor.position, InboxPosition(confirmed));
 }
 
 TEST(EmbeddedStateStoreTest, RefusesCallsOnceThePoolIsStopped) {
@@ -262,8 +267,8 @@ TEST(EmbeddedStateStoreTest, RefusesCallsOnceThePoolIsStopped) {
 
 }  // namespace
 
-INSTANTIATE_TEST_SUITE_P(Embedded, StateStoreSuite, testing::Values(StateStoreFactory([] { return std::make_unique<StateFolder>(); })));
-INSTANTIATE_TEST_SUITE_P(Embedded, DurableStateStoreSuite,
-                         testing::Values(StateStoreFactory([] { return std::make_unique<StateFolder>(); })));
+INSTANTIATE_TEST_SUITE_P(Embedded, DeviceStatesSuite, testing::Values(DeviceStatesFactory([] { return std::make_unique<StateFolder>(); })));
+INSTANTIATE_TEST_SUITE_P(Embedded, DurableDeviceStatesSuite,
+                         testing::Values(DeviceStatesFactory([] { return std::make_unique<StateFolder>(); })));
 
 }  // namespace dunlin::embedded

@@ -59,7 +59,7 @@ Result<std::vector<std::vector<DeviceRow>>> RocksState::devices_of(std::span<con
   return devices;
 }
 
-StateStore::InMemory RocksState::device_in_memory(const UserId& user, const DeviceId& device) {
+DeviceStates::InMemory RocksState::device_in_memory(const UserId& user, const DeviceId& device) {
   const std::shared_lock instance(instance_, std::try_to_lock);
   if (!instance || !db_) return {};
   rocksdb::ReadOptions options;
@@ -73,7 +73,7 @@ StateStore::InMemory RocksState::device_in_memory(const UserId& user, const Devi
   return {.known = true, .cursor = std::move(cursor)};
 }
 
-Status RocksState::save_cursors(const std::vector<StateStore::CursorWrite>& writes, std::uint64_t order) {
+Status RocksState::save_cursors(const std::vector<DeviceStates::CursorWrite>& writes, std::uint64_t order) {
   TRY(reopen_if_stopped());
   const MutexLock lock(cursors_);
   const auto instance = in_use();
@@ -114,7 +114,7 @@ Result<std::size_t> RocksState::renew_cursors(std::span<const RidingCursor> curs
 }
 
 // Batches that cross may store a lower mark behind a higher one, until the next that raises it: it is then a weaker witness, no false one.
-std::optional<CursorMark> RocksState::raised_mark(const std::vector<StateStore::CursorWrite>& writes) {
+std::optional<CursorMark> RocksState::raised_mark(const std::vector<DeviceStates::CursorWrite>& writes) {
   bool raised = false;
   const MutexLock lock(mark_mutex_);
   for (const auto& one : writes) {
@@ -138,9 +138,9 @@ void RocksState::load_mark() {
   mark_ = *mark;
 }
 
-LogPosition RocksState::highest_cursor(Epoch epoch) {
+InboxPosition RocksState::highest_cursor(Epoch epoch) {
   const MutexLock lock(mark_mutex_);
-  return mark_.epoch == epoch ? mark_.highest : LogPosition(0);
+  return mark_.epoch == epoch ? mark_.highest : InboxPosition(0);
 }
 
 Status RocksState::forget_device(const UserId& user, const DeviceId& device) {
@@ -165,7 +165,7 @@ Result<std::optional<ReadRow>> RocksState::read_row(const std::string& key) {
 }
 
 // At a start, when nobody raises any yet.
-Result<std::uint64_t> RocksState::lower_read_positions(LogPosition last, const EmbeddedStateStore::HeadOf& head) {
+Result<std::uint64_t> RocksState::lower_read_positions(InboxPosition last, const EmbeddedStateStore::HeadOf& head) {
   TRY(reopen_if_stopped());
   const auto instance = in_use();
   if (!db_) return closed();
@@ -191,12 +191,13 @@ Result<std::uint64_t> RocksState::lower_read_positions(LogPosition last, const E
 }
 
 // Moves the user's row in the change index to where the raise happened, and sets his read position when `seq` is given.
-Status RocksState::add_change(const UserId& user, const ReadRaise& raise, std::optional<MessageSeq> seq, rocksdb::WriteBatch& batch) {
+Status RocksState::add_change(const UserId& user, const ReadRaise& raise, InboxPosition at, std::optional<MessageSeq> seq,
+                              rocksdb::WriteBatch& batch) {
   const std::string key = read_key(user.view(), raise.conversation.view());
   TRY_ASSIGN(const auto stored, read_row(key));
   ReadRow row = stored.value_or(ReadRow{});
   if (seq) row.seq = *seq;
-  const LogPosition at = std::max(raise.at, row.changed_at.value_or(LogPosition(0)));
+  at = std::max(at, row.changed_at.value_or(InboxPosition(0)));
   if (row.changed_at) batch.Delete(change_key(user.view(), *row.changed_at, raise.conversation.view())).PermitUncheckedError();
   row.changed_at = at;
   batch.Put(key, encode_read(row)).PermitUncheckedError();
@@ -204,7 +205,7 @@ Status RocksState::add_change(const UserId& user, const ReadRaise& raise, std::o
   return {};
 }
 
-Result<MessageSeq> RocksState::raise_read(const ReadRaise& raise) {
+Result<MessageSeq> RocksState::raise_read(const ReadRaise& raise, InboxPosition at) {
   const std::string key = read_key(raise.user.view(), raise.conversation.view());
   TRY(reopen_if_stopped());
   const MutexLock lock(stripe_of(raise.conversation));
@@ -214,13 +215,13 @@ Result<MessageSeq> RocksState::raise_read(const ReadRaise& raise) {
   const MessageSeq held = stored ? stored->seq : MessageSeq(0);
   if (raise.seq <= held) return held;
   rocksdb::WriteBatch batch;
-  TRY(add_change(raise.user, raise, raise.seq, batch));
+  TRY(add_change(raise.user, raise, at, raise.seq, batch));
   std::vector<UserId> told{raise.user};
   for (const UserId& watcher : raise.watchers) {
     // Reads of the batch would not be seen by the next one, so nobody is told twice.
     if (std::find(told.begin(), told.end(), watcher) != told.end()) continue;
     told.push_back(watcher);
-    TRY(add_change(watcher, raise, std::nullopt, batch));
+    TRY(add_change(watcher, raise, at, std::nullopt, batch));
   }
   TRY(write(batch));
   return raise.seq;
@@ -238,7 +239,7 @@ Result<std::vector<MessageSeq>> RocksState::read_positions(const std::vector<Rea
   return seqs;
 }
 
-Result<ReadChangePage> RocksState::read_changes_since(const UserId& user, LogPosition since, std::size_t limit) {
+Result<ReadChangePage> RocksState::read_changes_since(const UserId& user, InboxPosition since, std::size_t limit) {
   const auto instance = in_use();
   if (!db_) return closed();
   const std::string prefix = change_prefix(user.view());

@@ -37,23 +37,24 @@ class RocksState {
   Result<std::vector<DeviceRow>> devices(const UserId& user);
   Result<std::vector<std::vector<DeviceRow>>> devices_of(std::span<const UserId> users);
   // Waits for nothing, not even for an instance that is opened anew: then it is not known.
-  StateStore::InMemory device_in_memory(const UserId& user, const DeviceId& device);
+  DeviceStates::InMemory device_in_memory(const UserId& user, const DeviceId& device);
   // Of orders that ascend from `order`.
-  Status save_cursors(const std::vector<StateStore::CursorWrite>& writes, std::uint64_t order);
+  Status save_cursors(const std::vector<DeviceStates::CursorWrite>& writes, std::uint64_t order);
   // Each replaces its device's row if that is older, and of `epoch` if one is given. Makes no row: a device that was forgotten stays so,
   // with a row or without. One whose row cannot be read is left. The number of rows written.
   Result<std::size_t> renew_cursors(std::span<const RidingCursor> cursors, std::optional<Epoch> epoch);
   Status forget_device(const UserId& user, const DeviceId& device);
-  Result<MessageSeq> raise_read(const ReadRaise& raise);
+  // `at`: the stamp, of the reader and of each watcher.
+  Result<MessageSeq> raise_read(const ReadRaise& raise, InboxPosition at);
   Result<std::vector<MessageSeq>> read_positions(const std::vector<ReadKey>& keys);
-  Result<ReadChangePage> read_changes_since(const UserId& user, LogPosition since, std::size_t limit);
+  Result<ReadChangePage> read_changes_since(const UserId& user, InboxPosition since, std::size_t limit);
 
   Result<std::vector<RecallRow>> recalls();
   Status add_recall(const RecallRow& row);
   Status remove_recalls(std::span<const RecallRow> rows, bool durable);
 
-  LogPosition highest_cursor(Epoch epoch) EXCLUDES(mark_mutex_);
-  Result<std::uint64_t> lower_read_positions(LogPosition last, const EmbeddedStateStore::HeadOf& head);
+  InboxPosition highest_cursor(Epoch epoch) EXCLUDES(mark_mutex_);
+  Result<std::uint64_t> lower_read_positions(InboxPosition last, const EmbeddedStateStore::HeadOf& head);
   std::uint64_t rows_read() const { return rows_read_.load(std::memory_order_relaxed); }
   Status sync();
   Status checkpoint(const std::string& folder);
@@ -71,9 +72,10 @@ class RocksState {
   Status reopen_if_stopped();
   std::shared_lock<std::shared_mutex> in_use();
   void load_mark() EXCLUDES(mark_mutex_);
-  std::optional<CursorMark> raised_mark(const std::vector<StateStore::CursorWrite>& writes) EXCLUDES(mark_mutex_);
+  std::optional<CursorMark> raised_mark(const std::vector<DeviceStates::CursorWrite>& writes) EXCLUDES(mark_mutex_);
   Result<std::optional<ReadRow>> read_row(const std::string& key);
-  Status add_change(const UserId& user, const ReadRaise& raise, std::optional<MessageSeq> seq, rocksdb::WriteBatch& batch);
+  Status add_change(const UserId& user, const ReadRaise& raise, InboxPosition at, std::optional<MessageSeq> seq,
+                    rocksdb::WriteBatch& batch);
   Status write(rocksdb::WriteBatch& batch, bool durable = false);
   Mutex& stripe_of(const ConversationId& conversation);
   void count_row() { rows_read_.fetch_add(1, std::memory_order_relaxed); }

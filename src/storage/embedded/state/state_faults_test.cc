@@ -61,10 +61,10 @@ class StateFaultsTest : public testing::Test {
   void write_one() {
     ++written;
     const std::string peer = "p" + std::to_string(written % 7);
-    StateStore::CursorWrite cursor{UserId("ada"), DeviceId(peer), {Epoch{1}, LogPosition(written), {}, from_ms(5)}};
+    DeviceStates::CursorWrite cursor{UserId("ada"), DeviceId(peer), {Epoch{1}, InboxPosition(written), {}, from_ms(5)}};
     confirm(state->save_cursors({cursor}, written), [&] { cursors[peer] = written; });
     const auto raised =
-        state->raise_read({UserId("ada"), private_conversation("ada", peer), MessageSeq(written), LogPosition(written), {UserId(peer)}});
+        state->raise_read({UserId("ada"), private_conversation("ada", peer), MessageSeq(written), {UserId(peer)}}, InboxPosition(written));
     confirm(raised.ok() ? Status() : Status(raised.error()), [&] { reads[peer] = written; });
     confirm(state->add_recall({written, MessageSeq(1), LogPosition(written), written}), [&] { recalls.push_back(written); });
   }
@@ -86,7 +86,7 @@ class StateFaultsTest : public testing::Test {
       for (const auto& [peer, position] : cursors) {
         const auto found = std::ranges::find(*devices, DeviceId(peer), &DeviceRow::device);
         ASSERT_NE(found, devices->end()) << peer;
-        EXPECT_GE(found->cursor.position, LogPosition(position)) << peer;
+        EXPECT_GE(found->cursor.position, InboxPosition(position)) << peer;
       }
     }
     for (const auto& [peer, seq] : reads) {
@@ -218,7 +218,7 @@ TEST_F(StateFaultsTest, AStartThatCannotTidyItsLogsOpensAllTheSame) {
 
 // RocksDB waits a second behind each flush that failed, so these are few.
 TEST_F(StateFaultsTest, AFlushThatFailsCostsNothingAndIsMadeUpFor) {
-  StateStore::CursorWrite large{UserId("ada"), DeviceId("large"), {Epoch{1}, LogPosition(1), {}, from_ms(5)}};
+  DeviceStates::CursorWrite large{UserId("ada"), DeviceId("large"), {Epoch{1}, InboxPosition(1), {}, from_ms(5)}};
   for (int i = 0; i < 4000; ++i) large.cursor.exceptions.emplace(private_conversation("ada", "peer" + std::to_string(i)), MessageSeq(1));
   begin_anew();
   for (const char* file : {".sst", "MANIFEST-"}) {
@@ -269,8 +269,8 @@ TEST_F(StateFaultsTest, NoThreadUsesALogOnThatFailedForAnother) {
   std::vector<std::thread> threads;
   for (int thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&, thread] {
-      const StateStore::CursorWrite cursor{
-          UserId("bob"), DeviceId("d" + std::to_string(thread)), {Epoch{1}, LogPosition(1), {}, from_ms(5)}};
+      const DeviceStates::CursorWrite cursor{
+          UserId("bob"), DeviceId("d" + std::to_string(thread)), {Epoch{1}, InboxPosition(1), {}, from_ms(5)}};
       while (!stop) {
         const Status done = thread < 2 ? state->save_cursors({cursor}, 1) : state->sync();
         EXPECT_TRUE(done.ok() || is_coded(done.error())) << done.error().to_string();

@@ -76,7 +76,7 @@ std::optional<DeviceCursor> decode_cursor(std::string_view value) {
   DeviceCursor cursor;
   cursor.epoch.value = reader.be64();
   cursor.last_seen = from_ms(static_cast<std::int64_t>(reader.be64()));
-  cursor.position = LogPosition(reader.varint());
+  cursor.position = InboxPosition(reader.varint());
   for (std::uint64_t left = reader.varint(); left > 0 && reader.ok(); --left) {
     const std::string_view conversation = reader.sized();
     cursor.exceptions.emplace(ConversationId(conversation), MessageSeq(reader.varint()));
@@ -120,7 +120,7 @@ std::optional<ReadRow> decode_read(std::string_view value) {
   if (reader.byte() != kVersion) return std::nullopt;
   ReadRow row;
   row.seq = MessageSeq(reader.varint());
-  if (!reader.rest().empty()) row.changed_at = LogPosition(reader.varint());
+  if (!reader.rest().empty()) row.changed_at = InboxPosition(reader.varint());
   if (!reader.ok() || !reader.rest().empty()) return std::nullopt;
   return row;
 }
@@ -129,7 +129,7 @@ std::string change_prefix(std::string_view user) {
   return key_of('x', user);
 }
 
-std::string change_key(std::string_view user, LogPosition at, std::string_view conversation) {
+std::string change_key(std::string_view user, InboxPosition at, std::string_view conversation) {
   std::string key = change_prefix(user);
   append_be64(key, at.value());
   key.append(conversation);
@@ -139,7 +139,7 @@ std::string change_key(std::string_view user, LogPosition at, std::string_view c
 std::optional<ReadChange> decode_change_key(std::string_view key) {
   const auto rest = behind_user(key);
   if (!rest || rest->size() < 8) return std::nullopt;
-  return ReadChange{ConversationId(rest->substr(8)), LogPosition(get_be64(rest->data()))};
+  return ReadChange{ConversationId(rest->substr(8)), InboxPosition(get_be64(rest->data()))};
 }
 
 std::string mark_key() {
@@ -161,7 +161,7 @@ std::optional<CursorMark> decode_mark(std::string_view value) {
   if (reader.byte() != kVersion) return std::nullopt;
   CursorMark mark;
   mark.epoch.value = reader.be64();
-  mark.highest = LogPosition(reader.varint());
+  mark.highest = InboxPosition(reader.varint());
   if (!reader.ok() || !reader.rest().empty()) return std::nullopt;
   return mark;
 }

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
 #include "storage/embedded/state/recall_rows.h"
 
 namespace dunlin::embedded {
@@ -26,7 +26,7 @@ std::optional<std::uint64_t> cursor_order(std::string_view value);
 // read: user, conversation -> how far he has read, and where his row of the change index stands
 struct ReadRow {
   MessageSeq seq;
-  std::optional<LogPosition> changed_at;  // nothing: no row in the index
+  std::optional<InboxPosition> changed_at;  // nothing: no row in the index
 };
 std::string read_key(std::string_view user, std::string_view conversation);
 std::string read_rows_prefix();  // of all users
@@ -36,13 +36,13 @@ std::optional<ReadRow> decode_read(std::string_view value);
 
 // change: user, log position, conversation -> nothing
 std::string change_prefix(std::string_view user);
-std::string change_key(std::string_view user, LogPosition at, std::string_view conversation);
+std::string change_key(std::string_view user, InboxPosition at, std::string_view conversation);
 std::optional<ReadChange> decode_change_key(std::string_view key);
 
 // mark: nothing -> the epoch of the cursors that were saved last, and the highest position that any of them ever said
 struct CursorMark {
   Epoch epoch;
-  LogPosition highest;
+  InboxPosition highest;
 };
 std::string mark_key();
 std::string encode_mark(const CursorMark& mark);

@@ -10,7 +10,7 @@ namespace {
 // The worked examples of docs/storage-history.md: a change here is a change of the format.
 TEST(StateRowsTest, DeviceRowHasItsWorkedBytes) {
   EXPECT_EQ(hex(device_key("ada", "phone")), packed("00000000 64 03 616461 70686f6e65"));
-  DeviceCursor cursor{Epoch{0x0102030405060708}, LogPosition(300), {}, from_ms(1'700'000'000'000)};
+  DeviceCursor cursor{Epoch{0x0102030405060708}, InboxPosition(300), {}, from_ms(1'700'000'000'000)};
   cursor.exceptions.emplace(ConversationId("p3:ada:bob"), MessageSeq(1));
   const std::string value = encode_cursor(cursor, 1'700'000'000'000'001);
   EXPECT_EQ(hex(value), packed("02 00060a24181e4001 0102030405060708 0000018bcfe56800 ac02 01 0a70333a6164613a626f62 01"));
@@ -55,17 +55,17 @@ TEST(StateRowsTest, DeviceRowHasItsWorkedBytes) {
 
 TEST(StateRowsTest, ReadAndChangeRowsHaveTheirWorkedBytes) {
   EXPECT_EQ(hex(read_key("ada", "p3:ada:bob")), packed("00000000 72 03 616461 70333a6164613a626f62"));
-  EXPECT_EQ(hex(encode_read({MessageSeq(2), LogPosition(300)})), packed("01 02 ac02"));
+  EXPECT_EQ(hex(encode_read({MessageSeq(2), InboxPosition(300)})), packed("01 02 ac02"));
   EXPECT_EQ(hex(encode_read({MessageSeq(2), std::nullopt})), packed("01 02"));
-  EXPECT_EQ(*decode_read(encode_read({MessageSeq(2), LogPosition(300)}))->changed_at, LogPosition(300));
+  EXPECT_EQ(*decode_read(encode_read({MessageSeq(2), InboxPosition(300)}))->changed_at, InboxPosition(300));
   EXPECT_FALSE(decode_read(encode_read({MessageSeq(2), std::nullopt}))->changed_at);
   EXPECT_FALSE(decode_read(""));
   EXPECT_FALSE(decode_read("\x02\x02"));
-  const std::string key = change_key("ada", LogPosition(300), "p3:ada:bob");
+  const std::string key = change_key("ada", InboxPosition(300), "p3:ada:bob");
   EXPECT_EQ(hex(key), packed("00000000 78 03 616461 000000000000012c 70333a6164613a626f62"));
   const auto change = decode_change_key(key);
   ASSERT_TRUE(change);
-  EXPECT_EQ(change->at, LogPosition(300));
+  EXPECT_EQ(change->at, InboxPosition(300));
   EXPECT_EQ(change->conversation, ConversationId("p3:ada:bob"));
   for (std::size_t size = 0; size < 17; ++size) EXPECT_FALSE(decode_change_key(std::string_view(key).substr(0, size)));
 }

@@ -6,14 +6,15 @@
 #include <span>
 #include <vector>
 
-#include "messaging/ports/message_store.h"
+#include "messaging/ports/timelines.h"
 
 namespace dunlin::embedded {
 
 // For tests of a store that sends one message after the other: keeps the outcomes; wait(n) is the n-th, or an empty one after 30 s.
-class Answers final : public CommitListener {
+class Answers final : public StoreListener {
  public:
-  void on_outcomes(std::span<AppendOutcome> outcomes, LogPosition) override {
+  void on_records(std::span<const InboxNews>) override {}
+  void on_answers(std::span<AppendOutcome> outcomes) override {
     std::lock_guard lock(mutex_);
     for (auto& outcome : outcomes) all_.push_back(outcome);
     came_.notify_all();

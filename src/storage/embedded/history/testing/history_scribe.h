@@ -111,8 +111,8 @@ class HistoryScribe {
 
   static DedupEntry dedup_of(const Message& message) {
     DedupEntry entry;
-    entry.key.high = std::hash<std::string_view>{}(message.conversation()) ^ message.position().value() * 0x9E3779B97F4A7C15ULL;
-    entry.key.low = message.position().value();
+    entry.key.high = std::hash<std::string_view>{}(message.conversation()) ^ message.place().position.value() * 0x9E3779B97F4A7C15ULL;
+    entry.key.low = message.place().position.value();
     entry.body_digest = std::hash<std::string_view>{}(message.body());
     entry.seq = message.seq();
     entry.time_ms = message.place().time_ms;
@@ -167,7 +167,7 @@ class SmallFiles {
 
 inline bool same_message(const Message& a, const Message& b) {
   return a.conversation() == b.conversation() && a.sender() == b.sender() && a.client_msg_id() == b.client_msg_id() &&
-         a.content_type() == b.content_type() && a.body() == b.body() && a.seq() == b.seq() && a.position() == b.position() &&
+         a.content_type() == b.content_type() && a.body() == b.body() && a.seq() == b.seq() && a.place().position == b.place().position &&
          a.place().previous == b.place().previous && a.place().time_ms == b.place().time_ms &&
          a.place().conversation_number == b.place().conversation_number && a.place().first_user_count == b.place().first_user_count;
 }

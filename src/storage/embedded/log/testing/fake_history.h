@@ -30,14 +30,14 @@ class FakeHistory : public History {
     if (segment.last <= position_) return Error(ErrorCode::WrongState, "in history already");
     for (std::size_t i = 0; i < segment.records.size(); ++i) {
       const MessagePtr& m = segment.records[i];
-      if (m->position() <= position_) continue;
+      if (m->place().position <= position_) continue;
       const std::string id(m->conversation());
       records_[id][m->seq()] = m;
-      by_position_[m->position()] = m;
+      by_position_[m->place().position] = m;
       auto& head = heads_[id];
       head.number = m->place().conversation_number;
       head.last_seq = m->seq();
-      head.last_position = m->position();
+      head.last_position = m->place().position;
       head.first_user_count = m->place().first_user_count;
       last_number_ = std::max(last_number_, head.number);
       dedup_[segment.dedup[i].key] = segment.dedup[i];

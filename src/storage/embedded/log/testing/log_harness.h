@@ -24,7 +24,7 @@ namespace dunlin::embedded {
 
 // The log side of the store without threads of its own: the test says when the committer and the indexer run. One object is one life of
 // a process; files and history outlive it.
-class LogHarness final : public CommitListener {
+class LogHarness final : public StoreListener {
  public:
   static constexpr std::uint32_t kSecret = 0x5EC12E7;
   struct Options {
@@ -146,7 +146,8 @@ class LogHarness final : public CommitListener {
 
   ~LogHarness() override { offload_.stop(); }  // a look-up may still be at its end
 
-  void on_outcomes(std::span<AppendOutcome> some, LogPosition) override {
+  void on_records(std::span<const InboxNews>) override {}
+  void on_answers(std::span<AppendOutcome> some) override {
     for (auto& outcome : some) outcomes.push_back(std::move(outcome));
     if (on_told) on_told();
   }

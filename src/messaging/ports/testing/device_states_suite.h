@@ -12,29 +12,31 @@
 #include <vector>
 
 #include "messaging/model/conversation.h"
-#include "messaging/ports/state_store.h"
+#include "messaging/ports/device_states.h"
 #include "runtime/spawn.h"
 
-// The conformance suite of StateStore: each promise of messaging/ports/state_store.h is a case here. Use it as message_store_suite.h.
+// The conformance suite of DeviceStates: each promise of messaging/ports/device_states.h is a case here. Use it as store_suite.h.
 namespace dunlin {
 
 // One fresh, empty store.
-class StateStoreFixture {
+class DeviceStatesFixture {
  public:
-  virtual ~StateStoreFixture() = default;
-  virtual StateStore& store() = 0;
+  virtual ~DeviceStatesFixture() = default;
+  virtual DeviceStates& store() = 0;
+  // Every user's inbox stands at this position now, told to the last record.
+  virtual void stand_at(InboxPosition position) = 0;
   // Closes the store as kill -9 would and opens it again. False: cannot.
   virtual bool reopen() { return false; }
 };
-using StateStoreFactory = std::function<std::unique_ptr<StateStoreFixture>()>;
+using DeviceStatesFactory = std::function<std::unique_ptr<DeviceStatesFixture>()>;
 
-class StateStoreSuite : public testing::TestWithParam<StateStoreFactory> {
+class DeviceStatesSuite : public testing::TestWithParam<DeviceStatesFactory> {
  protected:
   void SetUp() override {
     fixture_ = GetParam()();
     ASSERT_NE(fixture_, nullptr);
   }
-  StateStore& store() { return fixture_->store(); }
+  DeviceStates& store() { return fixture_->store(); }
 
   template <class T>
   T get(Task<Result<T>> task) {
@@ -50,15 +52,15 @@ class StateStoreSuite : public testing::TestWithParam<StateStoreFactory> {
     EXPECT_TRUE(status.ok()) << (status.ok() ? "" : status.error().to_string());
   }
 
-  static StateStore::CursorWrite write(std::string_view user, std::string_view device, std::uint64_t position) {
-    StateStore::CursorWrite out{UserId(user), DeviceId(device), {}};
+  static DeviceStates::CursorWrite write(std::string_view user, std::string_view device, std::uint64_t position) {
+    DeviceStates::CursorWrite out{UserId(user), DeviceId(device), {}};
     out.cursor.epoch = Epoch{42};
-    out.cursor.position = LogPosition(position);
+    out.cursor.position = InboxPosition(position);
     out.cursor.last_seen = from_ms(1'700'000'000'000 + static_cast<std::int64_t>(position));
     return out;
   }
-  void save(StateStore::CursorWrite one) {
-    std::vector<StateStore::CursorWrite> writes;
+  void save(DeviceStates::CursorWrite one) {
+    std::vector<DeviceStates::CursorWrite> writes;
     writes.push_back(std::move(one));
     done(store().save_cursors(std::move(writes)));
   }
@@ -70,7 +72,8 @@ class StateStoreSuite : public testing::TestWithParam<StateStoreFactory> {
     return out;
   }
   std::uint64_t raise(std::string_view user, std::string_view peer, std::uint64_t seq, std::uint64_t at) {
-    ReadRaise raise{UserId(user), private_conversation(user, peer), MessageSeq(seq), LogPosition(at), {}};
+    fixture_->stand_at(InboxPosition(at));
+    ReadRaise raise{UserId(user), private_conversation(user, peer), MessageSeq(seq), {}};
     if (peer != user) raise.watchers.emplace_back(peer);
     return get(store().raise_read(std::move(raise))).value();
   }
@@ -79,22 +82,22 @@ class StateStoreSuite : public testing::TestWithParam<StateStoreFactory> {
     return seqs.size() == 1 ? seqs[0].value() : UINT64_MAX;
   }
 
-  std::unique_ptr<StateStoreFixture> fixture_;
+  std::unique_ptr<DeviceStatesFixture> fixture_;
 };
-GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(StateStoreSuite);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(DeviceStatesSuite);
 
-TEST_P(StateStoreSuite, AnUnknownUserHasNothing) {
+TEST_P(DeviceStatesSuite, AnUnknownUserHasNothing) {
   EXPECT_TRUE(devices("alice").empty());
   EXPECT_EQ(read_seq("alice", "bob"), 0U);
-  const ReadChangePage page = get(store().read_changes_since(UserId("alice"), LogPosition(0), 10));
+  const ReadChangePage page = get(store().read_changes_since(UserId("alice"), InboxPosition(0), 10));
   EXPECT_TRUE(page.changes.empty());
   EXPECT_FALSE(page.more);
   EXPECT_TRUE(get(store().read_positions({})).empty());
   done(store().save_cursors({}));
 }
 
-TEST_P(StateStoreSuite, ACursorComesBackAsItWasSaved) {
-  StateStore::CursorWrite saved = write("alice", "phone", 77);
+TEST_P(DeviceStatesSuite, ACursorComesBackAsItWasSaved) {
+  DeviceStates::CursorWrite saved = write("alice", "phone", 77);
   for (std::uint64_t i = 1; i <= 40; ++i) {
     saved.cursor.exceptions[private_conversation("alice", "peer" + std::to_string(i))] = MessageSeq(i * 1'000'000'007);
   }
@@ -110,15 +113,15 @@ TEST_P(StateStoreSuite, ACursorComesBackAsItWasSaved) {
   EXPECT_EQ(got.platform, truth.platform);
 }
 
-TEST_P(StateStoreSuite, WhatMemoryKnowsOfADeviceIsWhatItsRowSays) {
+TEST_P(DeviceStatesSuite, WhatMemoryKnowsOfADeviceIsWhatItsRowSays) {
   const auto in_memory = [&](std::string_view device) { return store().device_in_memory(UserId("alice"), DeviceId(device)); };
-  StateStore::CursorWrite saved = write("alice", "phone", 77);
+  DeviceStates::CursorWrite saved = write("alice", "phone", 77);
   saved.cursor.platform = static_cast<metrics::Platform>(3);
   save(std::move(saved));
-  const StateStore::InMemory known = in_memory("phone");
+  const DeviceStates::InMemory known = in_memory("phone");
   ASSERT_TRUE(known.known) << "just written";
   ASSERT_TRUE(known.cursor);
-  EXPECT_EQ(known.cursor->position, LogPosition(77));
+  EXPECT_EQ(known.cursor->position, InboxPosition(77));
   EXPECT_EQ(known.cursor->platform, static_cast<metrics::Platform>(3));
   EXPECT_FALSE(known.cursor->forgotten);
   done(store().save_cursors({{UserId("alice"), DeviceId("phone"), DeviceCursor::of_forgotten(from_ms(5))}}));
@@ -130,29 +133,29 @@ TEST_P(StateStoreSuite, WhatMemoryKnowsOfADeviceIsWhatItsRowSays) {
   EXPECT_FALSE(in_memory("phone").cursor);
 }
 
-TEST_P(StateStoreSuite, TheLastWriteOfADeviceWinsEvenWhenItIsLower) {
+TEST_P(DeviceStatesSuite, TheLastWriteOfADeviceWinsEvenWhenItIsLower) {
   save(write("alice", "phone", 10));
   save(write("alice", "phone", 7));
-  EXPECT_EQ(devices("alice").at("phone").position, LogPosition(7));
-  std::vector<StateStore::CursorWrite> twice;
+  EXPECT_EQ(devices("alice").at("phone").position, InboxPosition(7));
+  std::vector<DeviceStates::CursorWrite> twice;
   twice.push_back(write("alice", "phone", 20));
   twice.push_back(write("alice", "phone", 15));
   done(store().save_cursors(std::move(twice)));
-  EXPECT_EQ(devices("alice").at("phone").position, LogPosition(15));
+  EXPECT_EQ(devices("alice").at("phone").position, InboxPosition(15));
 }
 
-TEST_P(StateStoreSuite, ANoteMakesNoDeviceAndComesBeforeNoLaterSave) {
-  const std::vector<StateStore::CursorWrite> notes{write("alice", "phone", 5), write("bob", "phone", 5)};
+TEST_P(DeviceStatesSuite, ANoteMakesNoDeviceAndComesBeforeNoLaterSave) {
+  const std::vector<DeviceStates::CursorWrite> notes{write("alice", "phone", 5), write("bob", "phone", 5)};
   store().note_cursors(notes);
   EXPECT_TRUE(devices("alice").empty());
   save(write("alice", "phone", 7));
-  EXPECT_EQ(devices("alice").at("phone").position, LogPosition(7));
-  const std::vector<StateStore::CursorWrite> on{write("alice", "phone", 9)};
+  EXPECT_EQ(devices("alice").at("phone").position, InboxPosition(7));
+  const std::vector<DeviceStates::CursorWrite> on{write("alice", "phone", 9)};
   store().note_cursors(on);
-  const LogPosition shown = devices("alice").at("phone").position;
-  EXPECT_TRUE(shown == LogPosition(7) || shown == LogPosition(9)) << shown.value();
+  const InboxPosition shown = devices("alice").at("phone").position;
+  EXPECT_TRUE(shown == InboxPosition(7) || shown == InboxPosition(9)) << shown.value();
   save(write("alice", "phone", 8));
-  EXPECT_EQ(devices("alice").at("phone").position, LogPosition(8));
+  EXPECT_EQ(devices("alice").at("phone").position, InboxPosition(8));
   done(store().forget_device(UserId("alice"), DeviceId("phone")));
   store().note_cursors(on);
   EXPECT_TRUE(devices("alice").empty());
@@ -162,9 +165,9 @@ TEST_P(StateStoreSuite, ANoteMakesNoDeviceAndComesBeforeNoLaterSave) {
   store().note_cursors({});
 }
 
-TEST_P(StateStoreSuite, UsersAndDevicesWhoseNamesTouchStayApart) {
+TEST_P(DeviceStatesSuite, UsersAndDevicesWhoseNamesTouchStayApart) {
   // Names that run into each other under careless keys.
-  std::vector<StateStore::CursorWrite> writes;
+  std::vector<DeviceStates::CursorWrite> writes;
   std::uint64_t position = 1;
   const std::vector<std::pair<std::string, std::string>> names{{"a", "bc"},
                                                                {"ab", "c"},
@@ -179,7 +182,7 @@ TEST_P(StateStoreSuite, UsersAndDevicesWhoseNamesTouchStayApart) {
   for (const auto& [user, device] : names) writes.push_back(write(user, device, position++));
   done(store().save_cursors(std::move(writes)));
   position = 1;
-  for (const auto& [user, device] : names) EXPECT_EQ(devices(user).at(device).position, LogPosition(position++)) << user << " " << device;
+  for (const auto& [user, device] : names) EXPECT_EQ(devices(user).at(device).position, InboxPosition(position++)) << user << " " << device;
   EXPECT_EQ(devices("a").size(), 4U);
   EXPECT_EQ(devices("ab").size(), 1U);
   const auto together = get(store().devices_of({UserId("ab"), UserId("nobody"), UserId("a"), UserId("ab")}));
@@ -190,7 +193,7 @@ TEST_P(StateStoreSuite, UsersAndDevicesWhoseNamesTouchStayApart) {
   EXPECT_EQ(together[3].size(), 1U);
 }
 
-TEST_P(StateStoreSuite, AForgottenDeviceIsGoneAndTheOthersStay) {
+TEST_P(DeviceStatesSuite, AForgottenDeviceIsGoneAndTheOthersStay) {
   save(write("alice", "phone", 1));
   save(write("alice", "laptop", 2));
   done(store().forget_device(UserId("alice"), DeviceId("phone")));
@@ -200,7 +203,7 @@ TEST_P(StateStoreSuite, AForgottenDeviceIsGoneAndTheOthersStay) {
   EXPECT_TRUE(rows.contains("laptop"));
 }
 
-TEST_P(StateStoreSuite, ReadPositionsOnlyRise) {
+TEST_P(DeviceStatesSuite, ReadPositionsOnlyRise) {
   EXPECT_EQ(raise("alice", "bob", 5, 1), 5U);
   EXPECT_EQ(raise("alice", "bob", 3, 2), 5U);
   EXPECT_EQ(raise("alice", "bob", 5, 3), 5U);
@@ -209,7 +212,7 @@ TEST_P(StateStoreSuite, ReadPositionsOnlyRise) {
   EXPECT_EQ(read_seq("bob", "alice"), 0U) << "each user has his own";
 }
 
-TEST_P(StateStoreSuite, ReadPositionsComeInTheOrderOfTheirKeys) {
+TEST_P(DeviceStatesSuite, ReadPositionsComeInTheOrderOfTheirKeys) {
   std::vector<ReadKey> keys;
   for (std::uint64_t i = 0; i < 50; ++i) {
     const std::string peer = "peer" + std::to_string(i);
@@ -221,14 +224,14 @@ TEST_P(StateStoreSuite, ReadPositionsComeInTheOrderOfTheirKeys) {
   for (std::uint64_t i = 0; i < 50; ++i) EXPECT_EQ(seqs[i].value(), i % 2 == 0 ? i + 1 : 0);
 }
 
-TEST_P(StateStoreSuite, ConcurrentRaisesConvergeToTheMaximum) {
+TEST_P(DeviceStatesSuite, ConcurrentRaisesConvergeToTheMaximum) {
   std::vector<std::thread> threads;
   for (std::uint64_t t = 0; t < 4; ++t) {
     threads.emplace_back([this, t] {
       std::mt19937_64 random(t);
       for (int i = 0; i < 100; ++i) {
         const std::uint64_t seq = random() % 1000 + 1;
-        ReadRaise raise{UserId("alice"), private_conversation("alice", "bob"), MessageSeq(seq), LogPosition(1), {UserId("bob")}};
+        ReadRaise raise{UserId("alice"), private_conversation("alice", "bob"), MessageSeq(seq), {UserId("bob")}};
         const auto held = block_on(store().raise_read(std::move(raise)));
         EXPECT_TRUE(held.ok() && held->value() >= seq);
       }
@@ -243,13 +246,13 @@ TEST_P(StateStoreSuite, ConcurrentRaisesConvergeToTheMaximum) {
   EXPECT_EQ(read_seq("alice", "bob"), highest);
 }
 
-TEST_P(StateStoreSuite, ReadChangesAreFoundByTheReaderAndByTheWatchers) {
+TEST_P(DeviceStatesSuite, ReadChangesAreFoundByTheReaderAndByTheWatchers) {
   raise("alice", "bob", 1, 10);
   raise("alice", "carol", 1, 20);
   raise("dave", "alice", 1, 30);
   const auto changes_of = [&](std::string_view user, std::uint64_t since) {
     std::vector<std::pair<std::string, std::uint64_t>> out;
-    for (const ReadChange& change : get(store().read_changes_since(UserId(user), LogPosition(since), 10)).changes) {
+    for (const ReadChange& change : get(store().read_changes_since(UserId(user), InboxPosition(since), 10)).changes) {
       out.emplace_back(change.conversation.str(), change.at.value());
     }
     return out;
@@ -266,24 +269,24 @@ TEST_P(StateStoreSuite, ReadChangesAreFoundByTheReaderAndByTheWatchers) {
   EXPECT_EQ(changes_of("erin", 0), Changes{});
 }
 
-TEST_P(StateStoreSuite, AConversationIsListedOnceAtItsNewestRaise) {
+TEST_P(DeviceStatesSuite, AConversationIsListedOnceAtItsNewestRaise) {
   raise("alice", "bob", 1, 10);
   raise("alice", "carol", 1, 11);
   raise("alice", "bob", 2, 12);
   raise("bob", "alice", 1, 13);
   raise("alice", "bob", 2, 14);  // no rise
   raise("alice", "bob", 1, 15);  // no rise
-  const ReadChangePage page = get(store().read_changes_since(UserId("alice"), LogPosition(0), 10));
+  const ReadChangePage page = get(store().read_changes_since(UserId("alice"), InboxPosition(0), 10));
   ASSERT_EQ(page.changes.size(), 2U);
   EXPECT_EQ(page.changes[0].conversation, private_conversation("alice", "carol"));
   EXPECT_EQ(page.changes[1].conversation, private_conversation("alice", "bob"));
-  EXPECT_EQ(page.changes[1].at, LogPosition(13));
+  EXPECT_EQ(page.changes[1].at, InboxPosition(13));
 }
 
-TEST_P(StateStoreSuite, ReadChangesArePagedByTheirPosition) {
+TEST_P(DeviceStatesSuite, ReadChangesArePagedByTheirPosition) {
   for (std::uint64_t i = 1; i <= 23; ++i) raise("alice", "peer" + std::to_string(i), 1, i * 10);
   std::vector<std::uint64_t> got;
-  LogPosition since;
+  InboxPosition since;
   for (bool more = true; more;) {
     const ReadChangePage page = get(store().read_changes_since(UserId("alice"), since, 5));
     ASSERT_LE(page.changes.size(), 5U);
@@ -297,11 +300,11 @@ TEST_P(StateStoreSuite, ReadChangesArePagedByTheirPosition) {
 }
 
 // For stores whose rows outlive the process. A fixture of the others does not instantiate it.
-class DurableStateStoreSuite : public StateStoreSuite {};
-GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(DurableStateStoreSuite);
+class DurableDeviceStatesSuite : public DeviceStatesSuite {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(DurableDeviceStatesSuite);
 
-TEST_P(DurableStateStoreSuite, RowsThatWereConfirmedSurviveAKill) {
-  StateStore::CursorWrite saved = write("alice", "phone", 99);
+TEST_P(DurableDeviceStatesSuite, RowsThatWereConfirmedSurviveAKill) {
+  DeviceStates::CursorWrite saved = write("alice", "phone", 99);
   saved.cursor.exceptions[private_conversation("alice", "bob")] = MessageSeq(3);
   save(std::move(saved));
   save(write("alice", "old", 1));
@@ -310,10 +313,10 @@ TEST_P(DurableStateStoreSuite, RowsThatWereConfirmedSurviveAKill) {
   ASSERT_TRUE(fixture_->reopen());
   const auto rows = devices("alice");
   ASSERT_EQ(rows.size(), 1U);
-  EXPECT_EQ(rows.at("phone").position, LogPosition(99));
+  EXPECT_EQ(rows.at("phone").position, InboxPosition(99));
   EXPECT_EQ(rows.at("phone").exceptions.size(), 1U);
   EXPECT_EQ(read_seq("alice", "bob"), 8U);
-  EXPECT_EQ(get(store().read_changes_since(UserId("bob"), LogPosition(50), 10)).changes.size(), 1U);
+  EXPECT_EQ(get(store().read_changes_since(UserId("bob"), InboxPosition(50), 10)).changes.size(), 1U);
   EXPECT_EQ(raise("alice", "bob", 4, 60), 8U);
 }
 

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "messaging/ports/message_store.h"
-
 namespace dunlin {
 
-// Brings a page of activity that is whole up to its scanned_to (each record in (after, scanned_to] belongs to one of its entries) to the
-// order and the limit that activity_since() promises: what is beyond `limit` goes, and the page ends before the first record of that.
-inline void cut_activity(ActivityPage& page, LogPosition after, std::size_t limit) {
-  const auto begin = [&](const ActivityEntry& entry) { return std::max(entry.first_position, after.next()); };
+// Brings a page of entries that is whole up to its scanned_to (each record in (after, scanned_to] belongs to one of its entries) to the
+// order and the limit that Inboxes::news_since() promises: what is beyond `limit` goes, and the page ends before the first record of that.
+template <class Page, class Position>
+void cut_entries(Page& page, Position after, std::size_t limit) {
+  const auto begin = [&](const auto& entry) { return std::max(entry.first_position, after.next()); };
   std::ranges::stable_sort(page.entries, {}, begin);
   std::size_t keep = std::min(limit, page.entries.size());
   // Where those that reach over `after` begin is not known, so they stay together, or the page would not get anywhere.

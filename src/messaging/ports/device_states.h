@@ -19,11 +19,11 @@ enum class Platform : std::uint8_t;  // metrics/server_metrics.h
 
 namespace dunlin {
 
-// What a device has. Everything of the user's up to `position` is acked, except that a conversation in `exceptions` is acked
+// What a device has. Everything of the user's inbox up to `position` is acked, except that a conversation in `exceptions` is acked
 // exactly up to its seq there (lower: something below position is still unacked; higher: acked ahead of position).
 struct DeviceCursor {
   Epoch epoch;
-  LogPosition position;
+  InboxPosition position;
   std::map<ConversationId, MessageSeq> exceptions;
   WallTime last_seen{};
   metrics::Platform platform{};  // what the device has said of itself; None when nothing
@@ -31,7 +31,7 @@ struct DeviceCursor {
   // The device counts no more, since last_seen; its row stays for a while, so that it is told when it comes back.
   bool forgotten = false;
 
-  static DeviceCursor of_forgotten(WallTime when) { return {Epoch{}, LogPosition(0), {}, when, {}, true}; }
+  static DeviceCursor of_forgotten(WallTime when) { return {Epoch{}, InboxPosition(0), {}, when, {}, true}; }
 };
 
 struct DeviceRow {
@@ -48,13 +48,12 @@ struct ReadRaise {
   UserId user;
   ConversationId conversation;
   MessageSeq seq;
-  LogPosition at;                // log position at the time, so that incremental syncs find the change
   std::vector<UserId> watchers;  // who else learns of it by incremental sync (the peer); the user himself always does
 };
 
 struct ReadChange {
   ConversationId conversation;
-  LogPosition at;
+  InboxPosition at;
 };
 
 struct ReadChangePage {
@@ -62,12 +61,12 @@ struct ReadChangePage {
   bool more = false;                // ask again from the last `at`; when a page holds one `at` only, with a larger limit
 };
 
-// Small rows about users, beside the timeline. Promises: read-your-writes; read positions only rise, whatever the order of
+// Small rows about users, beside timelines and inboxes. Promises: read-your-writes; read positions only rise, whatever the order of
 // calls; a row that was confirmed survives kill -9 (power loss may take the last seconds: at-least-once covers cursors, and read
 // positions are told again by the client's next read). Thread: tasks from a worker, resuming on it; all waits have a deadline.
-class StateStore {
+class DeviceStates {
  public:
-  virtual ~StateStore() = default;
+  virtual ~DeviceStates() = default;
 
   virtual Task<Result<std::vector<DeviceRow>>> devices(UserId user) = 0;
   struct InMemory {
@@ -90,11 +89,13 @@ class StateStore {
   virtual void note_cursors(std::span<const CursorWrite> writes) { static_cast<void>(writes); }
   virtual Task<Status> forget_device(UserId user, DeviceId device) = 0;
 
-  // New read position = max(old, seq); the returned value is what holds now.
+  // New read position = max(old, seq); the returned value is what holds now. For the reader and each watcher the change is stamped with a
+  // position of that user's inbox at which every list of his stands or lies behind that was begun (Inboxes::newest) before it could be
+  // seen.
   virtual Task<Result<MessageSeq>> raise_read(ReadRaise raise) = 0;
   virtual Task<Result<std::vector<MessageSeq>>> read_positions(std::vector<ReadKey> keys) = 0;
-  // Conversations in which the user's or a peer's read position rose at or after `since`.
-  virtual Task<Result<ReadChangePage>> read_changes_since(UserId user, LogPosition since, std::size_t limit) = 0;
+  // Conversations in which the user's or a peer's read position rose, by the stamps of this user, at or after `since`.
+  virtual Task<Result<ReadChangePage>> read_changes_since(UserId user, InboxPosition since, std::size_t limit) = 0;
 };
 
 }  // namespace dunlin

@@ -1,0 +1,304 @@
+#include "storage/memory/testing/shared_rows.h"
+
+#include <algorithm>
+
+#include "messaging/model/conversation.h"
+#include "messaging/ports/hidden_messages.h"
+#include "messaging/ports/inbox_cut.h"
+
+namespace dunlin {
+namespace {
+
+std::string id_key(const Message& message) {
+  std::string key;
+  for (const std::string_view part : {message.conversation(), message.sender(), message.client_msg_id()}) {
+    key.append(part);
+    key.push_back('\0');
+  }
+  return key;
+}
+
+std::uint64_t digest_of(const SipKey& key, const Message& message) {
+  std::string text(message.content_type());
+  text.push_back('\0');
+  text.append(message.body());
+  return siphash64(key, text);
+}
+
+}  // namespace
+
+SharedRows::SharedRows() : digest_key_(SipKey::random()) {}
+
+const SharedRows::User* SharedRows::find(std::string_view user) const {
+  const auto at = users_.find(user);
+  return at == users_.end() ? nullptr : &at->second;
+}
+
+// -- steps
+
+std::vector<shared::Appended> SharedRows::append(const shared::Append& batch, std::uint64_t now_ms) {
+  using Kind = shared::Appended::Kind;
+  clear_due(batch.bucket, batch.noted);
+  std::vector<shared::Appended> out;
+  for (const MessagePtr& message : batch.messages) {
+    std::string key = id_key(*message);
+    const std::uint64_t digest = digest_of(digest_key_, *message);
+    if (const auto at = ids_.find(key); at != ids_.end()) {
+      const Original& original = at->second;
+      // The same batch again: what it has stored is stored now. A second one of an id within the batch was a duplicate then.
+      const bool mine = original.node_epoch == batch.node_epoch && original.number == batch.number && message->seq() == original.seq;
+      out.push_back({original.digest != digest ? Kind::Conflict : mine ? Kind::Stored : Kind::Duplicate, original.seq, original.time_ms});
+      continue;
+    }
+    const ConversationId conversation(message->conversation());
+    Timeline& timeline = timelines_[conversation];
+    timeline.bucket = batch.bucket;
+    if (timeline.head.number == 0) timeline.head.number = ++conversations_;
+    const auto pair = parse_private(message->conversation());
+    MessagePlace place;
+    place.seq = timeline.head.last_seq.next();
+    place.time_ms = now_ms;
+    place.conversation_number = timeline.head.number;
+    place.first_user_count = timeline.head.first_user_count + (pair && message->sender() == pair->first ? 1 : 0);
+    message->set_place(place);
+    timeline.head.last_seq = place.seq;
+    timeline.head.first_user_count = place.first_user_count;
+    timeline.messages.push_back(message);
+    ids_by_time_.emplace_back(now_ms, key);
+    ids_.emplace(std::move(key), Original{place.seq, digest, now_ms, batch.node_epoch, batch.number});
+    DueRow& due = due_[batch.bucket][conversation];
+    if (due.seq == MessageSeq(0)) due.since_ms = now_ms;
+    due.seq = place.seq;
+    due.generation = generation_;
+    out.push_back({Kind::Stored, place.seq, now_ms});
+    if (on_stored) on_stored(*message);
+  }
+  return out;
+}
+
+shared::Noted SharedRows::note(const shared::Note& note) {
+  User& user = users_[note.user.str()];
+  MessageSeq& noted = user.noted[note.conversation];
+  shared::Noted out;
+  out.generation = generation_;
+  out.previous = out.newest = std::max(user.newest, floor_);
+  if (note.seq <= noted) return out;
+  if (user.generation != generation_) {
+    out.previous = InboxPosition(out.previous.value() + kJump * (generation_ - user.generation));
+    user.generation = generation_;
+  }
+  out.added = true;
+  out.first_seq = noted.next();
+  out.newest = InboxPosition(out.previous.value() + note.seq.value() - noted.value());
+  InboxEntry entry{note.conversation, out.first_seq, note.seq, out.previous.next(), out.newest};
+  const auto before = user.entries.find(user.newest);
+  if (before != user.entries.end() && before->second.conversation == note.conversation && user.newest == out.previous) {
+    entry.first_seq = before->second.first_seq;
+    entry.first_position = before->second.first_position;
+    user.entries.erase(before);
+  }
+  user.entries.emplace(entry.last_position, std::move(entry));
+  noted = note.seq;
+  user.newest = out.newest;
+  user.highest = std::max(user.highest, out.newest);
+  return out;
+}
+
+std::vector<shared::Due> SharedRows::due(std::uint32_t bucket, std::uint64_t before_ms, std::size_t limit) const {
+  std::vector<shared::Due> out;
+  const auto at = due_.find(bucket);
+  if (at == due_.end()) return out;
+  for (const auto& [conversation, row] : at->second) {
+    if (row.since_ms <= before_ms && out.size() < limit) out.push_back({conversation, row.seq, row.generation});
+  }
+  return out;
+}
+
+void SharedRows::clear_due(std::uint32_t bucket, const std::vector<shared::Due>& noted) {
+  auto& rows = due_[bucket];
+  for (const shared::Due& one : noted) {
+    const auto at = rows.find(one.conversation);
+    if (at != rows.end() && at->second.seq <= one.seq && at->second.generation <= one.generation) rows.erase(at);
+  }
+}
+
+void SharedRows::forget_old_ids(std::uint64_t before_ms) {
+  while (!ids_by_time_.empty() && ids_by_time_.front().first < before_ms) {
+    ids_.erase(ids_by_time_.front().second);
+    ids_by_time_.pop_front();
+  }
+}
+
+// -- reads
+
+ConversationHead SharedRows::head(const ConversationId& conversation) const {
+  const auto at = timelines_.find(conversation);
+  return at == timelines_.end() ? ConversationHead{} : at->second.head;
+}
+
+RangePage SharedRows::range(const RangeQuery& query) const {
+  RangePage page;
+  const auto at = timelines_.find(query.conversation);
+  if (at == timelines_.end()) return page;
+  const Timeline& timeline = at->second;
+  page.head = timeline.head;
+  const std::uint64_t from = std::max<std::uint64_t>(query.from.value(), 1);
+  std::uint64_t to = std::min(query.to, timeline.head.last_seq).value();
+  if (query.within) to = std::min(to, seq_at(query.within->user, query.conversation, query.within->position).value());
+  if (from > to) return page;
+  const std::uint64_t readable = std::max(from, timeline.head.first_readable.value());
+  const bool trimmed = from < readable;
+  const SeqGap gap{MessageSeq(from), MessageSeq(std::min(to, readable - 1)), GapReason::Truncated};
+  if (trimmed && !query.newest_first) page.gaps.push_back(gap);
+  std::size_t bytes = 0;
+  for (std::uint64_t i = 0; readable + i <= to; ++i) {
+    const std::uint64_t seq = query.newest_first ? to - i : readable + i;
+    const MessagePtr& message = timeline.messages[seq - timeline.head.first_readable.value()];
+    bytes += message->footprint();
+    if (!page.messages.empty() && (page.messages.size() >= query.max_messages || bytes > query.max_bytes)) {
+      page.more = true;
+      break;
+    }
+    page.messages.push_back(message);
+  }
+  if (trimmed && query.newest_first && !page.more) page.gaps.push_back(gap);
+  if (!timeline.recalled.empty()) {
+    hide_messages(page, query.newest_first, [&](const Message& message) { return timeline.recalled.contains(message.seq()); });
+  }
+  return page;
+}
+
+MessageSeq SharedRows::seq_at(const UserId& name, const ConversationId& conversation, InboxPosition position) const {
+  const User* user = find(name.view());
+  if (user == nullptr) return MessageSeq(0);
+  const auto noted = user->noted.find(conversation);
+  if (noted == user->noted.end()) return MessageSeq(0);
+  if (position >= user->newest) return noted->second;
+  MessageSeq found;
+  for (const auto& [last, entry] : user->entries) {
+    if (entry.conversation != conversation) continue;
+    // Of what lies below the first entry nobody knows more than that it was before it.
+    if (entry.first_position > position) return std::max(found, position >= user->trimmed ? entry.first_seq.prev() : found);
+    found = last <= position ? entry.last_seq : MessageSeq(entry.first_seq.value() + (position.value() - entry.first_position.value()));
+    if (last > position) return found;
+  }
+  return position >= user->trimmed ? noted->second : found;
+}
+
+InboxPage SharedRows::entries_since(const UserId& name, InboxPosition after, std::size_t limit) const {
+  InboxPage page;
+  const User* user = find(name.view());
+  page.scanned_to = std::max(after, newest(name.view()));
+  if (user == nullptr) return page;
+  page.truncated = after < user->trimmed;
+  for (auto at = user->entries.upper_bound(after); at != user->entries.end(); ++at) page.entries.push_back(at->second);
+  cut_entries(page, after, std::max<std::size_t>(limit, 1));
+  return page;
+}
+
+NewsPage SharedRows::news_since(const NewsQuery& query) const {
+  NewsPage out;
+  out.inbox = entries_since(query.user, query.after, query.max_entries);
+  std::size_t messages = query.max_messages;
+  std::size_t bytes = query.max_bytes;
+  for (const InboxEntry& entry : out.inbox.entries) {
+    if (messages == 0 || bytes == 0) break;
+    const bool begins_behind = entry.first_position > query.after;
+    NewsRange next{begins_behind ? entry.first_seq : seq_at(query.user, entry.conversation, query.after).next(), {}};
+    const RangeQuery part{
+        entry.conversation, next.from, entry.last_seq, messages, bytes, false, InboxPlace{query.user, out.inbox.scanned_to}};
+    next.page = range(part);
+    messages -= std::min(messages, next.page.messages.size());
+    for (const MessagePtr& message : next.page.messages) bytes -= std::min(bytes, message->footprint());
+    const bool cut = next.page.more;
+    out.ranges.push_back(std::move(next));
+    if (cut) break;
+  }
+  return out;
+}
+
+InboxPage SharedRows::newest_entries(const UserId& name, InboxPosition from, std::size_t limit) const {
+  InboxPage page;
+  const User* user = find(name.view());
+  if (user == nullptr) return page;
+  auto at = user->entries.upper_bound(from);
+  while (at != user->entries.begin() && page.entries.size() < std::max<std::size_t>(limit, 1)) page.entries.push_back((--at)->second);
+  page.more = at != user->entries.begin();
+  return page;
+}
+
+ConversationsPage SharedRows::conversations(const UserId& name, const ConversationId& after, std::size_t limit) const {
+  ConversationsPage page;
+  const User* user = find(name.view());
+  if (user == nullptr) return page;
+  auto at = after.empty() ? user->noted.begin() : user->noted.upper_bound(after);
+  for (; at != user->noted.end() && page.conversations.size() < limit; ++at) page.conversations.push_back(at->first);
+  page.more = at != user->noted.end();
+  return page;
+}
+
+InboxPosition SharedRows::newest(std::string_view name) const {
+  const User* user = find(name);
+  return user == nullptr ? floor_ : std::max(user->newest, floor_);
+}
+
+InboxPosition SharedRows::highest_given(std::string_view name) const {
+  const User* user = find(name);
+  return user == nullptr ? floor_ : std::max(user->highest, floor_);
+}
+
+InboxPosition SharedRows::trimmed_through(std::string_view name) const {
+  const User* user = find(name);
+  return user == nullptr ? InboxPosition() : user->trimmed;
+}
+
+bool SharedRows::recall(const ConversationId& conversation, MessageSeq seq) {
+  const auto at = timelines_.find(conversation);
+  if (at == timelines_.end() || seq == MessageSeq(0) || seq > at->second.head.last_seq) return false;
+  Timeline& timeline = at->second;
+  if (seq < timeline.head.first_readable || !timeline.recalled.insert(seq).second) return true;
+  MessagePtr& message = timeline.messages[seq.value() - timeline.head.first_readable.value()];
+  message = Message::recalled(*message);
+  return true;
+}
+
+// -- for tests
+
+bool SharedRows::any_due() const {
+  return std::ranges::any_of(due_, [](const auto& rows) { return !rows.second.empty(); });
+}
+
+void SharedRows::trim() {
+  for (auto& [id, timeline] : timelines_) {
+    timeline.messages.clear();
+    timeline.recalled.clear();
+    timeline.head.first_readable = timeline.head.last_seq.next();
+  }
+  for (auto& [name, user] : users_) {
+    user.entries.clear();
+    user.trimmed = user.newest;
+  }
+}
+
+void SharedRows::lose_tail(User& user, std::uint64_t most) {
+  const InboxPosition keep(std::max(user.trimmed.value(), user.newest.value() - std::min(user.newest.value(), most)));
+  while (!user.entries.empty() && user.entries.rbegin()->first > keep) {
+    InboxEntry entry = std::move(user.entries.rbegin()->second);
+    user.entries.erase(std::prev(user.entries.end()));
+    MessageSeq left = entry.first_seq.prev();
+    if (entry.first_position <= keep) {
+      entry.last_seq = left = MessageSeq(entry.first_seq.value() + (keep.value() - entry.first_position.value()));
+      entry.last_position = keep;
+      user.entries.emplace(keep, entry);
+    }
+    MessageSeq& noted = user.noted[entry.conversation];
+    noted = std::min(noted, left);
+    // The timelines of the last minute are noted again (here: those that are concerned).
+    const Timeline& timeline = timelines_[entry.conversation];
+    DueRow& due = due_[timeline.bucket][entry.conversation];
+    due = {timeline.head.last_seq, 0, generation_};
+  }
+  user.newest = std::min(user.newest, keep);
+}
+
+}  // namespace dunlin
