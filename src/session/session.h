@@ -58,9 +58,9 @@ struct Session final : ConnectionUser, DeliverySink {
   bool encoding_known = false;  // TCP: the first payload tells it
   bool registered = false;      // in the session registry
   bool attached = false;        // `delivery` runs from the device's cursor
-  bool in_store = false;        // the store knows its lane (begin_session): from its first send on
+  bool in_store = false;        // the store knows it (begin_session): from its first send on
   bool judging = false;         // positions that it claims are looked up
-  bool own_lane = false;        // the worker's SendLanes know it: a send of its was refused by a limit
+  bool own_order = false;       // the worker's SendOrders know it: a send of its was refused by a limit
   bool reading_paused = false;
   bool typing = false;                // was told, and its end was not
   bool half_closed = false;           // its peer has ended its side; what it asked is still answered

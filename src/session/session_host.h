@@ -12,7 +12,7 @@
 #include "messaging/conversation/timeline_access.h"
 #include "messaging/delivery/cursor_keeper.h"
 #include "messaging/delivery/receipts.h"
-#include "messaging/delivery/send_lanes.h"
+#include "messaging/delivery/send_orders.h"
 #include "net/connection_set.h"
 #include "runtime/completion.h"
 #include "runtime/timer_wheel.h"
@@ -110,7 +110,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   PacketWriter& writer() { return writer_; }
   CursorKeeper& cursors() { return cursors_; }
   Receipts& receipts() { return receipts_; }
-  SendLanes& lanes() { return lanes_; }
+  SendOrders& send_orders() { return send_orders_; }
   DeliveryContext& delivery_context() { return delivery_context_; }
   ConversationList& conversation_list() { return conversation_list_; }
   TimelineAccess& timelines() { return timelines_; }
@@ -200,7 +200,8 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   void note_end(const CloseInfo& info);
   bool should_pause(const Session& session) const;
   static Task<void> finish_leaving(SessionHost& host, ConnectionHandle handle, SessionKey key, ErrorCode code);
-  static Task<void> end_lane(SessionHost& host, ConnectionHandle handle, SessionKey key, UserId user, std::optional<DeviceCursor> cursor);
+  static Task<void> settle_sends(SessionHost& host, ConnectionHandle handle, SessionKey key, UserId user,
+                                 std::optional<DeviceCursor> cursor);
   void tell_departed(ConnectionHandle handle, std::optional<DeviceCursor> cursor);
   Task<void> save_now();
   // Runs it on the worker, at once when this is it. Dropped when the worker refuses: then nothing of ours is alive any more.
@@ -223,7 +224,7 @@ class SessionHost final : public ConnectionHandler, public TurnHook, public Deli
   DeliveryContext delivery_context_;
   CursorKeeper cursors_;
   Receipts receipts_;
-  SendLanes lanes_;  // of sessions whose sends a limit refused
+  SendOrders send_orders_;  // of sessions whose sends a limit refused
   ConversationList conversation_list_;
   TimelineAccess timelines_;
   PendingSends pending_;

@@ -52,8 +52,8 @@ Task<void> SessionHost::finish_leaving(SessionHost& host, ConnectionHandle handl
 }
 
 // The sends of a session whose connection is gone settle. Until they have, its user still has it, and who wants its place waits.
-Task<void> SessionHost::end_lane(SessionHost& host, ConnectionHandle handle, SessionKey key, UserId user,
-                                 std::optional<DeviceCursor> cursor) {
+Task<void> SessionHost::settle_sends(SessionHost& host, ConnectionHandle handle, SessionKey key, UserId user,
+                                     std::optional<DeviceCursor> cursor) {
   co_await host.services_.timelines.end_session(key);
   host.services_.registry.remove(user.view(), handle.bits());
   host.tell_departed(handle, std::move(cursor));
@@ -104,7 +104,7 @@ void SessionHost::on_close(Connection& connection, const CloseInfo& info) {
   session.phase = Session::Phase::Leaving;
   note_end(info);
   if (session.encoding_known) count(session, -1);
-  if (session.own_lane) lanes_.end(session.session_key);
+  if (session.own_order) send_orders_.end(session.session_key);
   std::optional<DeviceCursor> cursor;
   if (session.attached) {
     detach(session);
@@ -114,7 +114,7 @@ void SessionHost::on_close(Connection& connection, const CloseInfo& info) {
   if (session.in_store) {
     waiting_for_end_.try_emplace(session.handle());
     flush_batch();
-    spawn(end_lane(*this, session.handle(), session.session_key, session.user_id, std::move(cursor)));
+    spawn(settle_sends(*this, session.handle(), session.session_key, session.user_id, std::move(cursor)));
     return;
   }
   if (session.registered) services_.registry.remove(session.user_id.view(), session.handle().bits());

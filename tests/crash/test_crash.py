@@ -49,7 +49,7 @@ class Chat:
             self.client.ack(packet["message"]["conversation"], seq)
 
 
-async def one_lane(server, chat, run, stop):
+async def one_sender(server, chat, run, stop):
     sender = await LineClient().login(server.tcp_address, server.token(chat.sender))
     receiver = LineClient(chat.on_push)
     chat.client = receiver
@@ -99,7 +99,7 @@ async def one_lane(server, chat, run, stop):
 async def load_and_kill(server, chats, run, rng, summary):
     """Runs the load until the process is dead; counts what the kill hit."""
     stop = asyncio.Event()
-    lanes = [asyncio.create_task(one_lane(server, chat, run, stop)) for chat in chats]
+    senders = [asyncio.create_task(one_sender(server, chat, run, stop)) for chat in chats]
     at_seal = rng.random() < 0.5
     started = time.monotonic()
     await asyncio.sleep(rng.uniform(0.05, 0.6))
@@ -111,7 +111,7 @@ async def load_and_kill(server, chats, run, rng, summary):
     in_flight = sum(chat.in_flight for chat in chats)
     server.kill()
     stop.set()
-    for result in await asyncio.wait_for(asyncio.gather(*lanes, return_exceptions=True), 30):
+    for result in await asyncio.wait_for(asyncio.gather(*senders, return_exceptions=True), 30):
         if isinstance(result, AssertionError):
             raise result
     summary["kills with sends in flight"] += in_flight > 0
@@ -150,7 +150,7 @@ async def check_all_again(server, chats):
 
 
 def in_sending_order(chat):
-    """First sends of one lane keep their order; ids that were sent again after a crash may come later, never twice."""
+    """First sends of one sender keep their order; ids that were sent again after a crash may come later, never twice."""
     orders = [chat.sent[i] for i in chat.place]
     return all(a < b for a, b in zip(orders, orders[1:]))
 

@@ -36,21 +36,21 @@ bool within_rate(const Call& call) {
   return false;
 }
 
-// The session's own lane: what a limit refused is repeated before what follows it. False: refused and answered.
+// The session's own send order: what a limit refused is repeated before what follows it. False: refused and answered.
 bool in_order(const Call& call, std::string_view conversation, const wire::SendRequest& request) {
-  if (!call.session.own_lane) return true;
-  if (call.host.lanes().admit(call.session.session_key, conversation, request.client_msg_id, request.abandon)) return true;
+  if (!call.session.own_order) return true;
+  if (call.host.send_orders().admit(call.session.session_key, conversation, request.client_msg_id, request.abandon)) return true;
   call.refuse(Error(ErrorCode::RetryInOrder));
   return false;
 }
 
-void block_lane(const Call& call, std::string_view conversation, std::string_view client_msg_id) {
+void hold_back(const Call& call, std::string_view conversation, std::string_view client_msg_id) {
   if (call.session.phase != Session::Phase::Ready) return;
-  if (!call.session.own_lane) {
-    call.host.lanes().begin(call.session.session_key);
-    call.session.own_lane = true;
+  if (!call.session.own_order) {
+    call.host.send_orders().begin(call.session.session_key);
+    call.session.own_order = true;
   }
-  call.host.lanes().block(call.session.session_key, conversation, client_msg_id);
+  call.host.send_orders().block(call.session.session_key, conversation, client_msg_id);
 }
 
 // To whoever is online now: the peer and the user's other devices.
@@ -81,7 +81,7 @@ void handle(const Call& call, const wire::SendRequest& request) {
   const auto durability = wanted_durability(request.durability, call.host.services().timelines.durability());
   if (!durability.ok()) return call.refuse(durability.error());
   if (!in_order(call, conversation, request)) return;
-  if (!within_rate(call)) return block_lane(call, conversation, request.client_msg_id);
+  if (!within_rate(call)) return hold_back(call, conversation, request.client_msg_id);
 
   AppendRequest append;
   append.message = Message::create({.conversation = conversation,

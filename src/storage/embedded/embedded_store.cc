@@ -135,8 +135,8 @@ Status StoreParts::recover() {
   conversations_ = std::make_unique<Conversations>(options_.head_cache_bytes);
   const std::uint64_t keep_bytes = options_.keep_recent ? options_.window_bytes / kKeepOf * kKeep : 0;
   window_ = std::make_unique<Window>(*conversations_, history_->position(), keep_bytes);
-  intake_ = std::make_unique<Intake>(IntakeOptions{meta_.dedup_secret, options_.queue_bytes, options_.dedup_hash}, *conversations_, lanes_,
-                                     *window_, *history_, *options_.offload, queue_);
+  intake_ = std::make_unique<Intake>(IntakeOptions{meta_.dedup_secret, options_.queue_bytes, options_.dedup_hash}, *conversations_,
+                                     sessions_, *window_, *history_, *options_.offload, queue_);
   TRY_ASSIGN(followers_, Followers::open(*files_, options_.path, meta_.epoch));
   const bool weak_end = !meta_.clean && meta_.weak_acks;
   TRY_ASSIGN(const bool weak_acks_gone, weak_acks_may_be_gone(*files_, options_.path, meta_));
@@ -193,7 +193,7 @@ Status StoreParts::recover() {
   committer.on_batch = options_.on_batch;
   committer.take_cursors = [this](LogPosition last, std::size_t budget, std::string& out) { state_->riders().take(last, budget, out); };
   committer.before_weak_ack = [this](Durability level) { return note_weak_acks(*files_, options_.path, level, meta_); };
-  committer_ = std::make_unique<Committer>(std::move(committer), *window_, lanes_, *intake_, queue_, *writer_, found.scan.last,
+  committer_ = std::make_unique<Committer>(std::move(committer), *window_, sessions_, *intake_, queue_, *writer_, found.scan.last,
                                            found.last_conversation_number);
   recalls_ = std::make_unique<Recalls>(*state_, *options_.clock, options_.recalls_max);
   TRY(recalls_->load(found.scan.last));

@@ -115,7 +115,7 @@ class StoreParts final : public EmbeddedStore {
   std::unique_ptr<EmbeddedStateStore> state_;
   std::unique_ptr<SegmentPool> pool_;
   std::unique_ptr<Conversations> conversations_;
-  LaneTable lanes_;
+  SendingSessions sessions_;
   CommitQueue queue_;
   std::unique_ptr<Window> window_;
   std::unique_ptr<Intake> intake_;

@@ -57,7 +57,7 @@ Task<Result<bool>> MemoryMessageStore::renew_epoch(Epoch ended) {
 
 void MemoryMessageStore::begin_session(SessionKey session) {
   MutexLock lock(commit_mutex_);
-  lanes_.begin(session);
+  orders_.begin(session);
 }
 
 Task<void> MemoryMessageStore::end_session(SessionKey session) {
@@ -67,7 +67,7 @@ Task<void> MemoryMessageStore::end_session(SessionKey session) {
     if (std::ranges::any_of(waiting_, [&](const Waiting& waiting) { return waiting.request.session == session; })) {
       ending_.emplace_back(session, std::move(completer));
     } else {
-      lanes_.end(session);
+      orders_.end(session);
       completer.complete(true);
     }
   }
@@ -123,15 +123,15 @@ void MemoryMessageStore::commit(std::vector<Waiting> batch) {
 AppendOutcome MemoryMessageStore::commit_one(Waiting& waiting) {
   AppendRequest& request = waiting.request;
   const Message& message = *request.message;
-  if (!lanes_.admit(request.session, message.conversation(), message.client_msg_id(), request.abandon)) {
+  if (!orders_.admit(request.session, message.conversation(), message.client_msg_id(), request.abandon)) {
     return refusal(request, ErrorCode::RetryInOrder);
   }
   if (waiting.overloaded || refusing_.load() || append_fails()) {
-    lanes_.block(request.session, message.conversation(), message.client_msg_id());
+    orders_.block(request.session, message.conversation(), message.client_msg_id());
     return refusal(request, waiting.overloaded ? ErrorCode::Overloaded : ErrorCode::StoreUnavailable);
   }
-  // Memory answers every look-up at once, so numbered ids save nothing here; the lanes count them all the same, as every store's do.
-  static_cast<void>(lanes_.take_number(request.session, request.id));
+  // Memory answers every look-up at once, so numbered ids save nothing here; the orders count them all the same, as every store's do.
+  static_cast<void>(orders_.take_number(request.session, request.id));
   return store_one(request);
 }
 
@@ -207,7 +207,7 @@ std::vector<MemoryMessageStore::Waiting> MemoryMessageStore::take_due(MonotonicT
   return due;
 }
 
-// Ends the lanes of sessions that wait for their end and have nothing waiting any more.
+// Ends the orders of sessions that wait for their end and have nothing waiting any more.
 std::vector<Completer<bool>> MemoryMessageStore::take_ended() {
   std::vector<Completer<bool>> ended;
   for (std::size_t i = 0; i < ending_.size();) {
@@ -217,7 +217,7 @@ std::vector<Completer<bool>> MemoryMessageStore::take_ended() {
       ++i;
       continue;
     }
-    lanes_.end(ending_[i].first);
+    orders_.end(ending_[i].first);
     ended.push_back(std::move(ending_[i].second));
     ending_.erase(ending_.begin() + static_cast<std::ptrdiff_t>(i));
   }
@@ -457,8 +457,8 @@ void MemoryMessageStore::put_back(const Copy& copy) {
     waiting_bytes_ = 0;
     ending.swap(ending_);
     reads.swap(reads_);
-    std::destroy_at(&lanes_);
-    std::construct_at(&lanes_);
+    std::destroy_at(&orders_);
+    std::construct_at(&orders_);
     timelines_ = copy.timelines;
     dedup_ = copy.dedup;
     dedup_order_ = copy.dedup_order;

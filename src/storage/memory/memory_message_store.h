@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/thread_annotations.h"
-#include "messaging/delivery/send_lanes.h"
+#include "messaging/delivery/send_orders.h"
 #include "messaging/ports/feed.h"
 #include "messaging/ports/inboxes.h"
 #include "messaging/ports/one_order.h"
@@ -115,7 +115,7 @@ class MemoryMessageStore : public Timelines, public Inboxes, public Feed {
   struct Waiting {
     AppendRequest request;
     MonotonicTime due;
-    bool overloaded = false;  // to be refused, but not before the fate of the lane's earlier sends is known
+    bool overloaded = false;  // to be refused, but not before the fate of the session's earlier sends is known
   };
   struct DedupEntry {
     MessageSeq seq;
@@ -158,7 +158,7 @@ class MemoryMessageStore : public Timelines, public Inboxes, public Feed {
   std::atomic<bool> refusing_{false};
 
   mutable Mutex commit_mutex_;
-  SendLanes lanes_ GUARDED_BY(commit_mutex_);
+  SendOrders orders_ GUARDED_BY(commit_mutex_);
   std::deque<Waiting> waiting_ GUARDED_BY(commit_mutex_);  // in the order of append()
   std::size_t waiting_bytes_ GUARDED_BY(commit_mutex_) = 0;
   BatchNews news_ GUARDED_BY(commit_mutex_);

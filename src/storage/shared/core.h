@@ -23,7 +23,7 @@ using StoredBatch = std::vector<ToldRecord>;
 
 struct SharedStore::Bucket {
   Mutex mutex;
-  SendLanes orders GUARDED_BY(mutex);
+  SendOrders orders GUARDED_BY(mutex);
   std::deque<Waiting> waiting GUARDED_BY(mutex);
   std::deque<StoredBatch> to_note GUARDED_BY(mutex);
   std::vector<Due> noted GUARDED_BY(mutex);  // to be cleared with the next append

@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "base/thread_annotations.h"
-#include "messaging/delivery/send_lanes.h"
+#include "messaging/delivery/send_orders.h"
 #include "messaging/ports/bus.h"
 #include "messaging/ports/inboxes.h"
 #include "messaging/ports/session_directory.h"

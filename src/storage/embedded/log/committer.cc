@@ -16,11 +16,11 @@ constexpr std::chrono::milliseconds kIdleWait{20};
 
 }  // namespace
 
-Committer::Committer(CommitterOptions options, Window& window, LaneTable& lanes, Intake& intake, CommitQueue& queue, LogWriter& writer,
-                     LogPosition last, std::uint64_t last_conversation_number)
+Committer::Committer(CommitterOptions options, Window& window, SendingSessions& sessions, Intake& intake, CommitQueue& queue,
+                     LogWriter& writer, LogPosition last, std::uint64_t last_conversation_number)
     : options_(std::move(options)),
       window_(window),
-      lane_table_(lanes),
+      sessions_(sessions),
       intake_(intake),
       queue_(queue),
       writer_(writer),
@@ -151,7 +151,7 @@ std::size_t Committer::make_batch(std::size_t from) {
 void Committer::decide(Pending& pending) {
   const AppendRequest& request = pending.request;
   const Message& message = *request.message;
-  if (!lanes_.admit(request.session, message.conversation(), message.client_msg_id(), request.abandon)) {
+  if (!orders_.admit(request.session, message.conversation(), message.client_msg_id(), request.abandon)) {
     return refuse(pending, ErrorCode::RetryInOrder);
   }
   if (log_ended_) return refuse_temporarily(pending, ErrorCode::StoreUnavailable);
@@ -170,16 +170,16 @@ void Committer::decide(Pending& pending) {
 
 bool Committer::is_new(Pending& pending) {
   if (pending.request.id && pending.request.id->session != pending.request.session) note_foreign_use(pending);
-  return pending.provably_new && !pending.lane->foreign_use.load(std::memory_order_relaxed);
+  return pending.provably_new && !pending.session->foreign_use.load(std::memory_order_relaxed);
 }
 
 // An id of another open session. It matters only if that session is of the same user: the sender is part of the key.
 void Committer::note_foreign_use(const Pending& pending) {
-  Lane* lane = lane_table_.find(pending.request.id->session);
-  if (lane == nullptr) return;
-  const std::uint64_t owner = lane->sender.load(std::memory_order_acquire);
+  SendingSession* session = sessions_.find(pending.request.id->session);
+  if (session == nullptr) return;
+  const std::uint64_t owner = session->sender.load(std::memory_order_acquire);
   const std::uint64_t sender = intake_.sender_hash(*pending.request.message);
-  if (owner == 0 || owner == sender) lane->foreign_use.store(true, std::memory_order_release);
+  if (owner == 0 || owner == sender) session->foreign_use.store(true, std::memory_order_release);
 }
 
 bool Committer::answer_duplicate(Pending& pending) {
@@ -270,11 +270,11 @@ void Committer::refuse_temporarily(Pending& pending, ErrorCode code) {
   refuse(pending, code);
 }
 
-// A healthy session has no lane here: it begins with its first block.
+// A healthy session has no order here: it begins with its first block.
 void Committer::block(const Pending& pending, const Message& message) {
   const SessionKey& session = pending.request.session;
-  if (pending.lane != nullptr) lanes_.begin(session);
-  lanes_.block(session, message.conversation(), message.client_msg_id());
+  if (pending.session != nullptr) orders_.begin(session);
+  orders_.block(session, message.conversation(), message.client_msg_id());
 }
 
 void Committer::tell() {
@@ -291,8 +291,9 @@ void Committer::tell() {
   settled_.store(last_.value(), std::memory_order_release);
   for (const Answer& answer : answers_) {
     if (answer.pending->kind == Pending::Kind::Late) continue;
-    if (Lane* lane = answer.pending->lane) {
-      if (lane->pending.fetch_sub(1, std::memory_order_acq_rel) == 1 && lane->ended) finish_lane(answer.pending->request.session, *lane);
+    if (SendingSession* session = answer.pending->session) {
+      if (session->pending.fetch_sub(1, std::memory_order_acq_rel) == 1 && session->ended)
+        finish_session(answer.pending->request.session, *session);
     }
     intake_.settled(answer.pending->bytes);
   }
@@ -308,19 +309,19 @@ void Committer::release(Pending& pending) {
 }
 
 void Committer::end_session(Pending& pending) {
-  Lane* lane = lane_table_.find(pending.request.session);
-  if (lane == nullptr) {
+  SendingSession* session = sessions_.find(pending.request.session);
+  if (session == nullptr) {
     pending.ended.complete({});
     return;
   }
-  lane->ended = true;
-  lane->waiters.push_back(std::move(pending.ended));
-  if (lane->pending.load(std::memory_order_acquire) == 0) finish_lane(pending.request.session, *lane);
+  session->ended = true;
+  session->waiters.push_back(std::move(pending.ended));
+  if (session->pending.load(std::memory_order_acquire) == 0) finish_session(pending.request.session, *session);
 }
 
-void Committer::finish_lane(SessionKey session, Lane& lane) {
-  auto waiters = std::move(lane.waiters);
-  if (lane_table_.remove(session)) lanes_.end(session);
+void Committer::finish_session(SessionKey key, SendingSession& session) {
+  auto waiters = std::move(session.waiters);
+  if (sessions_.remove(key)) orders_.end(key);
   for (auto& waiter : waiters) waiter.complete({});
 }
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "messaging/delivery/send_lanes.h"
+#include "messaging/delivery/send_orders.h"
 #include "messaging/ports/one_order.h"
 #include "storage/embedded/log/between_batches.h"
 #include "storage/embedded/log/intake.h"
@@ -32,7 +32,7 @@ struct CommitterOptions {
 
 // Gives every send its place, makes batches durable and tells the outcomes. One thread; reads no disk.
 //
-//   queue ─► decide (lane, dedup, place) ─► one write, one fdatasync ─► window ─► listener ─► settled
+//   queue ─► decide (order, dedup, place) ─► one write, one fdatasync ─► window ─► listener ─► settled
 //
 // Sends gather in the queue while the last batch is being flushed: that is the group commit.
 // Invariants:
@@ -45,16 +45,16 @@ struct CommitterOptions {
 //     first; when its write fails it is not taken back: the writer owes it (same seqs, before all that comes later), and nothing else is
 //     told from memory until it has been written.
 //  3. A send that is not provably new is stored only when the batch, the window and history (HistoryAnswer with its pin) all lack its key.
-//     Where history was not asked (another session took an id of this lane between intake and here), it is refused temporarily; the
+//     Where history was not asked (another session took an id of this one between intake and here), it is refused temporarily; the
 //     repeat is looked up.
-//  4. Refusals pass through SendLanes in the order of the sends, so that after the first temporary one of a lane's conversation the others
-//     get RetryInOrder.
-//  5. Every Pending leaves exactly one outcome, and only then its conversation, lane, pin and bytes are released.
+//  4. Refusals pass through SendOrders in the order of the sends, so that after the first temporary one of a session's conversation the
+//     others get RetryInOrder.
+//  5. Every Pending leaves exactly one outcome, and only then its conversation, session, pin and bytes are released.
 //  6. settled() is raised after the listener has returned from both of its calls.
 //  7. The listener is called by this thread alone, until stop() has returned: what comes after end_log() is refused here too.
 class Committer {
  public:
-  Committer(CommitterOptions options, Window& window, LaneTable& lanes, Intake& intake, CommitQueue& queue, LogWriter& writer,
+  Committer(CommitterOptions options, Window& window, SendingSessions& sessions, Intake& intake, CommitQueue& queue, LogWriter& writer,
             LogPosition last, std::uint64_t last_conversation_number);
   ~Committer();
 
@@ -118,14 +118,14 @@ class Committer {
   void release(Pending& pending);
   void block(const Pending& pending, const Message& message);
   void end_session(Pending& pending);
-  void finish_lane(SessionKey session, Lane& lane);
+  void finish_session(SessionKey key, SendingSession& session);
   bool can_write();
   void wait_for_window();
 
   // constant
   const CommitterOptions options_;
   Window& window_;
-  LaneTable& lane_table_;
+  SendingSessions& sessions_;
   Intake& intake_;
   CommitQueue& queue_;
   LogWriter& writer_;
@@ -142,7 +142,7 @@ class Committer {
   BetweenBatches between_batches_;
 
   // committer's thread only
-  SendLanes lanes_;
+  SendOrders orders_;
   std::vector<Pending> input_;
   std::vector<Window::Item> items_;   // the batch
   std::vector<MessagePtr> messages_;  // its records, for the writer

@@ -135,7 +135,7 @@ TEST_F(CommitterTest, ARefusedBatchGivesItsSeqsBack) {
   const auto refused = store.commit(std::move(requests));
   EXPECT_EQ(refused[0].refused, ErrorCode::StoreUnavailable);
   EXPECT_EQ(refused[1].refused, ErrorCode::StoreUnavailable);
-  EXPECT_EQ(refused[2].refused, ErrorCode::RetryInOrder) << "behind a refused one of its lane";
+  EXPECT_EQ(refused[2].refused, ErrorCode::RetryInOrder) << "behind a refused one of its session";
   EXPECT_EQ(store.all_of(private_conversation("ann", "ben")).messages.size(), 1U);
   EXPECT_TRUE(store.committer->failing());
   files_.heal();
@@ -225,7 +225,7 @@ TEST_F(CommitterTest, AnotherSessionsUseOfANumberedIdIsSeen) {
   EXPECT_EQ(late.seq, stored.seq);
 }
 
-// A lane begins with its session's first send: until then nobody can find it to note the use.
+// The store knows a session from its first send on: until then nobody can find it to note the use.
 TEST_F(CommitterTest, AnotherSessionsUseBeforeTheFirstSendIsSeen) {
   LogHarness store(files_, history_);
   const SessionKey silent = SessionKey::random();
@@ -376,7 +376,7 @@ TEST_F(CommitterTest, AWindowSmallerThanASegmentIsSealedEarly) {
     ASSERT_EQ(outcome.refused, ErrorCode::Overloaded);
     ASSERT_LT(++refused, 30) << "each time there is room again";
     store.index();
-    --i;  // the same again, as the lane asks
+    --i;  // the same again, as the order asks
   }
   EXPECT_GT(refused, 0);
 }

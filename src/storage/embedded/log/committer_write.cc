@@ -112,7 +112,7 @@ void Committer::take_back() {
     const Message& message = *outcome.message;
     outcome.duplicate = false;
     outcome.seq = MessageSeq();
-    if (!lanes_.admit(request.session, message.conversation(), message.client_msg_id(), request.abandon)) {
+    if (!orders_.admit(request.session, message.conversation(), message.client_msg_id(), request.abandon)) {
       outcome.refused = ErrorCode::RetryInOrder;
       continue;
     }

@@ -10,14 +10,14 @@
 
 namespace dunlin::embedded {
 
-// Whose numbered ids have been sent by another session of the same user: what a session's first send asks, since its lane does not exist
+// Whose numbered ids have been sent by another session of the same user: what a session's first send asks, since the store does not know it
 // before and cannot have been told. A bitmap, so it may say yes for one that was not noted (then that session's ids are looked up, which is
 // only slower), but never no for one that was, for as long as an id is remembered.
 //
 // Owner: the store. Thread: note() and noted() any, age() the committer. Bounds: two generations of 64 KiB; with 50,000 such sessions a
 // day about one in six others is looked up for nothing.
-// With lanes: a send notes first and finds the lane later, a lane is added first and asks later, both through the lane table's mutex, so at
-// least one of them sees the other.
+// With SendingSessions: a send notes first and finds the session later, a session is added first and asks later, both through the table's
+// mutex, so at least one of them sees the other.
 class ForeignIds {
  public:
   explicit ForeignIds(std::chrono::hours remembered = std::chrono::hours(24)) : remembered_(remembered) {}

@@ -83,7 +83,7 @@ void Intake::prepare(Pending& pending, AppendRequest& request) {
   pending.request = std::move(request);
   const Message& message = *pending.request.message;
   pending.dedup = dedup_of(message);
-  pending.lane = lanes_.find_pinned(pending.request.session);
+  pending.session = sessions_.find_pinned(pending.request.session);
   note_sender(pending, message);
   pending.provably_new = is_provably_new(pending);
   pending.bytes = static_cast<std::uint32_t>(message.footprint() + sizeof(Pending));
@@ -94,23 +94,23 @@ void Intake::prepare(Pending& pending, AppendRequest& request) {
   }
 }
 
-// Before the committer looks for the other's lane, and before this session's own first id is judged: see ForeignIds.
+// Before the committer looks for the other session, and before this session's own first id is judged: see ForeignIds.
 void Intake::note_sender(const Pending& pending, const Message& message) {
   const AppendRequest& request = pending.request;
   if (request.id && request.id->session != request.session) foreign_ids_.note(request.id->session, sender_hash(message));
-  Lane* lane = pending.lane;
-  if (!lane || lane->sender.load(std::memory_order_relaxed) != 0) return;
+  SendingSession* session = pending.session;
+  if (!session || session->sender.load(std::memory_order_relaxed) != 0) return;
   const std::uint64_t sender = sender_hash(message);
-  if (foreign_ids_.noted(request.session, sender)) lane->foreign_use.store(true, std::memory_order_release);
-  lane->sender.store(sender, std::memory_order_release);
+  if (foreign_ids_.noted(request.session, sender)) session->foreign_use.store(true, std::memory_order_release);
+  session->sender.store(sender, std::memory_order_release);
 }
 
 bool Intake::is_provably_new(const Pending& pending) const {
   const auto& id = pending.request.id;
-  if (!id || !pending.lane || id->session != pending.request.session) return false;
-  if (id->number <= pending.lane->highest_number.load(std::memory_order_relaxed)) return false;
-  pending.lane->highest_number.store(id->number, std::memory_order_relaxed);
-  return !pending.lane->foreign_use.load(std::memory_order_acquire);
+  if (!id || !pending.session || id->session != pending.request.session) return false;
+  if (id->number <= pending.session->highest_number.load(std::memory_order_relaxed)) return false;
+  pending.session->highest_number.store(id->number, std::memory_order_relaxed);
+  return !pending.session->foreign_use.load(std::memory_order_acquire);
 }
 
 void Intake::route(Pending& pending, std::vector<Pending>& ready, std::vector<Conversation*>& to_load) {

@@ -12,7 +12,7 @@
 #include "storage/embedded/log/commit_queue.h"
 #include "storage/embedded/log/conversations.h"
 #include "storage/embedded/log/foreign_ids.h"
-#include "storage/embedded/log/lane_table.h"
+#include "storage/embedded/log/sending_sessions.h"
 #include "storage/embedded/log/window.h"
 
 namespace dunlin::embedded {
@@ -37,11 +37,17 @@ struct IntakeOptions {
 // in history before.
 class Intake {
  public:
-  Intake(IntakeOptions options, Conversations& conversations, LaneTable& lanes, Window& window, History& history, OffloadPool& pool,
-         CommitQueue& queue)
-      : options_(options), conversations_(conversations), lanes_(lanes), window_(window), history_(history), pool_(pool), queue_(queue) {}
+  Intake(IntakeOptions options, Conversations& conversations, SendingSessions& sessions, Window& window, History& history,
+         OffloadPool& pool, CommitQueue& queue)
+      : options_(options),
+        conversations_(conversations),
+        sessions_(sessions),
+        window_(window),
+        history_(history),
+        pool_(pool),
+        queue_(queue) {}
 
-  void begin_session(SessionKey session) { lanes_.add(session); }
+  void begin_session(SessionKey session) { sessions_.add(session); }
   void end_session(SessionKey session, Completer<void> ended);
   void append(std::span<AppendRequest> requests);
   // Has the committer refuse them; busy() does not count them.
@@ -87,7 +93,7 @@ class Intake {
 
   const IntakeOptions options_;
   Conversations& conversations_;
-  LaneTable& lanes_;
+  SendingSessions& sessions_;
   ForeignIds foreign_ids_;
   Window& window_;
   History& history_;

@@ -71,7 +71,7 @@ class LogHarness final : public StoreListener {
         pool(files, "data/log", options.segment_bytes),
         conversations(1 << 20),
         window(conversations, history.position(), options.keep_bytes),
-        intake({{1, 2}, 32 << 20, options.hash}, conversations, lanes, window, history, offload_, queue),
+        intake({{1, 2}, 32 << 20, options.hash}, conversations, sessions, window, history, offload_, queue),
         kept(files, pool, kSecret),
         recalls(options.recall_rows != nullptr ? *options.recall_rows : own_rows_, clock, options.recalls_max),
         reader(conversations, window, history, intake, kept, recalls) {
@@ -118,7 +118,7 @@ class LogHarness final : public StoreListener {
       committing.before_weak_ack = [this](Durability level) { return note_weak_acks(files_, "data", level, meta); };
     }
     committer =
-        std::make_unique<Committer>(committing, window, lanes, intake, queue, *writer, scan.last, recovered.last_conversation_number);
+        std::make_unique<Committer>(committing, window, sessions, intake, queue, *writer, scan.last, recovered.last_conversation_number);
     committer->set_listener(this);
     IndexerOptions indexing;
     indexing.clock = &clock;
@@ -238,7 +238,7 @@ class LogHarness final : public StoreListener {
   ManualClock clock;
   SegmentPool pool;
   Conversations conversations;
-  LaneTable lanes;
+  SendingSessions sessions;
   CommitQueue queue;
   Window window;
   Intake intake;

@@ -12,30 +12,30 @@
 
 namespace dunlin {
 
-// The lanes of open sessions: what keeps a session's pipelined sends in order when one of them is refused, and what makes an id
+// The send orders of open sessions: what keeps a session's pipelined sends in order when one of them is refused, and what makes an id
 // provably new. Used by every store's committer, and by each worker for refusals of its own (rate limits).
 //
 // Order: after a temporary refusal of a send (block()), later sends of that session to that conversation get RetryInOrder until the
 // first refused client_msg_id comes again or one comes with `abandon` (admit()). The first refused id is kept, not the last.
-// So admit() must be called when the fate of all earlier sends of the lane is known: in the committer when the batch is made,
+// So admit() must be called when the fate of all earlier sends of the session is known: in the committer when the batch is made,
 // not in append().
 // New ids: `<session>-<n>` with n above all n that were seen for that open session was never sent before by anyone, so no look-up is
 // needed (take_number()). Every id of the form has to pass here, also when another session sends it.
 //
-// Owner: one committer or worker; single-threaded. Cost: 32 bytes a lane, one probe a send while the lane is healthy, no allocation.
+// Owner: one committer or worker; single-threaded. Cost: 32 bytes a session, one probe a send while nothing was refused, no allocation.
 // Bounds: beyond kMaxBlocked conversations of a session, all its other conversations share one block (coarser, never out of order).
 // Conversations and ids are kept as keyed 64-bit hashes.
-class SendLanes {
+class SendOrders {
  public:
-  SendLanes();
-  ~SendLanes();
-  SendLanes(const SendLanes&) = delete;
-  SendLanes& operator=(const SendLanes&) = delete;
+  SendOrders();
+  ~SendOrders();
+  SendOrders(const SendOrders&) = delete;
+  SendOrders& operator=(const SendOrders&) = delete;
 
   void begin(const SessionKey& session);
   void end(const SessionKey& session);  // unknown sessions: no effect
 
-  // False: refuse with RetryInOrder. A session that was never begun has no lane and is always admitted.
+  // False: refuse with RetryInOrder. A session that was never begun has none and is always admitted.
   [[nodiscard]] bool admit(const SessionKey& session, std::string_view conversation, std::string_view client_msg_id, bool abandon);
 
   // This send was refused temporarily (not for a RetryInOrder itself: that changes nothing).
@@ -58,18 +58,18 @@ class SendLanes {
     std::vector<Block> each;
     std::optional<std::uint64_t> others;  // the id that lifts the block of all conversations not in `each`
   };
-  struct Lane {
+  struct Order {
     SessionKey session;  // empty: a free slot
     std::uint64_t last_number = 0;
     std::unique_ptr<Blocks> blocks;  // null while healthy
   };
 
-  Lane* find(const SessionKey& session);
-  std::size_t home(const SessionKey& session) const { return static_cast<std::size_t>(session.low) & (lanes_.size() - 1); }
+  Order* find(const SessionKey& session);
+  std::size_t home(const SessionKey& session) const { return static_cast<std::size_t>(session.low) & (orders_.size() - 1); }
   void grow();
 
   const SipKey key_;
-  std::vector<Lane> lanes_;  // open addressing, a power of two, at most 7/8 full; session keys are random, so their bits are the hash
+  std::vector<Order> orders_;  // open addressing, a power of two, at most 7/8 full; session keys are random, so their bits are the hash
   std::size_t used_ = 0;
 };
 
