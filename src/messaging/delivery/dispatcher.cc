@@ -12,20 +12,36 @@ Dispatcher::Dispatcher(SessionRegistry& registry, std::vector<WorkerMailbox*> ma
 
 void Dispatcher::on_answers(std::span<AppendOutcome> answers) {
   Batches batches(mailboxes_.size());
+  ack(answers, batches);
+  post(std::move(batches));
+}
+
+void Dispatcher::on_records(std::span<const InboxNews> news) {
+  Batches batches(mailboxes_.size());
+  hint(news, batches);
+  post(std::move(batches));
+}
+
+// One mailbox push a worker, so that a session's acks and pushes are written together.
+void Dispatcher::on_commit(std::span<AppendOutcome> answers, std::span<const InboxNews> news) {
+  Batches batches(mailboxes_.size());
+  ack(answers, batches);
+  hint(news, batches);
+  post(std::move(batches));
+}
+
+void Dispatcher::ack(std::span<AppendOutcome> answers, Batches& batches) {
   for (AppendOutcome& answer : answers) {
     if (answer.reply.connection == 0) continue;  // nobody waits for this one
     const std::uint16_t worker = worker_of(answer.reply.connection);
     CHECK(worker < batches.size());
     batches[worker].acks.push_back(std::move(answer));
   }
-  post(std::move(batches));
 }
 
-void Dispatcher::on_records(std::span<const InboxNews> news) {
-  Batches batches(mailboxes_.size());
+void Dispatcher::hint(std::span<const InboxNews> news, Batches& batches) {
   std::vector<ConnectionRef> sessions;
   for (const InboxNews& one : news) hint(one, sessions, batches);
-  post(std::move(batches));
 }
 
 void Dispatcher::hint(const InboxNews& news, std::vector<ConnectionRef>& sessions, Batches& batches) {
@@ -39,18 +55,20 @@ void Dispatcher::hint(const InboxNews& news, std::vector<ConnectionRef>& session
     registry_.sessions(news.user, sessions);
   }
   if (drop_hints_.load(std::memory_order_relaxed)) return;
-  for (const ConnectionRef connection : sessions) {
-    const std::uint16_t worker = worker_of(connection);
-    CHECK(worker < batches.size());
-    std::vector<Hint>& hints = batches[worker].hints;
-    // The range comes with its last record; the others before it.
-    for (const ToldRecord& record : news.records) {
-      const bool last = news.has_range && record.message->seq() == news.seq;
-      hints.push_back({connection, record.message, news.at, previous, news.first_seq, last, connection == record.sender});
+  const auto hints_of = [&](ConnectionRef connection) -> std::vector<Hint>& {
+    CHECK(worker_of(connection) < batches.size());
+    return batches[worker_of(connection)].hints;
+  };
+  // The range comes with its last record; the others before it.
+  for (const ToldRecord& record : news.records) {
+    const bool last = news.has_range && record.message->seq() == news.seq;
+    for (const ConnectionRef connection : sessions) {
+      hints_of(connection).push_back({connection, record.message, news.at, previous, news.first_seq, last, connection == record.sender});
     }
-    const bool ends = !news.records.empty() && news.records.back().message->seq() == news.seq;
-    if (news.has_range && !ends) hints.push_back({connection, {}, news.at, previous, {}, true, false});
   }
+  const bool ends = !news.records.empty() && news.records.back().message->seq() == news.seq;
+  if (!news.has_range || ends) return;
+  for (const ConnectionRef connection : sessions) hints_of(connection).push_back({connection, {}, news.at, previous, {}, true, false});
 }
 
 void Dispatcher::post(Batches batches) {

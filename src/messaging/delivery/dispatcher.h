@@ -24,6 +24,7 @@ class Dispatcher final : public StoreListener {
 
   void on_answers(std::span<AppendOutcome> answers) override;
   void on_records(std::span<const InboxNews> news) override;
+  void on_commit(std::span<AppendOutcome> answers, std::span<const InboxNews> news) override;
   std::optional<InboxPosition> told(std::string_view user) const override { return registry_.told(user); }
 
   // To every session of `user` but `except` (0: none). May be dropped.
@@ -34,6 +35,8 @@ class Dispatcher final : public StoreListener {
 
  private:
   using Batches = std::vector<DeliveryBatch>;  // by worker
+  static void ack(std::span<AppendOutcome> answers, Batches& batches);
+  void hint(std::span<const InboxNews> news, Batches& batches);
   void hint(const InboxNews& news, std::vector<ConnectionRef>& sessions, Batches& batches);
   void post(Batches batches);
 

@@ -11,17 +11,14 @@ bool EarlyHints::add(SessionDelivery& session, Hint hint, std::uint32_t now_ms) 
   const std::size_t before = at == waiting_.end() ? 0 : at->second.bytes;
   if (before + bytes > options_.session_bytes || bytes_ + bytes > options_.bytes) return false;
   Waiting& waiting = waiting_[&session];
-  if (waiting.hints.empty()) {
-    waiting.since_ms = now_ms;
-    waiting.number = ++came_;
-  }
-  waiting.hints.push_back(std::move(hint));
+  if (waiting.hints.empty()) waiting.number = ++came_;
+  waiting.hints.push_back({std::move(hint), now_ms});
   waiting.bytes += bytes;
   bytes_ += bytes;
   return true;
 }
 
-std::vector<Hint>* EarlyHints::of(SessionDelivery& session) {
+std::vector<EarlyHints::Early>* EarlyHints::of(SessionDelivery& session) {
   const auto at = waiting_.find(&session);
   return at == waiting_.end() ? nullptr : &at->second.hints;
 }
@@ -31,15 +28,15 @@ void EarlyHints::settle(SessionDelivery& session) {
   if (at == waiting_.end()) return;
   bytes_ -= at->second.bytes;
   at->second.bytes = 0;
-  for (const Hint& hint : at->second.hints) at->second.bytes += cost(hint);
+  for (const Early& early : at->second.hints) at->second.bytes += cost(early.hint);
   bytes_ += at->second.bytes;
   if (at->second.hints.empty()) waiting_.erase(at);
 }
 
-std::vector<Hint> EarlyHints::take(SessionDelivery& session) {
+std::vector<EarlyHints::Early> EarlyHints::take(SessionDelivery& session) {
   const auto at = waiting_.find(&session);
   if (at == waiting_.end()) return {};
-  std::vector<Hint> out = std::move(at->second.hints);
+  std::vector<Early> out = std::move(at->second.hints);
   bytes_ -= at->second.bytes;
   waiting_.erase(at);
   return out;
@@ -48,7 +45,8 @@ std::vector<Hint> EarlyHints::take(SessionDelivery& session) {
 std::vector<SessionDelivery*> EarlyHints::overdue(std::uint32_t now_ms) const {
   std::map<std::uint64_t, SessionDelivery*> due;
   for (const auto& [session, waiting] : waiting_) {
-    if (now_ms - waiting.since_ms >= static_cast<std::uint32_t>(options_.wait.count())) due.emplace(waiting.number, session);
+    const std::uint32_t waited = now_ms - waiting.hints.front().came_ms;
+    if (waited >= static_cast<std::uint32_t>(options_.wait.count())) due.emplace(waiting.number, session);
   }
   std::vector<SessionDelivery*> out;
   for (const auto& [number, session] : due) out.push_back(session);

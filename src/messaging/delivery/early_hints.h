@@ -28,10 +28,14 @@ class EarlyHints {
 
   // False: no room.
   bool add(SessionDelivery& session, Hint hint, std::uint32_t now_ms);
+  struct Early {
+    Hint hint;
+    std::uint32_t came_ms = 0;
+  };
   // Those of the session, for it to take some out; null when there are none. Valid until the next call; settle() after a change.
-  std::vector<Hint>* of(SessionDelivery& session);
+  std::vector<Early>* of(SessionDelivery& session);
   void settle(SessionDelivery& session);
-  std::vector<Hint> take(SessionDelivery& session);
+  std::vector<Early> take(SessionDelivery& session);
 
   // The sessions of which something has waited for too long by now, in the order in which that came.
   std::vector<SessionDelivery*> overdue(std::uint32_t now_ms) const;
@@ -40,12 +44,11 @@ class EarlyHints {
 
  private:
   struct Waiting {
-    std::vector<Hint> hints;
+    std::vector<Early> hints;  // in the order of coming
     std::size_t bytes = 0;
-    std::uint32_t since_ms = 0;  // of the oldest, or of one before it
-    std::uint64_t number = 0;    // in the order of coming
+    std::uint64_t number = 0;  // of the session, in the order in which they began to wait
   };
-  static std::size_t cost(const Hint& hint) { return sizeof(Hint) + (hint.message ? hint.message->footprint() : 0); }
+  static std::size_t cost(const Hint& hint) { return sizeof(Early) + (hint.message ? hint.message->footprint() : 0); }
 
   const Options options_;
   std::unordered_map<SessionDelivery*, Waiting> waiting_;

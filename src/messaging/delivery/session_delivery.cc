@@ -53,7 +53,7 @@ void SessionDelivery::on_hint(const Hint& hint) {
     if (idle && context_.now_ms() - stuck_since_ms_ >= kRetryAfterMs) begin_scan();
     return;
   }
-  if (hint.has_range && hint.at <= handled_) return;  // a scan was faster
+  if (hint.at <= handled_) return;  // a scan was faster
   if (!hint.has_range || !continues(hint)) return wait_or_scan(hint);
   if (deliver_hint(hint) && has_early_) deliver_early();
 }
@@ -114,7 +114,7 @@ void SessionDelivery::scan_for(InboxPosition target) {
 
 MessagePtr SessionDelivery::early_record(std::string_view conversation, MessageSeq seq, bool& own) {
   if (!has_early_) return {};
-  for (const Hint& hint : *context_.early->of(*this)) {
+  for (const auto& [hint, came_ms] : *context_.early->of(*this)) {
     if (hint.message && hint.message->seq() == seq && hint.message->conversation() == conversation) {
       own = hint.own;
       return hint.message;
@@ -138,28 +138,22 @@ void SessionDelivery::wait_or_scan(const Hint& hint) {
   if (hint.has_range) scan_for(hint.at);
 }
 
-// Whatever of it has become the next. Ranges that a scan or another hint has passed go.
+// Whatever of it has become the next. What a scan or another hint has passed goes.
 void SessionDelivery::deliver_early() {
-  for (bool again = true; again && has_early_ && phase_ == Phase::Live;) {
-    again = false;
-    std::vector<Hint>& waiting = *context_.early->of(*this);
-    for (std::size_t i = 0; i < waiting.size(); ++i) {
-      if (!waiting[i].has_range || (waiting[i].at > handled_ && !continues(waiting[i]))) continue;
-      const Hint next = waiting[i];
-      again = true;
-      if (next.at > handled_ && !deliver_hint(next)) return;
-      break;
-    }
-    if (!again) return;
-    std::vector<Hint>* left = context_.early->of(*this);
-    if (left == nullptr) return;
-    std::erase_if(*left, [&](const Hint& hint) {
-      if (hint.has_range) return hint.at <= handled_;
-      const Flight* flight = find(hint.message->conversation());
-      return flight != nullptr && hint.message->seq() <= flight->pushed;
+  while (has_early_ && phase_ == Phase::Live) {
+    std::vector<EarlyHints::Early>& waiting = *context_.early->of(*this);
+    std::erase_if(waiting, [&](const EarlyHints::Early& early) {
+      if (early.hint.at <= handled_) return true;
+      if (early.hint.has_range) return false;
+      const Flight* flight = find(early.hint.message->conversation());
+      return flight != nullptr && early.hint.message->seq() <= flight->pushed;
     });
-    has_early_ = !left->empty();
+    const auto next =
+        std::ranges::find_if(waiting, [&](const EarlyHints::Early& early) { return early.hint.has_range && continues(early.hint); });
+    const std::optional<Hint> found = next == waiting.end() ? std::nullopt : std::optional(next->hint);
+    has_early_ = !waiting.empty();
     context_.early->settle(*this);
+    if (!found || !deliver_hint(*found)) return;
   }
 }
 
@@ -167,7 +161,7 @@ void SessionDelivery::deliver_early() {
 void SessionDelivery::give_up_early() {
   if (!has_early_) return;
   has_early_ = false;
-  for (const Hint& hint : context_.early->take(*this)) {
+  for (const auto& [hint, came_ms] : context_.early->take(*this)) {
     if (hint.own) remember_own(hint.message->conversation(), hint.message->seq());
     if (hint.has_range) target_ = std::max(target_, hint.at);
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "messaging/delivery/dispatcher.h"
+#include "messaging/delivery/early_hints.h"
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
 #include "storage/memory/memory_message_store.h"
@@ -105,6 +106,7 @@ class SessionDeliveryTest : public testing::Test {
   Dispatcher dispatcher_{registry_, {&mailbox_}};
   MemoryMessageStore store_{options(clock_)};
   DeliveryContext context_{store_, store_, clock_, metrics_, {}};
+  EarlyHints early_{EarlyHints::Options{}};  // of those who ask for it: context_.early
   FakeSink sink_{"bob"};
   std::unique_ptr<SessionDelivery> bob_;
   int sends_ = 0;
@@ -659,6 +661,155 @@ TEST_F(SessionDeliveryTest, GoesOnAfterTheStoreFailed) {
 
 TEST_F(SessionDeliveryTest, AnIdleSessionIsSmall) {
   EXPECT_LE(sizeof(SessionDelivery), 100U);
+}
+
+// A read replica that lags behind what the inbox names, say.
+TEST_F(SessionDeliveryTest, ARangeThatEndsBelowWhatTheInboxNamesIsReadAgain) {
+  class LaggingStore final : public MemoryMessageStore {
+   public:
+    using MemoryMessageStore::MemoryMessageStore;
+    Task<Result<NewsPage>> news_since(NewsQuery query) override {
+      if (lags) query.max_messages = 0;
+      return MemoryMessageStore::news_since(std::move(query));
+    }
+    std::optional<RangePage> range_in_memory(const RangeQuery&) override { return std::nullopt; }
+    Task<Result<std::vector<RangePage>>> ranges(std::vector<RangeQuery> queries) override {
+      auto pages = co_await MemoryMessageStore::ranges(std::move(queries));
+      if (lags && pages.ok() && !pages->front().messages.empty()) pages->front().messages.pop_back();
+      co_return pages;
+    }
+    bool lags = true;
+  };
+  LaggingStore store(options(clock_));
+  DeliveryContext context{store, store, clock_, metrics_, {}};
+  for (const char* id : {"m1", "m2", "m3"}) {
+    AppendRequest request;
+    request.message = Message::create({private_conversation("alice", "bob").view(), "alice", id, {}, "{}"});
+    store.append({&request, 1});
+  }
+  SessionDelivery bob(context, sink_);
+  bob.start({});
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("alice", "2")}));
+  EXPECT_FALSE(bob.caught_up());
+  EXPECT_TRUE(bob.on_ack(private_conversation("alice", "bob").view(), MessageSeq(2)).raised);
+  EXPECT_EQ(bob.cursor().position, InboxPosition(0)) << "nothing is claimed of what was not pushed";
+  store.lags = false;
+  clock_.advance(Milliseconds(1000));
+  bob.on_heartbeat();
+  EXPECT_EQ(got(), (Lines{line("alice", "3")}));
+  EXPECT_TRUE(bob.caught_up());
+}
+
+// -- hints from several sources
+
+TEST_F(SessionDeliveryTest, RangesThatOvertakeEachOtherAreDeliveredInOrderWithoutARead) {
+  context_.early = &early_;
+  start();
+  const std::uint64_t rows = store_.rows_read();
+  for (const char* peer : {"alice", "carol", "dave", "alice"}) send(peer, "bob");
+  std::vector<Hint> hints = std::exchange(mailbox_.hints, {});
+  ASSERT_EQ(hints.size(), 4U);
+  context_.options.max_flights = 8;
+  for (const std::size_t i : {3, 2, 0}) bob_->on_hint(hints[i]);
+  EXPECT_EQ(got(), (Lines{line("alice", "1")}));
+  bob_->on_hint(hints[1]);
+  EXPECT_EQ(got(), (Lines{line("carol", "1"), line("dave", "1"), line("alice", "2")}));
+  EXPECT_TRUE(early_.empty());
+  for (const Hint& hint : hints) bob_->on_hint(hint);  // and once more
+  EXPECT_TRUE(got().empty());
+  EXPECT_TRUE(early_.empty());
+  EXPECT_EQ(early_.bytes(), 0U);
+  EXPECT_EQ(store_.rows_read(), rows);
+}
+
+// Two nodes have stored 1 and 2; the one that stored 2 has noted both.
+TEST_F(SessionDeliveryTest, ARangeTakesTheRecordsThatItLacksFromThoseThatWait) {
+  for (const bool record_first : {true, false}) {
+    bob_ = std::make_unique<SessionDelivery>(context_, sink_);
+    context_.early = &early_;
+    const ConversationId conversation = private_conversation("alice", "bob");
+    const std::uint64_t before = block_on(store_.head(conversation))->last_seq.value();
+    start(before);
+    const std::uint64_t rows = store_.rows_read();
+    send("alice", "bob");
+    send("alice", "bob");
+    std::vector<Hint> hints = std::exchange(mailbox_.hints, {});
+    Hint record = hints[0];
+    record.has_range = false;
+    record.at = hints[1].at;
+    Hint range = hints[1];
+    range.previous = hints[0].previous;
+    range.first_seq = hints[0].first_seq;
+    bob_->on_hint(record_first ? record : range);
+    EXPECT_TRUE(got().empty());
+    bob_->on_hint(record_first ? range : record);
+    EXPECT_EQ(got(), (Lines{line("alice", std::to_string(before + 1)), line("alice", std::to_string(before + 2))}));
+    EXPECT_TRUE(early_.empty());
+    // Repeated when all of it is acked.
+    EXPECT_TRUE(ack("alice", before + 2));
+    bob_->on_hint(record);
+    EXPECT_TRUE(early_.empty());
+    EXPECT_TRUE(bob_->caught_up());
+    EXPECT_EQ(store_.rows_read(), rows);
+  }
+}
+
+TEST_F(SessionDeliveryTest, WhatIsMissingForTooLongIsReadAndNothingSooner) {
+  context_.early = &early_;
+  start();
+  for (const char* peer : {"alice", "carol", "alice", "carol"}) send(peer, "bob");
+  std::vector<Hint> hints = std::exchange(mailbox_.hints, {});
+  const auto overdue = [&] { return early_.overdue(context_.now_ms()).size(); };
+  bob_->on_hint(hints[1]);
+  clock_.advance(Milliseconds(40));
+  bob_->on_hint(hints[3]);  // and waits from now on
+  bob_->on_hint(hints[0]);
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("carol", "1")}));
+  clock_.advance(Milliseconds(49));
+  EXPECT_EQ(overdue(), 0U) << "what has waited for longer was delivered";
+  clock_.advance(Milliseconds(1));
+  ASSERT_EQ(overdue(), 1U);
+  bob_->on_overdue();
+  EXPECT_EQ(got(), (Lines{line("alice", "2"), line("carol", "2")}));
+  EXPECT_TRUE(early_.empty());
+  EXPECT_TRUE(bob_->caught_up());
+}
+
+TEST_F(SessionDeliveryTest, WithoutRoomItReadsAtOnce) {
+  EarlyHints small(EarlyHints::Options{.session_bytes = 10});
+  context_.early = &small;
+  start();
+  send("alice", "bob");
+  send("carol", "bob");
+  std::vector<Hint> hints = std::exchange(mailbox_.hints, {});
+  bob_->on_hint(hints[1]);
+  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("carol", "1")}));
+  EXPECT_TRUE(small.empty());
+  bob_.reset();
+}
+
+TEST_F(SessionDeliveryTest, WhatWaitsForASessionGoesWithIt) {
+  context_.early = &early_;
+  start();
+  send("alice", "bob");
+  send("carol", "bob");
+  bob_->on_hint(mailbox_.hints[1]);
+  EXPECT_GT(early_.bytes(), 0U);
+  bob_.reset();
+  EXPECT_TRUE(early_.empty());
+  EXPECT_EQ(early_.bytes(), 0U);
+}
+
+TEST_F(SessionDeliveryTest, AnOwnMessageThatCameEarlyIsNotEchoed) {
+  context_.early = &early_;
+  start();
+  send("alice", "bob");
+  send("bob", "carol", kBob);
+  std::vector<Hint> hints = std::exchange(mailbox_.hints, {});
+  bob_->on_hint(hints[1]);
+  clock_.advance(Milliseconds(50));
+  bob_->on_overdue();
+  EXPECT_EQ(got(), (Lines{line("alice", "1")})) << "read from the store, where it is like any other";
 }
 
 }  // namespace

@@ -28,9 +28,12 @@ class NoMailbox final : public WorkerMailbox {
 // What bob's device has got, of whatever session.
 class DeviceSink final : public DeliverySink {
  public:
-  explicit DeviceSink(std::map<std::string, std::set<std::uint64_t>>& has) : has_(has) {}
+  DeviceSink(std::map<std::string, std::set<std::uint64_t>>& has, const std::map<std::string, std::uint64_t>& acked)
+      : has_(has), acked_(acked) {}
   Pushed push_message(const MessagePtr& message) override {
     auto& seqs = has_[std::string(message->conversation())];
+    const auto acked = acked_.find(std::string(message->conversation()));
+    EXPECT_TRUE(acked == acked_.end() || message->seq().value() > acked->second) << "what is acked came again";
     EXPECT_LE(message->seq().value(), seqs.size() + 1) << "a hole in " << message->conversation();
     seqs.insert(message->seq().value());
     return Pushed::Queued;
@@ -41,6 +44,7 @@ class DeviceSink final : public DeliverySink {
 
  private:
   std::map<std::string, std::set<std::uint64_t>>& has_;
+  const std::map<std::string, std::uint64_t>& acked_;
   const UserId user_{"bob"};
   const SessionKey key_ = SessionKey::random();
 };
@@ -69,7 +73,8 @@ class SessionEndTest : public testing::Test {
   static ConversationId conversation(int peer) { return private_conversation("peer" + std::to_string(peer), "bob"); }
 
   struct Session {
-    explicit Session(SessionEndTest& of, ConnectionRef as) : test(of), connection(as), sink(of.has_), delivery(of.context_, sink) {
+    explicit Session(SessionEndTest& of, ConnectionRef as)
+        : test(of), connection(as), sink(of.has_, of.acked_), delivery(of.context_, sink) {
       test.registry_.add("bob", "phone", connection);
       test.alive_.insert(this);
       spawn(attach(test, this));
@@ -93,9 +98,7 @@ class SessionEndTest : public testing::Test {
       if (!test.alive_.contains(self)) co_return;
       self->started = true;
       DeviceCursor cursor = attached->cursor;
-      if (test.half_acked_) {
-        for (int peer = 0; peer < kPeers; peer += 2) cursor.exceptions.emplace(conversation(peer), MessageSeq(2));
-      }
+      for (const auto& [id, seq] : test.acked_) cursor.exceptions.emplace(ConversationId(id), MessageSeq(seq));
       self->delivery.start(cursor, {conversation(7), conversation(2)}, *std::move(news));
     }
     SessionEndTest& test;
@@ -121,19 +124,25 @@ class SessionEndTest : public testing::Test {
   DeliveryContext context_{store_, store_, clock_, metrics_, {}};
   std::set<const Session*> alive_;
   std::map<std::string, std::set<std::uint64_t>> has_;
-  bool half_acked_ = false;
+  std::map<std::string, std::uint64_t> acked_;  // by bob's device
+
+  // It has what it has acked, and of the rest nothing.
+  void forget_unacked() {
+    has_.clear();
+    for (const auto& [id, seq] : acked_) {
+      for (std::uint64_t each = 1; each <= seq; ++each) has_[id].insert(each);
+    }
+  }
 };
 
 TEST_F(SessionEndTest, AtEachOfItsWaits) {
   for (const bool half_acked : {false, true}) {
-    half_acked_ = half_acked;
+    acked_.clear();
+    for (int peer = 0; half_acked && peer < kPeers; peer += 2) acked_[conversation(peer).str()] = 2;
     int waits = 0;
     for (bool caught_up = false; !caught_up; ++waits) {
       ASSERT_LT(waits, 500);
-      has_.clear();
-      if (half_acked) {  // what it has acked, it has
-        for (int peer = 0; peer < kPeers; peer += 2) has_[conversation(peer).str()] = {1, 2};
-      }
+      forget_unacked();
       ASSERT_TRUE(block_on(state_.forget_device(UserId("bob"), DeviceId("phone"))).ok());
       auto session = std::make_unique<Session>(*this, 1);
       for (int i = 0; i < waits && engine_.pump_one(); ++i) {
@@ -144,6 +153,7 @@ TEST_F(SessionEndTest, AtEachOfItsWaits) {
       }
       ASSERT_TRUE(block_on(keeper_.save()).ok());
 
+      forget_unacked();  // so what the cursor claims beyond that is a hole
       auto next = std::make_unique<Session>(*this, 2);
       while (engine_.pump_one()) {
       }
@@ -159,8 +169,10 @@ TEST_F(SessionEndTest, AtEachOfItsWaits) {
 }
 
 TEST_F(SessionEndTest, WhileItPushesAgain) {
+  int stopped_within = 0;
   for (int waits = 0; waits < 12; ++waits) {
     has_.clear();
+    const std::uint64_t again = metrics_.retransmissions_total.value();
     ASSERT_TRUE(block_on(state_.forget_device(UserId("bob"), DeviceId("phone"))).ok());
     auto session = std::make_unique<Session>(*this, 1);
     while (engine_.pump_one()) {
@@ -170,11 +182,14 @@ TEST_F(SessionEndTest, WhileItPushesAgain) {
     session->delivery.on_heartbeat();
     for (int i = 0; i < waits && engine_.pump_one(); ++i) {
     }
+    const std::uint64_t pushed = metrics_.retransmissions_total.value() - again;
+    if (pushed > 0 && pushed < kPeers * kEach) ++stopped_within;
     session.reset();
     while (engine_.pump_one()) {
     }
     static_cast<void>(block_on(keeper_.save()));
   }
+  EXPECT_GT(stopped_within, 3);
 }
 
 }  // namespace

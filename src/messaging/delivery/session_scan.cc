@@ -147,8 +147,9 @@ Task<SessionDelivery::Step> SessionDelivery::fill_exceptions(Ticket& ticket) {
       self->scan_failed(to.error());
       co_return Step::Stop;
     }
-    const Flight* flight = self->find(conversation.view());
+    Flight* flight = self->find(conversation.view());
     if (flight == nullptr) continue;
+    if (flight->pushed > *to) flight->within = InboxPosition(UINT64_MAX);  // acked ahead of the position, nobody knows how far up
     if (co_await fill(ticket, conversation, flight->pushed, *to, extent) == Step::Stop) co_return Step::Stop;
   }
   ticket.delivery->exceptions_pending_ = false;
@@ -234,7 +235,12 @@ Task<SessionDelivery::Step> SessionDelivery::fill(Ticket& ticket, ConversationId
     }
     const MessageSeq begin = from;
     if (!self->push_page(conversation, *page, extent.within(), from)) co_return Step::Stop;
-    if (!page->more) break;
+    if (!page->more && (from > to || extent.cuts)) break;
+    if (!page->more) {
+      log_error("delivery", "a range ends below what its inbox names", {{"conversation", conversation.view()}, {"seq", from.value()}});
+      self->scan_failed(Error(ErrorCode::Internal, "a range ends too early"));
+      co_return Step::Stop;
+    }
     if (from == begin) {
       self->scan_failed(Error(ErrorCode::Internal, "a range without progress"));
       co_return Step::Stop;

@@ -18,7 +18,7 @@ struct SyncToken {
   std::optional<InboxPosition> position;  // nothing: says nothing about acks, the stored cursor counts
   InboxPosition listed;
   WallTime minted{};
-  std::uint64_t run = 0;  // StoreRun::id of the store that told the position; 0: not known
+  std::uint64_t run = 0;  // Inboxes::run() of the store that told the position; 0: not known
 };
 
 // Makes and checks sync_tokens: 1 version byte, epoch, position, listed, minute of minting, run (6 bytes), SipHash-2-4-128 over these and

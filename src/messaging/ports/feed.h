@@ -28,7 +28,8 @@ inline constexpr std::size_t kMaxFollowers = 16;
 inline constexpr std::size_t kMaxFollowerName = 32;  // of a-z, 0-9 and '-'
 
 // Every record that is stored, in the store's own order, for those who make something else of all of them. An adapter whose records have an
-// order runs messaging/ports/feed_suite.h. Thread: end() and followers() from any thread; tasks from a worker, resuming on it.
+// order runs messaging/ports/testing/store_suite.h. Thread: feed_end() and followers() from any thread; tasks from a worker, resuming on
+// it.
 class Feed {
  public:
   virtual ~Feed() = default;

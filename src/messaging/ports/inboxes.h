@@ -78,7 +78,7 @@ struct InboxEnd {
 // In which order records of a user's conversations concern him. Positions ascend, one or more for each record; they mean something for that
 // user alone, within the store's epoch. (The embedded store's are those of its log; stores with many writers count for each user.)
 //
-// Promises (each adapter runs messaging/ports/inboxes_suite.h):
+// Promises (each adapter runs messaging/ports/testing/store_suite.h):
 //  - Complete: everything that is told (StoreListener::on_records) is found above the position that was told before it, from before it is
 //    told: who listens first and reads then misses nothing.
 //  - In order: of one conversation the order of positions is that of seqs.

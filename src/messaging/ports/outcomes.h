@@ -75,6 +75,11 @@ class StoreListener {
   virtual ~StoreListener() = default;
   virtual void on_answers(std::span<AppendOutcome> answers) = 0;
   virtual void on_records(std::span<const InboxNews> news) = 0;
+  // Both at once, as stores of one order have them.
+  virtual void on_commit(std::span<AppendOutcome> answers, std::span<const InboxNews> news) {
+    on_answers(answers);
+    on_records(news);
+  }
 
   // The newest position that on_records() has named of the user since this listener began, or more. Nothing: nobody here listens for him.
   // For a store of one order, which keeps no count of users itself (Inboxes::quiet_through). Any thread.

@@ -46,7 +46,7 @@ struct RangeQuery {
   std::size_t max_messages = 100;
   std::size_t max_bytes = 64 * 1024;  // of footprint; at least one message is returned all the same
   bool newest_first = false;          // start at `to` and go down
-  // Ascending only: the page ends before the first record that lies above it.
+  // Ascending only: the page ends before the first message that lies above it. Where a gap lies is not known: one may reach above.
   std::optional<InboxPlace> within = {};
 };
 
@@ -73,7 +73,7 @@ struct StoreHealth {
 
 // The timeline of every conversation: the only copy of every message.
 //
-// Promises (each adapter runs messaging/ports/timelines_suite.h):
+// Promises (each adapter runs messaging/ports/testing/store_suite.h):
 //  - Store first: an outcome without `refused` is durable at its level; seqs are dense per conversation and never given twice in
 //    an epoch, whatever fails.
 //  - Idempotent: (conversation, sender, client_msg_id) is stored once within 24 h; a repeat gets the original seq and time,

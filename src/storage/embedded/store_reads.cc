@@ -55,6 +55,9 @@ Task<Result<std::vector<TimelineEnd>>> StoreParts::ends(std::vector<Conversation
 Task<Result<InboxEnd>> StoreParts::newest(UserId user) {
   const InboxPosition listed = read_raises_.listed();
   const LogPosition settled = committer_->settled();
+  // What is told last is in the window.
+  const auto newest = window_->users().newest(user.view());
+  if (newest && *newest > settled) return ready(InboxEnd{to_inbox(*newest), listed});
   if (reader_->active_since_in_memory(user.view(), settled) == false) return ready(InboxEnd{to_inbox(settled), listed});
   return on_disk([this, user = std::move(user), settled, listed]() -> Result<InboxEnd> {
     TRY_ASSIGN(const InboxPosition newest, newest_now(user, settled));
@@ -102,6 +105,7 @@ Task<Result<ConversationsPage>> StoreParts::conversations(UserId user, Conversat
 // What is settled was told before, and what was told shows in the listener's count, as long as the user is online. So the order of the
 // questions matters. What is answered and not told yet is in the window. Of what earlier runs have told the listener knows nothing.
 std::optional<InboxPosition> StoreParts::quiet_through(std::string_view user, InboxPosition after) {
+  if (to_log(after) >= std::max(window_->published(), committer_->settled())) return after;  // usual where little is sent: no lock
   const InboxPosition settled = to_inbox(committer_->settled());
   const StoreListener* const listener = committer_->listener();
   const auto told = listener != nullptr ? listener->told(user) : std::nullopt;

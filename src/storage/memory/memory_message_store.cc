@@ -113,8 +113,7 @@ void MemoryMessageStore::commit(std::vector<Waiting> batch) {
   }
   if (listener_ != nullptr) {
     const std::span<const InboxNews> news = news_.take(outcomes);
-    listener_->on_answers(outcomes);
-    if (!news.empty()) listener_->on_records(news);
+    listener_->on_commit(outcomes, news);
     news_.clear();
   }
   settled_.store(last.value(), std::memory_order_release);

@@ -284,8 +284,7 @@ void Committer::tell() {
   StoreListener* listener = listener_.load(std::memory_order_acquire);
   if (listener != nullptr) {
     const std::span<const InboxNews> news = news_.take(outcomes_);
-    listener->on_answers(outcomes_);
-    if (!news.empty()) listener->on_records(news);
+    listener->on_commit(outcomes_, news);
     news_.clear();
   }
   settled_.store(last_.value(), std::memory_order_release);
