@@ -4,57 +4,24 @@
 #include <utility>
 
 namespace dunlin {
-namespace {
-constexpr std::size_t kFirstSlots = 16;
-}
 
-SendOrders::SendOrders() : key_(SipKey::random()), orders_(kFirstSlots) {}
+SendOrders::SendOrders() : key_(SipKey::random()) {}
 SendOrders::~SendOrders() = default;
 
 SendOrders::Order* SendOrders::find(const SessionKey& session) {
   if (session.empty()) return nullptr;
-  const std::size_t mask = orders_.size() - 1;
-  for (std::size_t i = home(session);; i = (i + 1) & mask) {
-    if (orders_[i].session == session) return &orders_[i];
-    if (orders_[i].session.empty()) return nullptr;
-  }
+  return orders_.find(static_cast<std::size_t>(session.low), [&](const Order& order) { return order.session == session; });
 }
 
 void SendOrders::begin(const SessionKey& session) {
   if (session.empty() || find(session) != nullptr) return;
-  if ((used_ + 1) * 8 > orders_.size() * 7) grow();
-  const std::size_t mask = orders_.size() - 1;
-  std::size_t i = home(session);
-  while (!orders_[i].session.empty()) i = (i + 1) & mask;
-  orders_[i].session = session;
-  ++used_;
-}
-
-void SendOrders::grow() {
-  std::vector<Order> old(orders_.size() * 2);
-  old.swap(orders_);
-  const std::size_t mask = orders_.size() - 1;
-  for (Order& order : old) {
-    if (order.session.empty()) continue;
-    std::size_t i = home(order.session);
-    while (!orders_[i].session.empty()) i = (i + 1) & mask;
-    orders_[i] = std::move(order);
-  }
+  Order order;
+  order.session = session;
+  orders_.add(std::move(order));
 }
 
 void SendOrders::end(const SessionKey& session) {
-  Order* order = find(session);
-  if (order == nullptr) return;
-  const std::size_t mask = orders_.size() - 1;
-  std::size_t hole = static_cast<std::size_t>(order - orders_.data());
-  // Entries behind the hole that may stand in it move up, so that no probe ends early (Knuth, algorithm 6.4 R).
-  for (std::size_t i = (hole + 1) & mask; !orders_[i].session.empty(); i = (i + 1) & mask) {
-    if (((i - home(orders_[i].session)) & mask) < ((i - hole) & mask)) continue;
-    orders_[hole] = std::move(orders_[i]);
-    hole = i;
-  }
-  orders_[hole] = Order{};
-  --used_;
+  if (Order* order = find(session)) orders_.erase(*order);
 }
 
 bool SendOrders::admit(const SessionKey& session, std::string_view conversation, std::string_view client_msg_id, bool abandon) {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/open_table.h"
 #include "base/siphash.h"
 #include "messaging/model/session_key.h"
 
@@ -45,7 +46,7 @@ class SendOrders {
   // goes on to be stored; a repeat (also after a refusal) gives false and is looked up.
   [[nodiscard]] bool take_number(const SessionKey& sender, const std::optional<NumberedMsgId>& id);
 
-  std::size_t size() const { return used_; }
+  std::size_t size() const { return orders_.size(); }
 
   static constexpr std::size_t kMaxBlocked = 256;
 
@@ -64,13 +65,18 @@ class SendOrders {
     std::unique_ptr<Blocks> blocks;  // null while healthy
   };
 
+  // Session keys are random, so their bits are the hash.
+  struct Rule {
+    static bool free(const Order& order) { return order.session.empty(); }
+    static std::size_t hash(const Order& order) { return static_cast<std::size_t>(order.session.low); }
+    static constexpr std::size_t kFirst = 16;
+    static constexpr std::size_t kLoad = 7;
+  };
+
   Order* find(const SessionKey& session);
-  std::size_t home(const SessionKey& session) const { return static_cast<std::size_t>(session.low) & (orders_.size() - 1); }
-  void grow();
 
   const SipKey key_;
-  std::vector<Order> orders_;  // open addressing, a power of two, at most 7/8 full; session keys are random, so their bits are the hash
-  std::size_t used_ = 0;
+  OpenTable<Order, Rule> orders_;
 };
 
 }  // namespace dunlin

@@ -11,8 +11,6 @@
 namespace dunlin {
 namespace {
 
-constexpr std::size_t kFirstSlots = 8;
-
 struct Session {
   ConnectionRef connection;
   std::uint64_t device;  // keyed hash of the device id
@@ -56,39 +54,19 @@ SessionRegistry::SessionRegistry() : key_(SipKey::random()) {}
 SessionRegistry::~SessionRegistry() {
   for (Stripe& stripe : stripes_) {
     MutexLock lock(stripe.mutex);
-    for (User* user : stripe.slots) std::free(user);
+    for (std::size_t i = 0; i < stripe.users.slot_count(); ++i) std::free(stripe.users.slot(i));
   }
 }
 
-// The slot of the user, or the free one in which he would stand. The table is never full.
-std::size_t SessionRegistry::locate(const Stripe& stripe, std::uint64_t hash, std::string_view user) {
-  const std::size_t mask = stripe.slots.size() - 1;
-  for (std::size_t i = hash & mask;; i = (i + 1) & mask) {
-    User* there = stripe.slots[i];
-    if (there == nullptr || (there->hash == hash && there->name() == user)) return i;
-  }
+std::size_t SessionRegistry::Rule::hash(const User* user) {
+  return static_cast<std::size_t>(user->hash);
 }
 
-void SessionRegistry::grow(Stripe& stripe) {
-  std::vector<User*> old(std::max(kFirstSlots, stripe.slots.size() * 2));
-  old.swap(stripe.slots);
-  for (User* user : old) {
-    if (user != nullptr) stripe.slots[locate(stripe, user->hash, user->name())] = user;
-  }
+SessionRegistry::User* const* SessionRegistry::find(const Stripe& stripe, std::uint64_t hash, std::string_view user) {
+  return stripe.users.find(static_cast<std::size_t>(hash), [&](User* there) { return there->name() == user; });
 }
-
-// Frees the user and moves up those behind him that may stand in his slot (Knuth, algorithm 6.4 R).
-void SessionRegistry::erase(Stripe& stripe, std::size_t hole) {
-  std::free(stripe.slots[hole]);
-  stripe.slots[hole] = nullptr;
-  --stripe.used;
-  const std::size_t mask = stripe.slots.size() - 1;
-  for (std::size_t i = (hole + 1) & mask; stripe.slots[i] != nullptr; i = (i + 1) & mask) {
-    const std::size_t home = stripe.slots[i]->hash & mask;
-    if (((i - home) & mask) < ((i - hole) & mask)) continue;
-    stripe.slots[hole] = std::exchange(stripe.slots[i], nullptr);
-    hole = i;
-  }
+SessionRegistry::User** SessionRegistry::find(Stripe& stripe, std::uint64_t hash, std::string_view user) {
+  return stripe.users.find(static_cast<std::size_t>(hash), [&](User* there) { return there->name() == user; });
 }
 
 std::optional<std::vector<ConnectionRef>> SessionRegistry::add(std::string_view user, std::string_view device, ConnectionRef connection) {
@@ -96,20 +74,19 @@ std::optional<std::vector<ConnectionRef>> SessionRegistry::add(std::string_view 
   const std::uint64_t device_hash = siphash64(key_, device);
   Stripe& there = stripe(user_hash);
   MutexLock lock(there.mutex);
-  if ((there.used + 1) * 8 > there.slots.size() * 7) grow(there);
-  User*& entry = there.slots[locate(there, user_hash, user)];
-  if (entry == nullptr) {
-    entry = User::make(user_hash, user, 1);
+  User** slot = find(there, user_hash, user);
+  if (slot == nullptr) {
+    slot = &there.users.add(User::make(user_hash, user, 1));
     // Read under the lock: tell() of this user comes either before, and has raised it, or finds this session.
-    entry->told = InboxPosition(told_.load(std::memory_order_acquire));
-    ++there.used;
+    (*slot)->told = InboxPosition(told_.load(std::memory_order_acquire));
     there.bytes += User::bytes(1, user.size());
-  } else if (entry->count >= kMaxSessions) {
+  } else if ((*slot)->count >= kMaxSessions) {
     return std::nullopt;
-  } else if (entry->count == entry->capacity) {
-    there.bytes += entry->capacity * sizeof(Session);
-    entry = entry->grown();
+  } else if ((*slot)->count == (*slot)->capacity) {
+    there.bytes += (*slot)->capacity * sizeof(Session);
+    *slot = (*slot)->grown();
   }
+  User* const entry = *slot;
   std::vector<ConnectionRef> older;
   for (std::uint16_t i = 0; i < entry->count; ++i) {
     if (entry->sessions()[i].device == device_hash) older.push_back(entry->sessions()[i].connection);
@@ -124,9 +101,9 @@ void SessionRegistry::each_session_of(std::string_view user, std::string_view de
   const std::uint64_t device_hash = siphash64(key_, device);
   const Stripe& there = stripe(user_hash);
   MutexLock lock(there.mutex);
-  if (there.slots.empty()) return;
-  User* entry = there.slots[locate(there, user_hash, user)];
-  if (entry == nullptr) return;
+  User* const* const slot = find(there, user_hash, user);
+  if (slot == nullptr) return;
+  User* const entry = *slot;
   for (std::uint16_t i = 0; i < entry->count; ++i) {
     if (entry->sessions()[i].device == device_hash) use(entry->sessions()[i].connection);
   }
@@ -148,17 +125,17 @@ bool SessionRegistry::remove(std::string_view user, ConnectionRef connection) {
   const std::uint64_t user_hash = hash(user);
   Stripe& there = stripe(user_hash);
   MutexLock lock(there.mutex);
-  if (there.slots.empty()) return false;
-  const std::size_t slot = locate(there, user_hash, user);
-  User* entry = there.slots[slot];
-  if (entry == nullptr) return false;
+  User** const slot = find(there, user_hash, user);
+  if (slot == nullptr) return false;
+  User* const entry = *slot;
   Session* end = entry->sessions() + entry->count;
   Session* at = std::find_if(entry->sessions(), end, [&](const Session& session) { return session.connection == connection; });
   if (at == end) return false;
   std::move(at + 1, end, at);
   if (--entry->count == 0) {
     there.bytes -= User::bytes(entry->capacity, entry->name_size);
-    erase(there, slot);
+    there.users.erase(*slot);
+    std::free(entry);
   }
   return true;
 }
@@ -170,9 +147,9 @@ std::optional<InboxPosition> SessionRegistry::tell(std::string_view user, InboxP
   const std::uint64_t user_hash = hash(user);
   Stripe& there = stripe(user_hash);
   MutexLock lock(there.mutex);
-  if (there.slots.empty()) return std::nullopt;
-  User* entry = there.slots[locate(there, user_hash, user)];
-  if (entry == nullptr) return std::nullopt;
+  User** const slot = find(there, user_hash, user);
+  if (slot == nullptr) return std::nullopt;
+  User* const entry = *slot;
   for (std::uint16_t i = 0; i < entry->count; ++i) out.push_back(entry->sessions()[i].connection);
   const InboxPosition before = entry->told;
   entry->told = std::max(before, position);
@@ -183,19 +160,18 @@ std::optional<InboxPosition> SessionRegistry::told(std::string_view user) const 
   const std::uint64_t user_hash = hash(user);
   const Stripe& there = stripe(user_hash);
   MutexLock lock(there.mutex);
-  if (there.slots.empty()) return std::nullopt;
-  const User* entry = there.slots[locate(there, user_hash, user)];
-  if (entry == nullptr) return std::nullopt;
-  return entry->told;
+  const User* const* const slot = find(there, user_hash, user);
+  if (slot == nullptr) return std::nullopt;
+  return (*slot)->told;
 }
 
 void SessionRegistry::sessions(std::string_view user, std::vector<ConnectionRef>& out) const {
   const std::uint64_t user_hash = hash(user);
   const Stripe& there = stripe(user_hash);
   MutexLock lock(there.mutex);
-  if (there.slots.empty()) return;
-  User* entry = there.slots[locate(there, user_hash, user)];
-  if (entry == nullptr) return;
+  User* const* const slot = find(there, user_hash, user);
+  if (slot == nullptr) return;
+  User* const entry = *slot;
   for (std::uint16_t i = 0; i < entry->count; ++i) out.push_back(entry->sessions()[i].connection);
 }
 
@@ -203,14 +179,14 @@ bool SessionRegistry::online(std::string_view user) const {
   const std::uint64_t user_hash = hash(user);
   const Stripe& there = stripe(user_hash);
   MutexLock lock(there.mutex);
-  return !there.slots.empty() && there.slots[locate(there, user_hash, user)] != nullptr;
+  return find(there, user_hash, user) != nullptr;
 }
 
 std::size_t SessionRegistry::users() const {
   std::size_t total = 0;
   for (const Stripe& stripe : stripes_) {
     MutexLock lock(stripe.mutex);
-    total += stripe.used;
+    total += stripe.users.size();
   }
   return total;
 }
@@ -219,7 +195,7 @@ std::size_t SessionRegistry::memory_bytes() const {
   std::size_t total = sizeof(*this);
   for (const Stripe& stripe : stripes_) {
     MutexLock lock(stripe.mutex);
-    total += stripe.bytes + stripe.slots.capacity() * sizeof(User*);
+    total += stripe.bytes + stripe.users.bytes();
   }
   return total;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/open_table.h"
 #include "base/siphash.h"
 #include "base/thread_annotations.h"
 
@@ -70,22 +71,27 @@ class SessionRegistry {
 
  private:
   struct User;
+  struct Rule {
+    static bool free(const User* user) { return user == nullptr; }
+    static std::size_t hash(const User* user);
+    static constexpr std::size_t kFirst = 8;
+    static constexpr std::size_t kLoad = 7;
+  };
   struct Stripe {
     mutable Mutex mutex;
-    std::vector<User*> slots GUARDED_BY(mutex);
-    std::size_t used GUARDED_BY(mutex) = 0;
-    std::size_t bytes GUARDED_BY(mutex) = 0;
+    OpenTable<User*, Rule> users GUARDED_BY(mutex);
+    std::size_t bytes GUARDED_BY(mutex) = 0;  // of the users
   };
   static constexpr std::size_t kStripes = 64;
 
   std::uint64_t hash(std::string_view user) const { return siphash64(key_, user); }
   Stripe& stripe(std::uint64_t hash) { return stripes_[hash >> 58]; }
   const Stripe& stripe(std::uint64_t hash) const { return stripes_[hash >> 58]; }
-  static std::size_t locate(const Stripe& stripe, std::uint64_t hash, std::string_view user) REQUIRES(stripe.mutex);
+  // Null when he is not there.
+  static User* const* find(const Stripe& stripe, std::uint64_t hash, std::string_view user) REQUIRES(stripe.mutex);
+  static User** find(Stripe& stripe, std::uint64_t hash, std::string_view user) REQUIRES(stripe.mutex);
   template <class Use>
   void each_session_of(std::string_view user, std::string_view device, Use use) const;
-  void grow(Stripe& stripe) REQUIRES(stripe.mutex);
-  void erase(Stripe& stripe, std::size_t slot) REQUIRES(stripe.mutex);
 
   const SipKey key_;
   std::atomic<std::uint64_t> told_{0};  // nobody was told more

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/open_table.h"
 #include "base/thread_annotations.h"
 #include "messaging/model/conversation.h"
 #include "messaging/ports/timelines.h"
@@ -83,11 +84,20 @@ class Conversations {
   explicit Conversations(std::uint64_t head_bytes) : shard_bytes_(head_bytes / kShards) {}
   ~Conversations();
 
+  struct Slot {
+    Conversation* conversation = nullptr;
+    std::size_t hash = 0;  // so that a probe looks at no conversation but the one
+  };
+  // The shard takes the low bits of the hash, the slot the high ones.
+  struct Rule {
+    static bool free(const Slot& slot) { return slot.conversation == nullptr; }
+    static std::size_t hash(const Slot& slot) { return slot.hash; }
+    static constexpr std::size_t kFirst = 16;
+    static constexpr std::size_t kLoad = 4;
+  };
   struct Shard {
     Mutex mutex;
-    std::vector<Conversation*> slots GUARDED_BY(mutex);  // open addressing
-    std::vector<std::uint32_t> hashes GUARDED_BY(mutex);
-    std::size_t used GUARDED_BY(mutex) = 0;
+    OpenTable<Slot, Rule> table GUARDED_BY(mutex);
     std::size_t hand GUARDED_BY(mutex) = 0;
     std::uint64_t bytes GUARDED_BY(mutex) = 0;
   };
@@ -104,8 +114,6 @@ class Conversations {
     return c.pins.load(std::memory_order_acquire) == 0 && c.run.empty() && !c.waiting;
   }
   static std::uint64_t cost(const Conversation& c) { return sizeof(Conversation) + 2 * c.id.size() + 32; }
-  static void place(Shard& shard, std::uint32_t hash, Conversation* conversation) REQUIRES(shard.mutex);
-  static void erase_slot(Shard& shard, std::size_t slot) REQUIRES(shard.mutex);
   void evict(Shard& shard) REQUIRES(shard.mutex, conversations_shard);
 
   const std::uint64_t shard_bytes_;
