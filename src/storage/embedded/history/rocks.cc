@@ -174,6 +174,8 @@ rocksdb::ColumnFamilyOptions history_column_options(Family family, const std::sh
   options.compaction_style = rocksdb::kCompactionStyleUniversal;
   options.num_levels = 1;
   options.compaction_options_universal.min_merge_width = static_cast<unsigned>(runs) / 3;
+  // Merges run at idle priority, so on a busy machine hundreds of files may wait; each input takes its read-ahead.
+  options.compaction_options_universal.max_merge_width = static_cast<unsigned>(runs);
   options.compaction_options_universal.stop_style = rocksdb::kCompactionStopStyleSimilarSize;
   options.compaction_options_universal.size_ratio = 150;
   // Only heads are ever overwritten; elsewhere merging all frees nothing.
