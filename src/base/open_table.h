@@ -72,7 +72,7 @@ class OpenTable {
 
   std::size_t size() const { return used_; }
   std::size_t slot_count() const { return slots_.size(); }
-  std::size_t bytes() const { return slots_.size() * sizeof(Slot); }
+  std::size_t bytes() const { return slots_.size() * sizeof(Slot); }  // NOLINT(bugprone-sizeof-expression): of pointers too
   // Any of them, the free ones too: i < slot_count().
   Slot& slot(std::size_t i) { return slots_[i]; }
   const Slot& slot(std::size_t i) const { return slots_[i]; }
