@@ -30,7 +30,7 @@ namespace dunlin {
 
 // A client says that it has this seq, or has read it.
 struct ClaimedPosition {
-  ConversationId conversation;
+  ConversationAccess access;
   MessageSeq seq;
 };
 

@@ -43,7 +43,7 @@ Task<void> SessionHost::judge_claims(SessionHost& host, ConnectionHandle handle,
 
 // What cannot be looked up claims nothing.
 Task<bool> SessionHost::beyond_head(Timelines& timelines, ClaimedPosition claimed) {
-  const auto head = co_await timelines.head(std::move(claimed.conversation));
+  const auto head = co_await timelines.head(claimed.access.conversation());
   co_return head.ok() && claimed.seq > head->last_seq;
 }
 

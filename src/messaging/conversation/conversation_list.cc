@@ -7,8 +7,6 @@
 #include <map>
 #include <set>
 
-#include "messaging/model/conversation.h"
-
 namespace dunlin {
 namespace {
 
@@ -53,8 +51,7 @@ struct ConversationList::PageCursor {
     out.position = InboxPosition(numbers[4]);
     out.through = InboxPosition(numbers[5]);
     out.conversation = ConversationId(text);
-    const auto pair = parse_private(text);
-    if (!pair || !pair->has(user) || out.through > out.begun) return std::nullopt;
+    if (!authorise(user, out.conversation).ok() || out.through > out.begun) return std::nullopt;
     return out;
   }
 };
@@ -89,16 +86,16 @@ Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery 
   using Phase = PageCursor::Phase;
   ConversationListPage page;
   Filling filling{query, page};
-  CO_TRY_ASSIGN(const InboxEnd end, co_await inboxes_.newest(query.user));
+  PageCursor cursor;
   if (!query.named.empty()) {
     query.limit = query.named.size();
-    page.snapshot = end.listed;
-    PageCursor cursor;
-    CO_TRY(co_await add(filling, cursor, query.named));
+    std::vector<ConversationId> named;
+    for (const ConversationAccess& access : query.named) named.push_back(access.conversation());
+    CO_TRY(co_await add(filling, cursor, std::move(named)));
     co_return page;
   }
-  PageCursor cursor;
   if (query.page.empty()) {
+    CO_TRY_ASSIGN(const InboxEnd end, co_await inboxes_.newest(query.user));
     cursor.covered = end.listed;
     cursor.begun = end.newest;
     cursor.phase = query.since ? Phase::Changed : Phase::Newest;
@@ -107,6 +104,7 @@ Task<Result<ConversationListPage>> ConversationList::list(ConversationListQuery 
   } else if (auto parsed = PageCursor::parse(query.page, timelines_.epoch(), query.user.view())) {
     cursor = *std::move(parsed);
     // It is what a client says, and a token that is made of it must not claim what is not there yet.
+    CO_TRY_ASSIGN(const InboxEnd end, co_await inboxes_.newest(query.user));
     cursor.covered = std::min(cursor.covered, end.newest);
     CO_TRY(co_await add(filling, cursor, std::vector<ConversationId>(1, cursor.conversation)));
     if (cursor.phase == Phase::Newest) cursor.position = cursor.position.prev();

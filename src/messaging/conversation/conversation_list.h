@@ -9,6 +9,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "messaging/conversation/conversation_access.h"
 #include "messaging/ports/device_states.h"
 #include "messaging/ports/inboxes.h"
 #include "messaging/ports/timelines.h"
@@ -33,16 +34,18 @@ struct ConversationSummary {
 struct ConversationListPage {
   std::vector<ConversationSummary> conversations;
   bool more = false;
-  std::string next;        // page cursor; meaningful when more
-  InboxPosition snapshot;  // the same on every page: an incremental list from here finds all that changed since the first one was begun
+  std::string next;  // page cursor; meaningful when more
+  // The same on every page: an incremental list from here finds all that changed since the first one was begun. 0 for a named list, which
+  // says nothing of the others.
+  InboxPosition snapshot;
 };
 
 struct ConversationListQuery {
   UserId user;
   std::size_t limit = 20;
-  std::string page;                    // page cursor, empty at first; kept by the client as it is
-  std::optional<InboxPosition> since;  // incremental: only what changed since. Of this epoch; the caller answers others with a full list
-  std::vector<ConversationId> named;   // these of the user's and no others, changed or not; limit, page and since say nothing then
+  std::string page;                       // page cursor, empty at first; kept by the client as it is
+  std::optional<InboxPosition> since;     // incremental: only what changed since. Of this epoch; the caller answers others with a full list
+  std::vector<ConversationAccess> named;  // these of the user's and no others, changed or not; limit, page and since say nothing then
 };
 
 // The conversation list ("sync"). Costs store rows for the lines it returns (and stale inbox entries between them), never for the account,
@@ -72,7 +75,6 @@ class ConversationList {
     TimelineEnd end;
     std::string cursor;
   };
-  Task<Status> named(Filling& filling);
   Task<Status> newest(Filling& filling, PageCursor& cursor);
   Task<Result<bool>> any_left(UserId user, const PageCursor& cursor, const std::set<ConversationId>& seen);
   Task<Status> across(Filling& filling, PageCursor& cursor);

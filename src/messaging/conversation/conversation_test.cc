@@ -35,8 +35,9 @@ class ConversationTest : public testing::Test {
       store_.append({&request, 1});
     }
   }
+  static ConversationAccess access(std::string_view user, ConversationId conversation) { return *authorise(user, std::move(conversation)); }
   std::uint64_t read(std::string_view user, std::string_view peer, std::uint64_t seq) {
-    const auto effect = block_on(access_.read(UserId(user), private_conversation(user, peer), MessageSeq(seq)));
+    const auto effect = block_on(access_.read(access(user, private_conversation(user, peer)), MessageSeq(seq)));
     EXPECT_TRUE(effect.ok());
     return effect.ok() ? effect->read_seq.value() : UINT64_MAX;
   }
@@ -45,7 +46,7 @@ class ConversationTest : public testing::Test {
     const ConversationId conversation = private_conversation(user, peer);
     const std::vector<ReadKey> key{{UserId(user), conversation}};
     const auto before = *block_on(state_.read_positions(key));
-    const auto effect = block_on(access_.read(UserId(user), conversation, MessageSeq(seq)));
+    const auto effect = block_on(access_.read(access(user, conversation), MessageSeq(seq)));
     EXPECT_TRUE(effect.ok());
     EXPECT_EQ(*block_on(state_.read_positions(key)), before);
     return effect.ok() && effect->beyond_head;
@@ -105,8 +106,8 @@ TEST_F(ConversationListTest, ARecalledLastMessageIsAbsentAndItsLineIsNot) {
   EXPECT_FALSE(page.conversations[0].last_message);
   EXPECT_EQ(page.conversations[0].last_seq, MessageSeq(3));
   EXPECT_EQ(page.conversations[0].unread, 3U) << "its place still counts";
-  const auto history = block_on(access_.history(
-      {.user = UserId("alice"), .conversation = private_conversation("alice", "bob"), .before = std::nullopt, .after = std::nullopt}));
+  const auto history = block_on(
+      access_.history({.access = access("alice", private_conversation("alice", "bob")), .before = std::nullopt, .after = std::nullopt}));
   ASSERT_TRUE(history.ok());
   EXPECT_EQ(history->messages.size(), 2U);
   ASSERT_EQ(history->gaps.size(), 1U);
@@ -240,12 +241,13 @@ TEST_F(ConversationListTest, NamedOnesAreGivenAsTheyStandChangedOrNot) {
   send("alice", "alice");
   ConversationListQuery query;
   query.user = UserId("alice");
-  for (const char* peer : {"peer40", "nobody yet", "alice", "peer3"}) query.named.push_back(private_conversation("alice", peer));
+  for (const char* peer : {"peer40", "nobody yet", "alice", "peer3"})
+    query.named.push_back(access("alice", private_conversation("alice", peer)));
   const ConversationListPage page = list(query);
   EXPECT_EQ(peers(page), (Peers{"peer40", "alice", "peer3"}));
   EXPECT_FALSE(page.more);
   EXPECT_EQ(page.conversations[2].unread, 1U);
-  for (int i = 0; i < 50; ++i) query.named.push_back(private_conversation("alice", "peer" + std::to_string(i)));
+  for (int i = 0; i < 50; ++i) query.named.push_back(access("alice", private_conversation("alice", "peer" + std::to_string(i))));
   EXPECT_EQ(list(query).conversations.size(), 53U);
 }
 
@@ -257,7 +259,7 @@ TEST_F(ConversationListTest, NamedOnesBeyondThePageAreLeftForTheNextQuestion) {
     AppendRequest request;
     request.message = Message::create({private_conversation(peer, "alice").view(), peer, "m", {}, std::string(10'000, 'x')});
     store_.append({&request, 1});
-    query.named.push_back(private_conversation("alice", peer));
+    query.named.push_back(access("alice", private_conversation("alice", peer)));
   }
   std::size_t listed = 0;
   for (int pages = 0; pages < 10 && !query.named.empty(); ++pages) {
@@ -265,7 +267,7 @@ TEST_F(ConversationListTest, NamedOnesBeyondThePageAreLeftForTheNextQuestion) {
     ASSERT_FALSE(page.conversations.empty());
     EXPECT_EQ(page.more, page.conversations.size() < query.named.size());
     for (const ConversationSummary& line : page.conversations) {
-      EXPECT_EQ(line.conversation, query.named.front());
+      EXPECT_EQ(line.conversation, query.named.front().conversation());
       query.named.erase(query.named.begin());
       ++listed;
     }
@@ -517,7 +519,7 @@ TEST_F(ConversationListTest, WhatIsReadWhileAListIsMadeIsInItOrInTheNext) {
   std::vector<Completer<std::monostate>> waiting;
   state_.hold_raises(&waiting);
   const auto read_slowly = [](TimelineAccess& timelines, std::string peer) -> Task<void> {
-    const auto effect = co_await timelines.read(UserId("alice"), private_conversation("alice", peer), MessageSeq(2));
+    const auto effect = co_await timelines.read(access("alice", private_conversation("alice", peer)), MessageSeq(2));
     EXPECT_TRUE(effect.ok());
   };
   spawn(read_slowly(access_, "bob"));
@@ -636,24 +638,66 @@ TEST_F(ConversationListTest, UnreadEqualsTheRecomputedOne) {
   EXPECT_GT(lines_seen, 300);
 }
 
+// A list that is begun, or goes on from what a client says, has to know where the inbox ends; that may be a read.
+TEST_F(ConversationListTest, ANamedListDoesNotAskWhereTheInboxEnds) {
+  struct Counted final : MemoryMessageStore {
+    using MemoryMessageStore::MemoryMessageStore;
+    Task<Result<InboxEnd>> newest(UserId user) override {
+      ++asked;
+      return MemoryMessageStore::newest(std::move(user));
+    }
+    int asked = 0;
+  };
+  Counted store{options(clock_)};
+  MemoryStateStore state{store};
+  ConversationList lists{store, store, state};
+  for (const char* peer : {"bob", "carol", "dave"}) {
+    AppendRequest request;
+    request.message = Message::create({private_conversation(peer, "alice").view(), peer, "m", {}, "{}"});
+    store.append({&request, 1});
+  }
+  ConversationListQuery named{.user = UserId("alice"), .page = {}, .since = std::nullopt, .named = {}};
+  for (const char* peer : {"bob", "nobody"}) named.named.push_back(access("alice", private_conversation("alice", peer)));
+  EXPECT_EQ(block_on(lists.list(named))->conversations.size(), 1U);
+  EXPECT_EQ(store.asked, 0);
+  const auto first = block_on(lists.list({.user = UserId("alice"), .limit = 1, .page = {}, .since = std::nullopt, .named = {}}));
+  ASSERT_TRUE(first.ok() && first->more);
+  EXPECT_EQ(store.asked, 1);
+  ASSERT_TRUE(block_on(lists.list({.user = UserId("alice"), .limit = 1, .page = first->next, .since = std::nullopt, .named = {}})).ok());
+  EXPECT_EQ(store.asked, 2);
+  EXPECT_FALSE(block_on(lists.list({.user = UserId("alice"), .limit = 1, .page = "n.0", .since = std::nullopt, .named = {}})).ok());
+  EXPECT_EQ(store.asked, 2) << "what is no cursor of ours costs nothing";
+}
+
 TEST_F(TimelineAccessTest, OnlyMembersMayAndOthersLearnNothing) {
   send("alice", "bob");
   const ConversationId real = private_conversation("alice", "bob");
   const ConversationId never_used = private_conversation("alice", "zoe");
-  EXPECT_TRUE(TimelineAccess::authorise("alice", real.view()).ok());
-  EXPECT_TRUE(TimelineAccess::authorise("bob", real.view()).ok());
-  EXPECT_EQ(TimelineAccess::authorise("mallory", real.view()).error().code(), ErrorCode::Forbidden);
-  EXPECT_EQ(TimelineAccess::authorise("mallory", never_used.view()).error().code(), ErrorCode::Forbidden) << "no oracle of existence";
-  EXPECT_EQ(TimelineAccess::authorise("mallory", "p5:alice").error().code(), ErrorCode::NotFound);
-  EXPECT_EQ(block_on(access_.history({UserId("mallory"), real, {}, {}, 5, 1000})).error().code(), ErrorCode::Forbidden);
-  EXPECT_EQ(block_on(access_.read(UserId("mallory"), real, MessageSeq(1))).error().code(), ErrorCode::Forbidden);
-  EXPECT_TRUE(block_on(access_.history({UserId("zoe"), never_used, {}, {}, 5, 1000})).ok());
+  EXPECT_TRUE(authorise("alice", real).ok());
+  EXPECT_TRUE(authorise("bob", real).ok());
+  EXPECT_EQ(authorise("mallory", real).error().code(), ErrorCode::Forbidden);
+  EXPECT_EQ(authorise("mallory", never_used).error().code(), ErrorCode::Forbidden) << "no oracle of existence";
+  EXPECT_EQ(authorise("mallory", ConversationId("p5:alice")).error().code(), ErrorCode::NotFound);
+  EXPECT_TRUE(block_on(access_.history({access("zoe", never_used), {}, {}, 5, 1000})).ok());
+}
+
+// Nothing behind the proof asks who may: so it says for whom it is.
+TEST_F(TimelineAccessTest, TheProofNamesItsUserAndThePeerAlsoAfterAMove) {
+  for (const char* user : {"alice", "bob"}) {
+    ConversationAccess proved = access(user, private_conversation("alice", "bob"));
+    const ConversationAccess moved = std::move(proved);
+    EXPECT_EQ(moved.user(), user);
+    EXPECT_EQ(moved.peer(), std::string_view(user) == "bob" ? "alice" : "bob");
+    EXPECT_EQ(moved.conversation(), private_conversation("alice", "bob"));
+  }
+  EXPECT_EQ(access("al", private_conversation("al", "al")).user(), "al");
+  EXPECT_EQ(access("al", private_conversation("al", "al")).peer(), "al");
 }
 
 TEST_F(TimelineAccessTest, HistoryGoesBothWaysAndIsAlwaysAscending) {
   send("alice", "bob", 10);
   const auto history = [&](std::optional<std::uint64_t> before, std::optional<std::uint64_t> after, std::size_t limit) {
-    HistoryQuery query{UserId("bob"), private_conversation("alice", "bob"), {}, {}, limit, 1 << 20};
+    HistoryQuery query{access("bob", private_conversation("alice", "bob")), {}, {}, limit, 1 << 20};
     if (before) query.before = MessageSeq(*before);
     if (after) query.after = MessageSeq(*after);
     auto page = block_on(access_.history(std::move(query)));

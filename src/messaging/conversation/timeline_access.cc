@@ -2,21 +2,11 @@
 
 #include <algorithm>
 
-#include "messaging/model/conversation.h"
-
 namespace dunlin {
 
-Status TimelineAccess::authorise(std::string_view user, std::string_view conversation) {
-  const auto pair = parse_private(conversation);
-  if (!pair) return Error(ErrorCode::NotFound, "no such conversation");
-  if (!pair->has(user)) return Error(ErrorCode::Forbidden, "not a member of this conversation");
-  return {};
-}
-
 Task<Result<HistoryPage>> TimelineAccess::history(HistoryQuery query) {
-  CO_TRY(authorise(query.user.view(), query.conversation.view()));
   RangeQuery range;
-  range.conversation = query.conversation;
+  range.conversation = query.access.conversation();
   range.from = query.after ? query.after->next() : MessageSeq(1);
   range.to = query.before ? MessageSeq(std::max<std::uint64_t>(query.before->value(), 1) - 1) : MessageSeq(UINT64_MAX);
   range.max_messages = std::max<std::size_t>(query.limit, 1);
@@ -31,18 +21,15 @@ Task<Result<HistoryPage>> TimelineAccess::history(HistoryQuery query) {
   co_return out;
 }
 
-Task<Result<ReadEffect>> TimelineAccess::read(UserId user, ConversationId conversation, MessageSeq seq) {
-  CO_TRY(authorise(user.view(), conversation.view()));
-  const auto pair = parse_private(conversation.view());
+Task<Result<ReadEffect>> TimelineAccess::read(ConversationAccess access, MessageSeq seq) {
   ReadEffect out;
-  out.peer = UserId(pair->peer_of(user.view()));
-  CO_TRY_ASSIGN(const ConversationHead head, co_await timelines_.head(conversation));
+  CO_TRY_ASSIGN(const ConversationHead head, co_await timelines_.head(access.conversation()));
   if (seq > head.last_seq) {
     out.beyond_head = true;
     co_return out;
   }
-  ReadRaise raise{user, conversation, seq, {}};
-  if (out.peer != user) raise.watchers.push_back(out.peer);
+  ReadRaise raise{UserId(access.user()), access.conversation(), seq, {}};
+  if (access.peer() != access.user()) raise.watchers.emplace_back(access.peer());
   CO_TRY_ASSIGN(out.read_seq, co_await devices_.raise_read(std::move(raise)));
   co_return out;
 }

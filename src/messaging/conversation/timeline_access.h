@@ -1,11 +1,11 @@
 #pragma once
 
 #include <optional>
-#include <string_view>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "messaging/conversation/conversation_access.h"
 #include "messaging/ports/device_states.h"
 #include "messaging/ports/timelines.h"
 #include "runtime/task.h"
@@ -13,8 +13,7 @@
 namespace dunlin {
 
 struct HistoryQuery {
-  UserId user;
-  ConversationId conversation;
+  ConversationAccess access;
   std::optional<MessageSeq> before;  // the newest `limit` below it
   std::optional<MessageSeq> after;   // the oldest `limit` above it; neither: the newest of all
   std::size_t limit = 50;
@@ -28,24 +27,19 @@ struct HistoryPage {
 };
 
 struct ReadEffect {
-  MessageSeq read_seq;  // what holds now
-  UserId peer;
+  MessageSeq read_seq;       // what holds now
   bool beyond_head = false;  // there is no such seq: nothing was raised
 };
 
-// What a user may read of a conversation, and his read position. Stateless; any worker.
-// Who may: the two users of a private conversation. Whether it exists is never told to others: an id that names other users is
-// Forbidden and one that names nobody NotFound, both from its text alone. A user's own conversation without messages is empty.
+// What a user reads of a conversation, and his read position. That he may is proved by who calls. A user's own conversation without
+// messages is empty. Stateless; any worker.
 class TimelineAccess {
  public:
   TimelineAccess(Timelines& timelines, DeviceStates& devices) : timelines_(timelines), devices_(devices) {}
 
-  // The one authorisation rule of private conversations.
-  static Status authorise(std::string_view user, std::string_view conversation);
-
   Task<Result<HistoryPage>> history(HistoryQuery query);
   // Raises the read position. Repeats and lower seqs change nothing and succeed.
-  Task<Result<ReadEffect>> read(UserId user, ConversationId conversation, MessageSeq seq);
+  Task<Result<ReadEffect>> read(ConversationAccess access, MessageSeq seq);
 
  private:
   Timelines& timelines_;

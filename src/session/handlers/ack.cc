@@ -18,8 +18,8 @@ void handle(const Call& call, const wire::AckRequest& request) {
       call.host.note_acked(call.session);
       if (effect.delivered == seq) continue;
     }
-    const auto access = authorise(call.session.user_id.view(), {.user = {}, .conversation = position.conversation});
-    if (access.ok()) claimed.push_back({access->conversation(), seq});
+    auto access = authorise(call.session.user_id.view(), ConversationId(position.conversation));
+    if (access.ok()) claimed.push_back({*std::move(access), seq});
   }
   call.host.note_changed(call.session);
   if (!claimed.empty()) call.host.judge(call.session, std::move(claimed));

@@ -216,7 +216,7 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
   reply_connected(call, *attachment, news);
   session->platform = attachment->cursor.platform;
   std::vector<ConversationId> first;
-  for (ClaimedPosition& shown : connect.open) first.push_back(std::move(shown.conversation));
+  for (const ClaimedPosition& shown : connect.open) first.push_back(shown.access.conversation());
   host.became_ready(*session, attachment->cursor, std::move(first), std::move(news.page));
   tell_forgotten(host, user, attachment->forgotten);
 }
@@ -287,8 +287,8 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
   if (connect.token && connect.token->epoch == host.services().timelines.epoch() && !connect.token->position) connect.token.reset();
   for (const wire::ConversationSeq& shown : request.open) {
     if (connect.open.size() == kMaxOpen) break;
-    if (authorise(session.user_id.view(), {.user = {}, .conversation = shown.conversation}).ok())
-      connect.open.push_back({ConversationId(shown.conversation), MessageSeq(shown.seq)});
+    auto access = authorise(session.user_id.view(), ConversationId(shown.conversation));
+    if (access.ok()) connect.open.push_back({*std::move(access), MessageSeq(shown.seq)});
   }
   session.delivery.emplace(host.delivery_context(), session);
   spawn(run(host, session.handle(), std::move(connect)));

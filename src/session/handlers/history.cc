@@ -35,7 +35,7 @@ wire::HistoryReply cut_reply(const HistoryPage& page, wire::Encoding encoding, s
 }
 
 Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, HistoryQuery query) {
-  const ConversationId conversation = query.conversation;
+  const ConversationId conversation = query.access.conversation();
   const bool ascending = query.after.has_value();
   const auto page = co_await host.timelines().history(std::move(query));
   Session* session = host.find(handle);
@@ -56,7 +56,7 @@ void handle(const Call& call, const wire::HistoryRequest& request) {
   auto access = authorise(call.session.user_id.view(), request.target);
   if (!access.ok()) return call.refuse(access.error());
   if (!call.host.options().history_enabled) return call.refuse(Error(ErrorCode::Forbidden, "history is switched off on this server"));
-  HistoryQuery query{.user = call.session.user_id, .conversation = access->conversation(), .before = std::nullopt, .after = std::nullopt};
+  HistoryQuery query{.access = *std::move(access), .before = std::nullopt, .after = std::nullopt};
   if (request.before_seq) query.before = MessageSeq(*request.before_seq);
   if (request.after_seq) query.after = MessageSeq(*request.after_seq);
   const SessionOptions& options = call.host.options();

@@ -5,9 +5,11 @@
 namespace dunlin {
 namespace {
 
-Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, UserId user, ConversationId conversation,
-               MessageSeq seq, DeviceId device) {
-  const auto effect = co_await host.timelines().read(user, conversation, seq);
+Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, ConversationAccess access, MessageSeq seq,
+               DeviceId device) {
+  const UserId user(access.user());
+  const ConversationId conversation = access.conversation();
+  const auto effect = co_await host.timelines().read(std::move(access), seq);
   // The read position has risen whether or not the session is still there, so others are told in any case.
   const bool unknown = effect.ok() && effect->beyond_head;
   if (unknown) host.reset_device(handle, user, device);
@@ -28,11 +30,10 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::R
 // Raises the user's read position: max of all, whatever the order. Never refused for being frequent. A device that has read what is not
 // there is reset.
 void handle(const Call& call, const wire::ReadRequest& request) {
-  auto access = authorise(call.session.user_id.view(), {.user = {}, .conversation = request.conversation});
+  auto access = authorise(call.session.user_id.view(), ConversationId(request.conversation));
   if (!access.ok()) return call.refuse(access.error());
   call.host.query_began(call.session);
-  spawn(run(call.host, call.session.handle(), call.id, call.session.user_id, access->conversation(), MessageSeq(request.seq),
-            call.session.device));
+  spawn(run(call.host, call.session.handle(), call.id, *std::move(access), MessageSeq(request.seq), call.session.device));
 }
 
 }  // namespace dunlin

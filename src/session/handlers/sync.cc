@@ -109,9 +109,9 @@ void handle(const Call& call, const wire::SyncRequest& request) {
     return call.refuse(Error(ErrorCode::TooLarge, "sync.conversations has more than " + std::to_string(options.max_sync) + " elements"));
   }
   for (std::string_view each : request.conversations) {
-    auto access = authorise(query.user.view(), {.user = {}, .conversation = each});
+    auto access = authorise(query.user.view(), ConversationId(each));
     if (!access.ok()) return call.refuse(access.error());
-    query.named.push_back(access->conversation());
+    query.named.push_back(*std::move(access));
   }
   call.host.query_began(call.session);
   spawn(run(call.host, call.session.handle(), call.id, std::move(query), token, reset));
