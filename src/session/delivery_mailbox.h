@@ -21,8 +21,10 @@ class DeliveryReceiver {
   ~DeliveryReceiver() = default;
 };
 
-// The dispatcher's way into one worker: one wake-up for whatever came since the last drain. Acks are always taken (the sends that were
-// admitted bound them); hints and signals beyond `bound_bytes` are dropped and counted, and the receiver is told.
+// The dispatcher's way into one worker: one wake-up for whatever came since the last drain. Acks are always taken: there are no more of
+// them than sends that were admitted. Hints and signals beyond `bound_bytes` are dropped and counted, and the receiver is told that hints
+// were lost. For example: a worker stands still for ten seconds under load. Its clients lose no message by it, since afterwards each of its
+// sessions compares its position with the store's.
 // Owner: the composition root; outlives the dispatcher. post() on any thread, the rest on the worker.
 class DeliveryMailbox final : public WorkerMailbox, public Inlet {
  public:

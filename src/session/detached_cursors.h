@@ -11,9 +11,9 @@
 
 namespace dunlin {
 
-// Where devices were when their sessions ended, until the state store has confirmed it: a device that comes back at once, on whatever
-// worker, goes on from there instead of from an older row. Shared by all workers; any thread; one mutex, a leaf. Bound: kMax devices;
-// beyond it a device may see a repeat, never a loss.
+// Where devices were when their sessions ended, until the state store has confirmed it. For example: a phone has acked seq 7, loses its
+// network and is back in 20 ms, on another worker. Its row in the store may still say 5; here it finds 7 and gets nothing twice.
+// Shared by all workers; any thread; one mutex, a leaf. Bound: kMax devices; beyond it a device may see a repeat, never a loss.
 class DetachedCursors {
  public:
   static constexpr std::size_t kMax = 100'000;

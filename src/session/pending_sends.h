@@ -11,9 +11,9 @@
 
 namespace dunlin {
 
-// The sends of one worker that the store has not answered yet: who asked, under which request id, since when. An append's
-// ReplyAddress::request is the index of its entry here, so that an idle session keeps nothing and a busy one allocates nothing.
-// Worker-bound. Bounded by the sessions' max_pending_sends; every entry ends, because the store answers every append exactly once.
+// The sends of one worker that the store has not answered yet: who asked, under which request id, since when. An append carries the index
+// of its entry here (ReplyAddress::request), and its answer brings it back: so an idle session keeps nothing and a busy one allocates
+// nothing. Worker-bound. Bounded by the sessions' max_pending_sends; every entry ends, because the store answers every append exactly once.
 class PendingSends {
  public:
   struct Entry {

@@ -14,9 +14,11 @@
 
 namespace dunlin {
 
-// One token bucket a user, shared by all connections of that user on all workers, so that five connections get the same total as one.
-// Each bucket is one number (GCRA, ITU-T I.371: the theoretical arrival time); users whose bucket is full again are forgotten, so the
-// memory is bounded by who has sent within the time of one burst. Owner: the server. Any thread (striped locks, held for one look-up).
+// One token bucket a user, shared by all connections of that user on all workers, so that five connections get the same total as one. For
+// example, with 100 a second and a burst of 200: who was silent for two seconds may send 200 at once, and then one each 10 ms.
+// Each bucket is one number: the time at which it will be full again (GCRA, ITU-T I.371: the theoretical arrival time). Users whose bucket
+// is full are forgotten, so the memory is bounded by who has sent within the time of one burst. Owner: the server. Any thread (striped
+// locks, held for one look-up).
 class UserRate {
  public:
   struct Verdict {

@@ -26,10 +26,12 @@ struct Call {
   }
 };
 
-// Who the token speaks for. A refusal is answered and counted: also against the address, unless the token was good until it expired or will
-// be soon, or clients behind one address that are late would shut each other out. One above the address's limit is answered RateLimited,
-// whatever was wrong, and what costs much to check is not checked then; a good token is good all the same, since it may be another
-// client's.
+// Who the token speaks for. A refusal is answered here and counted, as a rule against the client's address too.
+//  - A token that has expired, or will be good soon, does not count against the address. Else the phones behind one router, all a little
+//  late,
+//    would shut each other out.
+//  - An address with too many refusals hears RateLimited, whatever is wrong with its next token, and signatures that are dear to check are
+//    not checked. A good token that is cheap to check is good all the same: it may be another client's behind the same address.
 Result<auth::Identity> authenticate(const Call& call, std::string_view token);
 
 void handle(const Call& call, const wire::ConnectRequest& request);
