@@ -23,8 +23,10 @@ class SessionHost;
 // Owner: its Connection (as ConnectionUser), which outlives it; it dies right after on_close. Thread: its worker. Everyone else keeps the
 // ConnectionHandle and resolves it again (SessionHost::find). Memory: this and the ids' bytes; what is in flight is kept by the worker's
 // tables (PendingSends) or by `delivery` only while it lasts.
-// Phases: New → Connecting → Ready → Leaving. Leaving: replaced or logged out; nothing is read any more, and the session waits for its
-// last sends to settle before it is closed.
+// Phases: New → Connecting → Ready → Leaving.
+//  - New: a socket, nobody yet. Connecting: its connect command is being answered; what comes behind it waits in `held`.
+//  - Ready: it may call every command, and messages are pushed to it.
+//  - Leaving: replaced, kicked or logged out. Nothing it says is heard any more; what it has sent settles before it is closed (Departures).
 struct Session final : ConnectionUser, DeliverySink {
   enum class Phase : std::uint8_t { New, Connecting, Ready, Leaving };
 
@@ -58,14 +60,14 @@ struct Session final : ConnectionUser, DeliverySink {
   bool encoding_known = false;  // TCP: the first payload tells it
   bool registered = false;      // in the session registry
   bool attached = false;        // `delivery` runs from the device's cursor
-  bool in_store = false;        // the store knows it (begin_session): from its first send on
+  bool in_store = false;        // the store knows it (begin_session): from its first send on, until all it has sent is settled
   bool judging = false;         // positions that it claims are looked up
-  bool own_order = false;       // the worker's SendOrders know it: a send of its was refused by a limit
+  bool own_order = false;       // a limit has refused one of its sends, so Sends::orders() keeps its order
   bool reading_paused = false;
   bool typing = false;                // was told, and its end was not
   bool half_closed = false;           // its peer has ended its side; what it asked is still answered
-  bool changed = false;               // in the host's list of sessions whose cursor may have moved
-  bool acked = false;                 // in the host's list of sessions whose device has something that it had not
+  bool changed = false;               // in CursorFlush's list of sessions whose cursor may have moved
+  bool acked = false;                 // in CursorFlush's list of sessions whose device has acked something since the last note
   std::unique_ptr<std::string> held;  // while Connecting: the packets that came behind connect in its frame
   std::uint16_t pending_queries = 0;
   std::uint16_t refused_refreshes = 0;
@@ -75,7 +77,7 @@ struct Session final : ConnectionUser, DeliverySink {
   MonotonicTime last_life{};  // last complete packet or control frame
   MonotonicTime last_typing{};
   WallTime token_expires{};
-  Epoch epoch;                              // in which `delivery` runs: of its cursors and tokens, also when another has begun
+  Epoch epoch;                              // in which it began: its cursors and tokens are of that one, also when the store has a newer
   std::optional<SessionDelivery> delivery;  // from connect on
 };
 

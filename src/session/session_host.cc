@@ -4,29 +4,26 @@
 #include <utility>
 
 #include "codec/ws_frame.h"
-#include "runtime/spawn.h"
-#include "session/every.h"
+#include "session/connection_ref.h"
 
 namespace dunlin {
 namespace {
-
-// More than this and the store is asked in the middle of a turn.
-constexpr std::size_t kBatchAppends = 512;
 
 metrics::Transport transport_label(Transport transport) {
   return transport == Transport::WebSocket ? metrics::Transport::WebSocket : metrics::Transport::Tcp;
 }
 
-// A smaller step is none: clocks are slewed, and turns take time.
-constexpr Milliseconds kClockStep{1'000};
-constexpr std::size_t kJudgeSlice = 256;  // sessions in one turn
-
-Milliseconds clock_offset(const Clock& clock) {
-  return clock.wall().time_since_epoch() - std::chrono::duration_cast<Milliseconds>(clock.monotonic().time_since_epoch());
-}
-
 metrics::Encoding encoding_label(wire::Encoding encoding) {
   return encoding == wire::Encoding::Json ? metrics::Encoding::Json : metrics::Encoding::Protobuf;
+}
+
+metrics::ClientEnd client_end(CloseCause cause) {
+  switch (cause) {
+    case CloseCause::PeerClose: return metrics::ClientEnd::Closed;
+    case CloseCause::BadFrame:
+    case CloseCause::BadUtf8: return metrics::ClientEnd::ProtocolError;
+    default: return metrics::ClientEnd::Lost;
+  }
 }
 
 }  // namespace
@@ -38,11 +35,11 @@ void Session::set_token(const auth::Identity& identity) {
 }
 
 DeliverySink::Pushed Session::push_message(const MessagePtr& message) {
-  return host.push_message(*this, message);
+  return host.pushes().message(*this, message);
 }
 
 DeliverySink::Pushed Session::push_gap(const ConversationId& conversation, const SeqGap& gap) {
-  return host.push_gap(*this, conversation, gap);
+  return host.pushes().gap(*this, conversation, gap);
 }
 
 // From here on the session's timer looks whether it lags for too long.
@@ -61,31 +58,33 @@ SessionHost::SessionHost(Worker& worker, ConnectionSet& connections, SessionServ
       decoders_{wire::make_decoder(wire::Encoding::Json, options_->decoder),
                 wire::make_decoder(wire::Encoding::Protobuf, options_->decoder)},
       delivery_context_{services.timelines, services.inboxes, services.clock, services.metrics, options_->delivery},
-      cursors_(services.timelines, services.inboxes, services.devices, services.clock, services.device_turns, options_->devices),
       receipts_(services.dispatcher),
       conversation_list_(services.timelines, services.inboxes, services.devices),
       timelines_(services.timelines, services.devices),
-      clock_offset_(clock_offset(services.clock)),
+      sends_(*this),
+      pushes_(*this),
+      cursor_flush_(*this),
+      departures_(*this),
+      drain_(*this),
+      claims_(*this),
+      after_lost_hints_(*this, [](SessionHost& host, Session& session) { host.compare(session); }),
+      after_clock_step_(*this, [](SessionHost& host, Session& session) { host.look_at_clock(session); }),
+      of_ended_epoch_(*this, [](SessionHost& host, Session& session) { host.kick(session, ErrorCode::ResetRequired); }),
+      clock_watch_(services.clock),
       epoch_(services.timelines.epoch()),
-      save_timer_(std::make_unique<Every>(worker, options_->cursor_flush_interval,
-                                          [this] {
-                                            watch_clock();
-                                            save_cursors();
-                                          })),
+      flush_timer_(std::make_unique<Every>(worker, options_->cursor_flush_interval,
+                                           [this] {
+                                             if (clock_watch_.was_set()) after_clock_step_.begin();
+                                             cursor_flush_.save();
+                                           })),
       receipt_timer_(std::make_unique<Every>(worker, options_->receipt_interval, [this] { receipts_.flush(); })) {
   mailbox_.set_receiver(this);
   worker_.add_hook(*this);
 }
 
 SessionHost::~SessionHost() {
-  worker_.timers().cancel(note_timer_);
   worker_.remove_hook(*this);
   mailbox_.set_receiver(nullptr);
-}
-
-Session* SessionHost::find(ConnectionHandle handle) {
-  Connection* connection = connections_.find(handle);
-  return connection != nullptr ? static_cast<Session*>(connection->user()) : nullptr;
 }
 
 void SessionHost::set_options(std::shared_ptr<const SessionOptions> options) {
@@ -98,7 +97,15 @@ void SessionHost::set_options(std::shared_ptr<const SessionOptions> options) {
 }
 
 void SessionHost::set_faults(SessionFaults faults) {
-  on_worker([this, faults] { faults_ = faults; });
+  on_worker([this, faults] { pushes_.set_faults(faults); });
+}
+
+void SessionHost::drain(std::uint32_t per_second, Milliseconds reconnect_delay) {
+  on_worker([this, per_second, reconnect_delay] { drain_.begin(per_second, reconnect_delay); });
+}
+
+void SessionHost::save_soon() {
+  on_worker([this] { cursor_flush_.save(); });
 }
 
 void SessionHost::on_open(Connection& connection) {
@@ -111,7 +118,7 @@ void SessionHost::on_open(Connection& connection) {
     session.encoding_known = true;
     count(session, 1);
   }
-  if (draining_) return say_farewell(session);
+  if (drain_.begun()) return drain_.say_farewell(session);
   connection.arm_timer(now() + options_->auth_deadline);
 }
 
@@ -182,7 +189,7 @@ void SessionHost::on_drained(Connection& connection) {
   Session& session = static_cast<Session&>(*connection.user());
   if (!session.attached) return;
   session.delivery->on_drained();
-  note_changed(session);
+  cursor_flush_.note_changed(session);
 }
 
 // Its peer has said all that it will (TCP): what it asked is still answered, then this side ends too.
@@ -232,32 +239,16 @@ void SessionHost::arm_timer(Session& session) {
   session.connection.arm_timer(deadline);
 }
 
-// Timers run on the monotonic clock; what the wall clock says of tokens and devices is looked at again when it was set.
-void SessionHost::watch_clock() {
-  const Milliseconds offset = clock_offset(services_.clock);
-  const Milliseconds step = offset - std::exchange(clock_offset_, offset);
-  if (step < kClockStep && -step < kClockStep) return;
-  const bool running = !to_judge_.empty();
-  to_judge_.clear();
-  connections_.for_each_open([this](Connection& connection) { to_judge_.push_back(connection.handle()); });
-  if (!running) judge_some();
-}
-
-void SessionHost::judge_some() {
-  for (std::size_t done = 0; done < kJudgeSlice && !to_judge_.empty(); ++done) {
-    Session* session = find(to_judge_.back());
-    to_judge_.pop_back();
-    if (session == nullptr || !session->ready() || !session->attached) continue;
-    session->delivery->save_soon();
-    check_deadlines(*session);
-  }
-  if (to_judge_.empty()) return;
-  if (!worker_.post([this] { judge_some(); })) to_judge_.clear();  // the worker is ending
+// In this turn's slice of a sweep: the wall clock was set.
+void SessionHost::look_at_clock(Session& session) {
+  if (!session.ready() || !session.attached) return;
+  session.delivery->save_soon();
+  check_deadlines(session);
 }
 
 void SessionHost::heartbeat(Session& session) {
   session.delivery->on_heartbeat();
-  note_changed(session);
+  cursor_flush_.note_changed(session);
 }
 
 void SessionHost::became_ready(Session& session, const DeviceCursor& cursor, std::vector<ConversationId> first,
@@ -267,38 +258,52 @@ void SessionHost::became_ready(Session& session, const DeviceCursor& cursor, std
   session.epoch = cursor.epoch;
   services_.metrics.sessions.add(1);
   session.delivery->start(cursor, std::move(first), std::move(news));
-  note_changed(session);
+  cursor_flush_.note_changed(session);
   arm_timer(session);
   dispatch_held(session);
   resume(session);
 }
 
-void SessionHost::append(Session& session, AppendRequest request, std::optional<wire::RequestId> id) {
-  if (!session.in_store) {
-    services_.timelines.begin_session(session.session_key);
-    session.in_store = true;
-  }
-  request.reply.connection = session.handle().bits();
-  request.reply.request = pending_.add({session.handle(), id, now()});
-  batch_.push_back(std::move(request));
-  if (pending_.count() == 1) store_answered_.store(now().time_since_epoch().count(), std::memory_order_relaxed);
-  unanswered_sends_.store(pending_.count(), std::memory_order_release);
-  ++session.pending_sends;
-  if (should_pause(session)) pause(session);
-  if (batch_.size() >= kBatchAppends) flush_batch();
-}
-
-void SessionHost::flush_batch() {
-  if (batch_.empty()) return;
-  services_.timelines.append(batch_);
-  batch_.clear();
-}
-
 void SessionHost::end_of_turn() {
-  flush_batch();
+  sends_.flush();
   writer_.forget_message();
   if (services_.timelines.epoch() != epoch_) end_epoch();
-  if (save_at_end_of_turn_ && !saving_) spawn(save_now());
+  cursor_flush_.end_of_turn();
+}
+
+void SessionHost::end_epoch() {
+  epoch_ = services_.timelines.epoch();
+  std::vector<ConnectionHandle> ended;
+  connections_.for_each_open([&](Connection& connection) {
+    Session& session = static_cast<Session&>(*connection.user());
+    if (!session.ready() || session.epoch == epoch_) return;
+    session.phase = Session::Phase::Leaving;  // nothing of it is heard any more
+    ended.push_back(session.handle());
+  });
+  of_ended_epoch_.add(ended);
+}
+
+void SessionHost::receive(DeliveryBatch& batch) {
+  if (batch.probe) probes_answered_.fetch_add(1, std::memory_order_relaxed);
+  for (AppendOutcome& outcome : batch.acks) sends_.answer(outcome);
+  for (const Hint& hint : batch.hints) {
+    Session* session = find(connection_handle(hint.connection));
+    if (session == nullptr || !session->delivery) continue;
+    session->delivery->on_hint(hint);
+    cursor_flush_.note_changed(*session);
+    if (hint.own) cursor_flush_.note_acked(*session);
+  }
+  for (const SignalPush& push : batch.signals) pushes_.signal(push);
+}
+
+void SessionHost::hints_were_lost() {
+  after_lost_hints_.begin();
+}
+
+void SessionHost::compare(Session& session) {
+  if (!session.attached) return;
+  session.delivery->compare();
+  cursor_flush_.note_changed(session);
 }
 
 bool SessionHost::should_pause(const Session& session) const {
@@ -312,6 +317,10 @@ void SessionHost::pause(Session& session) {
   session.connection.pause_reading();
 }
 
+void SessionHost::pause_if_full(Session& session) {
+  if (should_pause(session)) pause(session);
+}
+
 void SessionHost::resume(Session& session) {
   if (session.half_closed) return finish_half_closed(session);
   if (!session.reading_paused || should_pause(session)) return;
@@ -321,7 +330,7 @@ void SessionHost::resume(Session& session) {
 
 void SessionHost::query_began(Session& session) {
   ++session.pending_queries;
-  if (should_pause(session)) pause(session);
+  pause_if_full(session);
 }
 
 void SessionHost::query_ended(Session& session) {
@@ -329,10 +338,35 @@ void SessionHost::query_ended(Session& session) {
   resume(session);
 }
 
-void SessionHost::note_changed(Session& session) {
-  if (session.changed || !session.attached) return;
-  session.changed = true;
-  changed_.push_back(session.handle());
+void SessionHost::kick(Session& session, ErrorCode code) {
+  session.phase = Session::Phase::Leaving;
+  if (!session.connection.open()) return;
+  writer_.push(session.connection, session.encoding, wire::kick_push(code));
+  session.connection.close(code);
+}
+
+void SessionHost::forget_delivery(Session& session) {
+  if (!session.attached) return;
+  session.attached = false;
+  services_.metrics.sessions.sub(1);
+}
+
+void SessionHost::on_close(Connection& connection, const CloseInfo& info) {
+  Session& session = static_cast<Session&>(*connection.user());
+  session.phase = Session::Phase::Leaving;
+  note_end(info);
+  if (session.encoding_known) count(session, -1);
+  if (session.own_order) sends_.orders().end(session.session_key);
+  departures_.on_close(session);
+}
+
+void SessionHost::note_end(const CloseInfo& info) {
+  if (info.cause == CloseCause::Local && info.code == kWsUnsupportedData)
+    return services_.metrics.disconnects_total.add(metrics::ClientEnd::ProtocolError);
+  if (info.cause == CloseCause::Local) return services_.metrics.disconnects_total.add(static_cast<ErrorCode>(info.code));
+  if (info.cause == CloseCause::TooLarge) return services_.metrics.disconnects_total.add(ErrorCode::TooLarge);
+  if (info.cause == CloseCause::MemoryBound) return services_.metrics.disconnects_total.add(ErrorCode::Overloaded);
+  services_.metrics.disconnects_total.add(client_end(info.cause));
 }
 
 }  // namespace dunlin

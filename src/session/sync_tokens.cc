@@ -1,28 +1,31 @@
-// What sessions say and hear in sync_tokens.
-#include <algorithm>
+#include "session/sync_tokens.h"
 
 #include "session/session_host.h"
 
 namespace dunlin {
+namespace {
 
-std::string SessionHost::mint(const Session& session, Epoch epoch, std::optional<InboxPosition> acked, InboxPosition listed) const {
-  const SyncToken token{.epoch = epoch, .position = acked, .listed = listed, .minted = wall(), .run = services_.inboxes.run()};
-  return services_.sync_tokens.mint(token, session.user_id.view(), session.device.view());
+std::string mint(SessionHost& host, const Session& session, Epoch epoch, std::optional<InboxPosition> acked, InboxPosition listed) {
+  const SessionServices& services = host.services();
+  const SyncToken token{.epoch = epoch, .position = acked, .listed = listed, .minted = host.wall(), .run = services.inboxes.run()};
+  return services.sync_tokens.mint(token, session.user_id.view(), session.device.view());
 }
 
-std::string SessionHost::mint_sync_token(Session& session, std::optional<InboxPosition> listed) {
+}  // namespace
+
+std::string mint_sync_token(SessionHost& host, Session& session, std::optional<InboxPosition> listed) {
   const std::optional<InboxPosition> acked = session.delivery->token_position();
-  if (!acked && !listed) return {};  // nothing is known that could be promised
-  return mint(session, session.epoch, acked, listed.value_or(acked.value_or(InboxPosition())));
+  if (!acked && !listed) return {};
+  return mint(host, session, session.epoch, acked, listed.value_or(acked.value_or(InboxPosition())));
 }
 
-std::string SessionHost::mint_sync_token(const Session& session, const DeviceCursor& cursor) {
+std::string mint_sync_token(SessionHost& host, const Session& session, const DeviceCursor& cursor) {
   const bool exact = cursor.exceptions.empty();
-  return mint(session, cursor.epoch, exact ? std::optional(cursor.position) : std::nullopt, cursor.position);
+  return mint(host, session, cursor.epoch, exact ? std::optional(cursor.position) : std::nullopt, cursor.position);
 }
 
-std::optional<SyncToken> SessionHost::parse_sync_token(const Session& session, std::string_view text) const {
-  return services_.sync_tokens.parse(text, session.user_id.view(), session.device.view());
+std::optional<SyncToken> parse_sync_token(SessionHost& host, const Session& session, std::string_view text) {
+  return host.services().sync_tokens.parse(text, session.user_id.view(), session.device.view());
 }
 
 }  // namespace dunlin

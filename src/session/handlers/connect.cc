@@ -8,6 +8,7 @@
 #include "session/authorise.h"
 #include "session/connection_ref.h"
 #include "session/handlers/handlers.h"
+#include "session/sync_tokens.h"
 
 namespace dunlin {
 namespace {
@@ -40,7 +41,7 @@ Task<Result<std::optional<DeviceCursor>>> make_room(SessionHost& host, std::vect
   std::vector<Completion<Departure>> departures;
   for (const ConnectionRef ref : older) {
     auto [completer, completion] = make_completion<Departure>();
-    host.services().hosts[worker_of(ref)]->evict(connection_handle(ref), ErrorCode::Replaced, std::move(completer));
+    host.services().hosts[worker_of(ref)]->departures().evict(connection_handle(ref), ErrorCode::Replaced, std::move(completer));
     departures.push_back(std::move(completion));
   }
   std::optional<DeviceCursor> inherited;
@@ -55,7 +56,7 @@ Task<Result<std::optional<DeviceCursor>>> make_room(SessionHost& host, std::vect
 Task<bool> shows_unknown(Timelines& timelines, std::vector<ClaimedPosition> open) {
   for (ClaimedPosition& shown : open) {
     if (shown.seq == MessageSeq(0)) continue;
-    if (co_await SessionHost::beyond_head(timelines, std::move(shown))) co_return true;
+    if (co_await Claims::beyond_head(timelines, std::move(shown))) co_return true;
   }
   co_return false;
 }
@@ -91,7 +92,9 @@ void name_new(const NewsPage& page, InboxPosition position, News& news) {
   for (std::size_t i = 0; i < page.inbox.entries.size(); ++i) {
     const InboxEntry& entry = page.inbox.entries[i];
     const auto named = std::ranges::find(news.changed, entry.conversation, &News::Changed::conversation);
-    const bool known = i < page.ranges.size() || entry.first_position > position;  // else it takes another read where it begins
+    // An entry that begins at or below the position holds seqs that the device has. From which one on it is new only the range tells, and a
+    // page has ranges for its first entries alone.
+    const bool known = i < page.ranges.size() || entry.first_position > position;
     if (named != news.changed.end()) {
       named->head = std::max(named->head, entry.last_seq);
     } else if (known && news.changed.size() < kMaxChanged) {
@@ -125,7 +128,7 @@ void reply_connected(const Call& call, const Attachment& attachment, const News&
   const SessionOptions& options = call.host.options();
   const std::string epoch = attachment.cursor.epoch.text();
   const std::string session = call.session.session_key.text();
-  const std::string token = call.host.mint_sync_token(call.session, attachment.cursor);
+  const std::string token = mint_sync_token(call.host, call.session, attachment.cursor);
   wire::ConnectReply reply{
       .session = session,
       .epoch = epoch,
@@ -195,10 +198,10 @@ Task<void> log_in(SessionHost& host, ConnectionHandle handle, ConnectCall connec
       .connected = [&services, &user](const DeviceId& other) { return services.registry.online(user.view(), other.view()); },
       .forget_unsaved =
           [&services, &user, patience](DeviceId other) {
-            return SessionHost::forget_unsaved(services, services.clock.monotonic() + patience, user, std::move(other));
+            return CursorFlush::forget_unsaved(services, services.clock.monotonic() + patience, user, std::move(other));
           },
       .claims_unknown = claims_unknown};
-  const auto attachment = co_await host.cursors().attach(std::move(request));
+  const auto attachment = co_await host.cursor_flush().keeper().attach(std::move(request));
   session = host.find(handle);
   if (session == nullptr || session->phase != Session::Phase::Connecting) {
     if (attachment.ok()) tell_forgotten(host, user, attachment->forgotten);
@@ -239,7 +242,7 @@ bool may_log_in(const Call& call) {
     return true;
   }
   metrics.limited(metrics::Limit::ServerLogins, metrics::LimitOutcome::Rejected).add();
-  call.refuse(Error(ErrorCode::Overloaded, "too many logins are under way"), SessionHost::jittered(kPause));
+  call.refuse(Error(ErrorCode::Overloaded, "too many logins are under way"), jittered(kPause));
   host.kick(call.session, ErrorCode::Overloaded);
   return false;
 }
@@ -278,12 +281,13 @@ void handle(const Call& call, const wire::ConnectRequest& request) {
                       .token_given = !request.sync_token.empty(),
                       .platform = metrics::platform_of(request.platform)};
   if (connect.token_given) {
-    connect.token = host.services().sync_tokens.parse(request.sync_token, session.user_id.view(), session.device.view());
-    // Said by anybody, this resets his device and nobody else's.
+    connect.token = parse_sync_token(host, session, request.sync_token);
+    // Not sealed with our key, but of our form and of another epoch: a restored store has another key, and this may be a token of the old
+    // one. Anybody can write such a text; it resets his own device and nobody else's.
     const auto epoch = connect.token ? std::nullopt : SyncTokenMinter::claimed_epoch(request.sync_token);
     if (epoch && *epoch != host.services().timelines.epoch()) connect.token.emplace().epoch = *epoch;
   }
-  // A token that only knows a conversation list says nothing about what this device has acked.
+  // One from a conversation list alone (no `position`) says nothing about what this device has acked: the stored cursor counts.
   if (connect.token && connect.token->epoch == host.services().timelines.epoch() && !connect.token->position) connect.token.reset();
   for (const wire::ConversationSeq& shown : request.open) {
     if (connect.open.size() == kMaxOpen) break;

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::size_t kDeviceOverhead = 128;  // of one in a reply, beside its id
 
-// The row says later than a session's end only until that is stored.
+// The user's devices, seen last first. When a session ends, its row in the store is a little behind: until the write is confirmed the end
+// stands in `unsaved`.
 std::vector<DeviceRow> known_devices(const SessionServices& services, const DeviceRules& rules, const UserId& user,
                                      const std::map<DeviceId, DeviceCursor>& unsaved, std::vector<DeviceRow> rows) {
   const WallTime now = services.clock.wall();
@@ -46,7 +47,7 @@ void reply_devices(const Call& call, const std::vector<DeviceRow>& rows) {
 }
 
 Task<void> list(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, UserId user) {
-  // In this order: what is unsaved no more stands in the rows.
+  // `unsaved` first: what is saved between the two reads is missed by none of them, at worst it is in both.
   const std::map<DeviceId, DeviceCursor> unsaved = host.services().detached.of(user.view());
   auto rows = co_await host.services().devices.devices(user);
   Session* session = host.find(handle);
@@ -60,8 +61,8 @@ Task<void> list(SessionHost& host, ConnectionHandle handle, std::optional<wire::
   host.query_ended(*session);
 }
 
-// In the user's turn, so that a session of the device that connects meanwhile comes after it. It leaves a row, by which the device is told
-// `reset` when it comes back.
+// In the user's turn: a session of the device that connects meanwhile waits for the turn, and so finds what is written here. That is a row
+// which says "forgotten", by which the device is told `reset` when it comes back.
 Task<Status> forget(SessionHost& host, UserId user, DeviceId device) {
   const SessionServices& services = host.services();
   const MonotonicTime deadline = services.clock.monotonic() + host.options().devices.patience;
@@ -73,11 +74,11 @@ Task<Status> forget(SessionHost& host, UserId user, DeviceId device) {
   std::vector<Completion<Departure>> departures;
   for (const ConnectionRef ref : services.registry.sessions_of(user.view(), device.view())) {
     auto [completer, completion] = make_completion<Departure>();
-    services.hosts[worker_of(ref)]->evict(connection_handle(ref), ErrorCode::Kicked, std::move(completer));
+    services.hosts[worker_of(ref)]->departures().evict(connection_handle(ref), ErrorCode::Kicked, std::move(completer));
     departures.push_back(std::move(completion));
   }
   for (Completion<Departure>& departure : departures) CO_TRY(co_await until(deadline, std::move(departure)));
-  CO_TRY(co_await SessionHost::forget_unsaved(services, deadline, user, device));
+  CO_TRY(co_await CursorFlush::forget_unsaved(services, deadline, user, device));
   std::vector<DeviceStates::CursorWrite> write;
   write.push_back({user, device, DeviceCursor::of_forgotten(services.clock.wall())});
   co_return co_await services.devices.save_cursors(std::move(write));

@@ -10,7 +10,7 @@ namespace {
 Task<Status> forget(SessionHost& host, UserId user, DeviceId device, Completion<DeviceTurns::Turn> asked) {
   const MonotonicTime deadline = host.now() + host.options().devices.patience;
   CO_TRY_ASSIGN(const DeviceTurns::Turn turn, co_await until(deadline, std::move(asked)));
-  CO_TRY(co_await SessionHost::forget_unsaved(host.services(), deadline, user, device));
+  CO_TRY(co_await CursorFlush::forget_unsaved(host.services(), deadline, user, device));
   co_return co_await host.services().devices.forget_device(std::move(user), std::move(device));
 }
 
@@ -37,8 +37,8 @@ void handle(const Call& call, const wire::LogoutRequest&) {
   call.session.phase = Session::Phase::Leaving;
   call.host.pause(call.session);
   call.host.forget_delivery(call.session);  // from here on nothing keeps its cursor
-  call.host.flush_batch();
-  // Asked for now: a session of the device that connects from here on comes after it, and finds no row.
+  call.host.sends().flush();
+  // Asked for now, so that turns come in this order: a session of the device that connects while the sends settle finds no row any more.
   spawn(run(call.host, call.session.handle(), call.id, call.session.session_key, call.session.user_id, call.session.device,
             call.host.services().device_turns.take(call.session.user_id)));
 }

@@ -12,7 +12,7 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::R
   const auto effect = co_await host.timelines().read(std::move(access), seq);
   // The read position has risen whether or not the session is still there, so others are told in any case.
   const bool unknown = effect.ok() && effect->beyond_head;
-  if (unknown) host.reset_device(handle, user, device);
+  if (unknown) host.claims().reset_device(handle, user, device);
   if (effect.ok() && !unknown) host.receipts().read(conversation.view(), user.view(), effect->read_seq, handle.bits());
   Session* session = host.find(handle);
   if (session == nullptr) co_return;

@@ -36,10 +36,11 @@ bool within_rate(const Call& call) {
   return false;
 }
 
-// The session's own send order: what a limit refused is repeated before what follows it. False: refused and answered.
+// The session's own send order: when a limit has refused one send, those behind it to the same conversation are refused until it comes
+// again. Else m2 would be stored before m1. False: refused and answered.
 bool in_order(const Call& call, std::string_view conversation, const wire::SendRequest& request) {
   if (!call.session.own_order) return true;
-  if (call.host.send_orders().admit(call.session.session_key, conversation, request.client_msg_id, request.abandon)) return true;
+  if (call.host.sends().orders().admit(call.session.session_key, conversation, request.client_msg_id, request.abandon)) return true;
   call.refuse(Error(ErrorCode::RetryInOrder));
   return false;
 }
@@ -47,10 +48,10 @@ bool in_order(const Call& call, std::string_view conversation, const wire::SendR
 void hold_back(const Call& call, std::string_view conversation, std::string_view client_msg_id) {
   if (call.session.phase != Session::Phase::Ready) return;
   if (!call.session.own_order) {
-    call.host.send_orders().begin(call.session.session_key);
+    call.host.sends().orders().begin(call.session.session_key);
     call.session.own_order = true;
   }
-  call.host.send_orders().block(call.session.session_key, conversation, client_msg_id);
+  call.host.sends().orders().block(call.session.session_key, conversation, client_msg_id);
 }
 
 // To whoever is online now: the peer and the user's other devices.
@@ -94,7 +95,7 @@ void handle(const Call& call, const wire::SendRequest& request) {
   append.session = call.session.session_key;
   append.id = NumberedMsgId::parse(request.client_msg_id);
   append.abandon = request.abandon;
-  call.host.append(call.session, std::move(append), call.id);
+  call.host.sends().append(call.session, std::move(append), call.id);
 }
 
 }  // namespace dunlin

@@ -4,6 +4,7 @@
 #include "runtime/spawn.h"
 #include "session/authorise.h"
 #include "session/handlers/handlers.h"
+#include "session/sync_tokens.h"
 
 namespace dunlin {
 namespace {
@@ -77,7 +78,7 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::R
   const Call call{host, session->connection, *session, id};
   if (page.ok()) {
     wire::SyncReply reply = cut_reply(*page, session->encoding, host.options().max_reply_bytes);
-    const std::string sealed = session->attached && covers_all ? host.mint_sync_token(*session, page->snapshot) : std::string();
+    const std::string sealed = session->attached && covers_all ? mint_sync_token(host, *session, page->snapshot) : std::string();
     reply.sync_token = sealed;
     reply.reset = reset;
     host.services().metrics.sync_conversations.observe(reply.conversations.size());
@@ -101,7 +102,7 @@ void handle(const Call& call, const wire::SyncRequest& request) {
   bool reset = false;
   std::optional<SyncToken> token;
   if (!request.sync_token.empty()) {
-    token = call.host.parse_sync_token(call.session, request.sync_token);
+    token = parse_sync_token(call.host, call.session, request.sync_token);
     if (token && token->epoch == call.host.services().timelines.epoch()) query.since = token->listed;
     reset = !query.since.has_value();
   }
