@@ -1,27 +1,55 @@
 #include "session/departures.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "runtime/deadline.h"
 #include "runtime/spawn.h"
 #include "session/session_host.h"
 
 namespace dunlin {
 
-void Departures::evict(ConnectionHandle handle, ErrorCode code, Completer<Departure> left) {
-  // A refused post destroys the completer, which tells the waiter that nobody is there any more.
-  host_.on_worker([this, handle, code, left = std::move(left)]() mutable { evict_here(handle, code, std::move(left)); });
+Departures::~Departures() {
+  host_.worker().timers().cancel(expiry_);
 }
 
-void Departures::evict_here(ConnectionHandle handle, ErrorCode code, Completer<Departure> left) {
+void Departures::evict(ConnectionHandle handle, ErrorCode code, MonotonicTime deadline, Completer<Departure> left) {
+  // A refused post destroys the completer, which tells the waiter that nobody is there any more.
+  host_.on_worker(
+      [this, handle, code, waiter = Waiter{std::move(left), deadline}]() mutable { evict_here(handle, code, std::move(waiter)); });
+}
+
+void Departures::add(ConnectionHandle handle, Waiter waiter) {
+  if (!expiry_.armed()) host_.worker().timers().arm(expiry_, waiter.deadline);
+  waiting_[handle].push_back(std::move(waiter));
+}
+
+void Departures::expire() {
+  std::vector<Completer<Departure>> late;
+  MonotonicTime next = MonotonicTime::max();
+  for (auto& [handle, waiters] : waiting_) {
+    for (Waiter& waiter : waiters) {
+      if (waiter.deadline <= host_.now()) {
+        late.push_back(std::move(waiter.left));
+      } else {
+        next = std::min(next, waiter.deadline);
+      }
+    }
+    std::erase_if(waiters, [](const Waiter& waiter) { return !waiter.left; });
+  }
+  if (next != MonotonicTime::max()) host_.worker().timers().arm(expiry_, next);
+  for (Completer<Departure>& one : late) one.complete(Error(ErrorCode::Timeout, "the session did not end in time"));
+}
+
+void Departures::evict_here(ConnectionHandle handle, ErrorCode code, Waiter waiter) {
   Session* session = host_.find(handle);
   if (session == nullptr) {
     // Closed, but its on_close comes only at the end of this turn; or that was called, and its sends settle.
     const bool ends = host_.connections().find_until_closed(handle) != nullptr || waiting_.contains(handle);
-    if (!ends) return left.complete(Departure{});
-    waiting_[handle].push_back(std::move(left));
-    return;
+    if (!ends) return waiter.left.complete(Departure{});
+    return add(handle, std::move(waiter));
   }
-  waiting_[handle].push_back(std::move(left));
+  add(handle, std::move(waiter));
   if (session->phase == Session::Phase::Connecting) {
     host_.kick(*session, code);
   } else if (session->phase == Session::Phase::Ready) {
@@ -40,11 +68,27 @@ void Departures::leave(Session& session, ErrorCode code) {
 }
 
 Task<void> Departures::finish_leaving(SessionHost& host, ConnectionHandle handle, SessionKey key, ErrorCode code) {
-  co_await host.services().timelines.end_session(key);
+  const MonotonicTime deadline = host.now() + host.options().devices.patience;
+  const Status in_time = co_await settled(host, key, deadline);
   Session* session = host.find(handle);
   if (session == nullptr) co_return;
-  session->in_store = false;
+  if (in_time.ok()) session->in_store = false;  // else its on_close goes on from here
   host.kick(*session, code);
+}
+
+Task<Status> Departures::settled(SessionHost& host, SessionKey key, MonotonicTime deadline) {
+  auto [completer, completion] = make_completion<std::monostate>();
+  spawn(tell_settled(host, key, std::move(completer)));
+  auto done = co_await until(deadline, std::move(completion));
+  if (!done.ok() && done.error().code() == ErrorCode::Timeout) co_return std::move(done).error();
+  co_return Status();
+}
+
+Task<void> Departures::tell_settled(SessionHost& host, SessionKey key, Completer<std::monostate> done) {
+  co_await host.services().timelines.end_session(key);
+  // The last answers came before this, but the mailbox is emptied behind what a turn resumes: so in the next turn they have gone out.
+  // When the worker takes nothing more, the waiter learns it by the end of `done`, and does not wait for that.
+  if (!host.worker().post([done = std::move(done)]() mutable { done.complete(std::monostate{}); })) co_return;
 }
 
 void Departures::on_close(Session& session) {
@@ -74,10 +118,16 @@ void Departures::tell(ConnectionHandle handle, std::optional<DeviceCursor> curso
   auto waiting = waiting_.extract(handle);
   if (waiting.empty() || waiting.mapped().empty()) return;
   // The newest waiter goes on from here; the others were replaced themselves meanwhile.
-  Completer<Departure> newest = std::move(waiting.mapped().back());
+  Completer<Departure> newest = std::move(waiting.mapped().back().left);
   waiting.mapped().pop_back();
-  for (Completer<Departure>& replaced : waiting.mapped()) replaced.complete(Departure{});
+  for (Waiter& replaced : waiting.mapped()) replaced.left.complete(Departure{});
   newest.complete(Departure{std::move(cursor)});
+}
+
+std::size_t Departures::waiting() const {
+  std::size_t count = 0;
+  for (const auto& [handle, waiters] : waiting_) count += waiters.size();
+  return count;
 }
 
 }  // namespace dunlin

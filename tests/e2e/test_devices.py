@@ -256,3 +256,30 @@ async def test_forgetting_a_device_whose_session_does_not_end_is_refused_and_hol
     await gone(server, tablet, "phone")
     await laptop.request("forget_device", {"device": "phone"})
     assert {"laptop", "tablet"} == set(await devices(tablet))
+
+
+async def test_a_session_whose_place_is_wanted_is_closed_though_its_sends_do_not_settle(server_factory):
+    server = server_factory(ONE_LOGIN_AT_A_TIME)
+    await delay_store(server, 60_000)
+    older = await stuck_session(server, "alice", "phone")
+    newer = await TcpClient.open(server)
+    reply = await asyncio.wait_for(await newer.raw("connect", {"token": server.token("alice"), "device": "phone"}), 9)
+    assert reply["error"]["name"] == "timeout"
+    await asyncio.wait_for(older.closed.wait(), 5)
+    assert older.kick["name"] == "replaced"
+    await delay_store(server, 0)
+    await login(server, "alice", "phone")  # its place is free when what it has sent is settled
+
+
+async def test_a_logout_whose_sends_do_not_settle_is_refused_and_holds_up_nothing(server_factory):
+    server = server_factory(ONE_LOGIN_AT_A_TIME)
+    await delay_store(server, 60_000)
+    phone = await stuck_session(server, "alice", "phone")
+    leaving = asyncio.ensure_future(phone.request("logout", {}))
+    with pytest.raises(Refused) as refused:
+        await asyncio.wait_for(leaving, 9)
+    assert refused.value.name == "timeout"
+    tablet = await asyncio.wait_for(login(server, "alice", "tablet"), 9)  # in a turn of the user's
+    assert {"tablet", "phone"} == set(await devices(tablet)), "the device was not forgotten"
+    await delay_store(server, 0)
+    await gone(server, tablet, "phone")

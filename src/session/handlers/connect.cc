@@ -41,7 +41,7 @@ Task<Result<std::optional<DeviceCursor>>> make_room(SessionHost& host, std::vect
   std::vector<Completion<Departure>> departures;
   for (const ConnectionRef ref : older) {
     auto [completer, completion] = make_completion<Departure>();
-    host.services().hosts[worker_of(ref)]->departures().evict(connection_handle(ref), ErrorCode::Replaced, std::move(completer));
+    host.services().hosts[worker_of(ref)]->departures().evict(connection_handle(ref), ErrorCode::Replaced, deadline, std::move(completer));
     departures.push_back(std::move(completion));
   }
   std::optional<DeviceCursor> inherited;

@@ -74,7 +74,7 @@ Task<Status> forget(SessionHost& host, UserId user, DeviceId device) {
   std::vector<Completion<Departure>> departures;
   for (const ConnectionRef ref : services.registry.sessions_of(user.view(), device.view())) {
     auto [completer, completion] = make_completion<Departure>();
-    services.hosts[worker_of(ref)]->departures().evict(connection_handle(ref), ErrorCode::Kicked, std::move(completer));
+    services.hosts[worker_of(ref)]->departures().evict(connection_handle(ref), ErrorCode::Kicked, deadline, std::move(completer));
     departures.push_back(std::move(completion));
   }
   for (Completion<Departure>& departure : departures) CO_TRY(co_await until(deadline, std::move(departure)));

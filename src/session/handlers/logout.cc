@@ -16,10 +16,12 @@ Task<Status> forget(SessionHost& host, UserId user, DeviceId device, Completion<
 
 Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, SessionKey key, UserId user, DeviceId device,
                Completion<DeviceTurns::Turn> turn) {
-  co_await host.services().timelines.end_session(key);
-  if (Session* session = host.find(handle)) session->in_store = false;
-  const Status forgotten = co_await forget(host, std::move(user), std::move(device), std::move(turn));
+  const MonotonicTime deadline = host.now() + host.options().devices.patience;
+  Status forgotten = co_await Departures::settled(host, key, deadline);
   Session* session = host.find(handle);
+  if (session != nullptr && forgotten.ok()) session->in_store = false;
+  if (forgotten.ok()) forgotten = co_await forget(host, std::move(user), std::move(device), std::move(turn));
+  session = host.find(handle);
   if (session == nullptr) co_return;
   const Call call{host, session->connection, *session, id};
   if (forgotten.ok()) {
@@ -32,7 +34,8 @@ Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::R
 
 }  // namespace
 
-// The session's sends settle, the device is forgotten (its next connect is that of a new device), and the connection is closed.
+// In time or not at all: the session's sends settle, the device is forgotten (its next connect is that of a new device), and the connection
+// is closed.
 void handle(const Call& call, const wire::LogoutRequest&) {
   call.session.phase = Session::Phase::Leaving;
   call.host.pause(call.session);
