@@ -24,7 +24,7 @@ namespace dunlin {
 // end of a socketpair. The store answers sends when the test says so.
 class OneHost {
  public:
-  explicit OneHost(SessionOptions session_options = {}) : options(std::make_shared<const SessionOptions>(std::move(session_options))) {
+  explicit OneHost(const SessionOptions& session_options = {}) : options(std::make_shared<const SessionOptions>(session_options)) {
     shared.admission = &admission;
     store.set_listener(&dispatcher);
     connections = std::make_unique<ConnectionSet>(worker, shared);
