@@ -104,6 +104,8 @@ async def test_token_of_the_life_that_was_undone_ends_the_epoch_for_all(server_f
     assert await kicked(alice) == await kicked(dave) == (RESET_REQUIRED, RESET_REQUIRED)
     await bob.ping()
     assert await story.one_error()
+    told = dict(re.findall(r"(known_through|newest)=(\d+)", story.errors()[0]))
+    assert 0 < int(told["newest"]) < int(told["known_through"]), "operators read how far the store was put back"
     # Whatever the others come with, they are told.
     for user, token in (("carol", None), ("dave", story.dave_token), ("dave", dave.hello["sync_token"])):
         told = await login(server, user, sync_token=token)

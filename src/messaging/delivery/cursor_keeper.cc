@@ -98,7 +98,8 @@ Task<Result<bool>> CursorKeeper::ends_epoch(const AttachRequest& request, Epoch 
   if (request.token) {
     CO_TRY_ASSIGN(const bool proved, co_await proves_rewind(*request.token, request.user, epoch, inboxes_));
     if (proved) {
-      CO_TRY(co_await end_epoch(timelines_, epoch, *request.token->position, "a sync_token"));
+      RewindProof proof{request.user, epoch, *request.token->position, "a sync_token"};
+      CO_TRY(co_await end_epoch(timelines_, inboxes_, std::move(proof)));
       co_return true;
     }
   }
@@ -110,7 +111,8 @@ Task<Result<bool>> CursorKeeper::ends_epoch(const AttachRequest& request, Epoch 
   for (const InboxPosition position : known) {
     CO_TRY_ASSIGN(const bool proved, co_await inboxes_.never_named(request.user, position, 0));
     if (!proved) continue;
-    CO_TRY(co_await end_epoch(timelines_, epoch, position, "the cursor of a device"));
+    RewindProof proof{request.user, epoch, position, "the cursor of a device"};
+    CO_TRY(co_await end_epoch(timelines_, inboxes_, std::move(proof)));
     co_return true;
   }
   co_return false;

@@ -16,8 +16,16 @@ namespace dunlin {
 // Only a store that had records which this one has not can have minted this token.
 Task<Result<bool>> proves_rewind(SyncToken token, UserId user, Epoch epoch, Inboxes& inboxes);
 
-// Proved by `known`, a position that `witness` holds and that only the server can have made: a new epoch begins, unless `ended` is over
-// already. Sessions find it by themselves (SessionHost). What fails has changed nothing; the next witness tries again.
-Task<Status> end_epoch(Timelines& timelines, Epoch ended, InboxPosition known, std::string_view witness);
+// What proves that `ended` is over: a position of the user's that only the server can have made.
+struct RewindProof {
+  UserId user;
+  Epoch ended;
+  InboxPosition known;
+  std::string_view witness;  // what holds it, for operators
+};
+
+// A new epoch begins, unless the proof's is over already. Operators read how far the store had got with this user and where his inbox ends
+// now. Sessions find it by themselves (SessionHost). What fails has changed nothing; the next witness tries again.
+Task<Status> end_epoch(Timelines& timelines, Inboxes& inboxes, RewindProof proof);
 
 }  // namespace dunlin

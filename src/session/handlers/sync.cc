@@ -49,9 +49,11 @@ wire::SyncReply cut_reply(const ConversationListPage& page, wire::Encoding encod
 // A token proves that the store was put back: all sessions are about to be told, this one too.
 Task<Result<bool>> ends_epoch(SessionHost& host, UserId user, SyncToken token) {
   const SessionServices& services = host.services();
-  CO_TRY_ASSIGN(const bool proved, co_await proves_rewind(token, std::move(user), services.timelines.epoch(), services.inboxes));
-  if (proved) CO_TRY(co_await end_epoch(services.timelines, token.epoch, *token.position, "a sync_token"));
-  co_return proved;
+  CO_TRY_ASSIGN(const bool proved, co_await proves_rewind(token, user, services.timelines.epoch(), services.inboxes));
+  if (!proved) co_return false;
+  RewindProof proof{std::move(user), token.epoch, *token.position, "a sync_token"};
+  CO_TRY(co_await end_epoch(services.timelines, services.inboxes, std::move(proof)));
+  co_return true;
 }
 
 Task<void> run(SessionHost& host, ConnectionHandle handle, std::optional<wire::RequestId> id, ConversationListQuery query,
