@@ -56,8 +56,8 @@ Task<Result<InboxEnd>> StoreParts::newest(UserId user) {
   const InboxPosition listed = read_raises_.listed();
   const LogPosition settled = committer_->settled();
   // What is told last is in the window.
-  const auto newest = window_->users().newest(user.view());
-  if (newest && *newest > settled) return ready(InboxEnd{to_inbox(*newest), listed});
+  const auto in_window = window_->users().newest(user.view());
+  if (in_window && *in_window > settled) return ready(InboxEnd{to_inbox(*in_window), listed});
   if (reader_->active_since_in_memory(user.view(), settled) == false) return ready(InboxEnd{to_inbox(settled), listed});
   return on_disk([this, user = std::move(user), settled, listed]() -> Result<InboxEnd> {
     TRY_ASSIGN(const InboxPosition newest, newest_now(user, settled));

@@ -427,7 +427,7 @@ class SimWorld {
     SimDevice::Known& known = device.conversations[conversation];
     const std::uint64_t head = truth_.timelines[conversation].size();
     known.acked = std::max(known.acked, std::min(seq, head));
-    // As SessionHost::judge.
+    // As Claims::judge.
     if (seq > head) {
       EXPECT_TRUE(put_back_) << device.name << " acks what is not there";
       to_reset_.insert(&device);
