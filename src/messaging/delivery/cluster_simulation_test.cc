@@ -28,7 +28,8 @@ std::string unreached(const DeliveryBounds& bounds, const Faults& faults, const 
                                             {"bare", cluster.deaths == 0},
                                             {"early", !reorders},
                                             {"overdue", !reorders},
-                                            {"tails_lost", cluster.tails == 0}};
+                                            {"tails_lost", cluster.tails == 0},
+                                            {"directory", cluster.directory_fails + cluster.directory_stale == 0}};
   std::string names;
   for (const auto& [name, member] : DeliveryBounds::kNames) {
     const auto excused = without.find(name);
@@ -82,7 +83,7 @@ TEST(ClusterSimulationTest, ConvergesWhenTheEngineIsLateRepeatsNotesAndLeavesAns
   Faults faults = kSlow;
   faults.lose_ack = 0.2;
   faults.read_failures = 0.05;
-  simulate(faults, {.bus_delay = Milliseconds(150), .unanswered = 0.1, .lost = 0.2, .repeated_notes = 0.3});
+  simulate(faults, {.bus_delay = Milliseconds(150), .unanswered = 0.1, .lost = 0.2, .repeated = 0.3});
 }
 
 TEST(ClusterSimulationTest, ConvergesWhenNodesDieWithEverythingInMemory) {
@@ -94,7 +95,7 @@ TEST(ClusterSimulationTest, ConvergesWhenNodesDieWithEverythingInMemory) {
                     .bus_delay = Milliseconds(150),
                     .unanswered = 0.05,
                     .lost = 0.2,
-                    .repeated_notes = 0.1,
+                    .repeated = 0.1,
                     .deaths = 0.01});
 }
 
@@ -102,7 +103,25 @@ TEST(ClusterSimulationTest, ConvergesWhenInboxesLoseTheirEnds) {
   Faults faults = kSlow;
   faults.lose_ack = 0.2;
   faults.crash = 0.3;
-  simulate(faults, {.lose_entry = 0.05, .bus_delay = Milliseconds(150), .repeated_notes = 0.1, .tails = 0.01});
+  simulate(faults, {.lose_entry = 0.05, .bus_delay = Milliseconds(150), .repeated = 0.1, .tails = 0.01});
+}
+
+// What is stored, noted or told while it is trimmed comes as a gap.
+TEST(ClusterSimulationTest, NamesWhatRetentionHasTakenAndConverges) {
+  Faults faults = kSlow;
+  faults.drop_hint = 0.1;
+  faults.full_mailbox = 0.05;
+  faults.lose_ack = 0.3;
+  faults.crash = 0.5;
+  faults.trims = 0.5;
+  simulate(faults, {.lose_entry = 0.1, .bus_delay = Milliseconds(150), .unanswered = 0.05, .lost = 0.1, .repeated = 0.1});
+}
+
+TEST(ClusterSimulationTest, ConvergesWhenTheDirectoryFailsAndNamesTheWrongNodes) {
+  Faults faults = kSlow;
+  faults.lose_ack = 0.2;
+  faults.crash = 0.3;
+  simulate(faults, {.bus_delay = Milliseconds(150), .directory_fails = 0.2, .directory_stale = 0.1});
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ struct ConversationsPage {
 
 // Where a user's inbox ends now.
 struct InboxEnd {
-  InboxPosition newest;  // every record of the user's that somebody was answered or told is at or below it
+  InboxPosition newest;  // every record of the user's that was told is at or below it; in stores of one order, that was answered too
   // What a conversation list that is begun now may claim to know: a read position that rises without being seen in it is found by
   // DeviceStates::read_changes_since() from here.
   InboxPosition listed;

@@ -13,7 +13,8 @@ namespace dunlin {
 using NodeId = StringId<struct NodeTag>;
 
 // On which nodes users have sessions. Who registers a session reads the store afterwards; who has noted something in an inbox asks here
-// afterwards: there is no third case. Thread: tasks from any thread.
+// afterwards: there is no third case. Every task ends within 10 s, with Timeout if need be: the adapter sees to it, nobody else does.
+// Thread: tasks from any thread. What was awaited on a worker resumes there.
 class SessionDirectory {
  public:
   virtual ~SessionDirectory() = default;

@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(Memory, DeviceStatesSuite,
 const auto kShared = testing::Values(StoreFactory([] { return std::make_unique<SharedFixture>(SharedEngineOptions{}); }));
 const auto kSharedOnThreads = testing::Values(StoreFactory([] {
   return std::make_unique<SharedFixture>(
-      SharedEngineOptions{.threads = 3, .unanswered = 0.1, .lost = 0.1, .notes_are_answered = true, .repeated_notes = 0.3});
+      SharedEngineOptions{.threads = 3, .unanswered = 0.1, .lost = 0.1, .notes_are_answered = true, .repeated = 0.3});
 }));
 INSTANTIATE_TEST_SUITE_P(Shared, TimelinesSuite, kShared);
 INSTANTIATE_TEST_SUITE_P(Shared, InboxesSuite, kShared);

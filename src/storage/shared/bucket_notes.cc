@@ -2,69 +2,99 @@
 #include <algorithm>
 #include <map>
 
-#include "base/log.h"
 #include "messaging/model/conversation.h"
 #include "runtime/spawn.h"
 #include "storage/shared/core.h"
 
 namespace dunlin::shared {
-namespace {
 
-// The records of one conversation, ascending.
-using Stored = std::map<ConversationId, std::vector<ToldRecord>>;
-
-std::vector<Note> notes_of(const ConversationId& conversation, MessageSeq seq) {
-  const auto pair = parse_private(conversation.view());
-  if (!pair) return {};
-  std::vector<Note> out;
-  out.push_back({UserId(pair->first), conversation, seq});
-  if (pair->second != pair->first) out.push_back({UserId(pair->second), conversation, seq});
-  return out;
-}
-
-// What need not be due any more, once those concerned are told. The notes of a conversation stand side by side.
-std::vector<Due> done_of(const std::vector<Note>& notes, const std::vector<Noted>& noted) {
-  std::vector<Due> out;
-  for (std::size_t i = 0; i < notes.size(); ++i) {
-    if (out.empty() || out.back().conversation != notes[i].conversation) {
-      out.push_back({notes[i].conversation, notes[i].seq, noted[i].generation});
-    }
-    out.back().generation = std::min(out.back().generation, noted[i].generation);
-  }
-  return out;
-}
-
-std::vector<UserId> users_of(const std::vector<Note>& notes) {
-  std::vector<UserId> out;
-  for (const Note& note : notes) out.push_back(note.user);
-  return out;
-}
-
-// What one user is told, kept as long as it takes.
-struct Telling {
-  const Note* note = nullptr;
-  const Noted* noted = nullptr;
-  std::vector<ToldRecord> records;
-  bool bare = false;
+// What one user is to be told of one conversation, kept as long as it takes.
+struct SharedStore::Telling {
+  Note note;
+  std::vector<ToldRecord> records;  // what was just stored, ascending
+  // A note before the one that added nothing may have added: then nobody was told the range, and he is told how far his inbox goes, and
+  // nothing else (bare).
+  bool may_be_noted = false;
+  Noted noted;
 };
 
-InboxNews local_news(const Telling& telling) {
-  InboxNews out;
-  out.user = telling.note->user.view();
-  out.records = telling.records;
-  out.has_range = telling.bare || telling.noted->added;
-  out.at = telling.noted->newest;
-  out.previous = telling.noted->previous;
-  out.first_seq = telling.noted->first_seq;
-  out.seq = telling.bare ? MessageSeq() : telling.note->seq;
+namespace {
+
+std::vector<UserId> users_of(const ConversationId& conversation) {
+  const auto pair = parse_private(conversation.view());
+  if (!pair) return {};
+  std::vector<UserId> out{UserId(pair->first)};
+  if (pair->second != pair->first) out.emplace_back(pair->second);
   return out;
 }
 
+// What need not be due any more: conversations of which every user is noted and told.
+class Done {
+ public:
+  // Before anything else of it.
+  void begin(const ConversationId& conversation, MessageSeq seq) { due_[conversation] = {conversation, seq, kAnyGeneration}; }
+  void add(const Note& note, std::uint64_t generation) {
+    if (const auto at = due_.find(note.conversation); at != due_.end()) at->second.generation = std::min(at->second.generation, generation);
+  }
+  void keep_due(const Note& note) { due_.erase(note.conversation); }
+  std::vector<Due> take() {
+    std::vector<Due> out;
+    for (auto& [conversation, due] : due_) out.push_back(std::move(due));
+    return out;
+  }
+
+ private:
+  std::map<ConversationId, Due> due_;
+};
+
+template <class Telling>
+std::vector<Note> notes_of(const std::vector<Telling>& tellings) {
+  std::vector<Note> out;
+  for (const Telling& telling : tellings) out.push_back(telling.note);
+  return out;
+}
+
+// Those of which the note was made, with what it has added. The others stay, with the first error.
+template <class Telling>
+std::vector<Telling> take_noted(std::vector<Telling>& tellings, std::vector<Result<Noted>> results, Status& failed) {
+  CHECK(results.size() == tellings.size());
+  std::vector<Telling> out;
+  std::vector<Telling> again;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (results[i].ok()) {
+      tellings[i].noted = *std::move(results[i]);
+      out.push_back(std::move(tellings[i]));
+      continue;
+    }
+    const ErrorCode code = results[i].error().code();
+    tellings[i].may_be_noted = tellings[i].may_be_noted || code == ErrorCode::Timeout || code == ErrorCode::Cancelled;
+    again.push_back(std::move(tellings[i]));
+    if (failed.ok()) failed = std::move(results[i]).error();
+  }
+  tellings = std::move(again);
+  return out;
+}
+
+template <class Telling>
+InboxNews local_news(const Telling& telling) {
+  const bool bare = telling.may_be_noted && !telling.noted.added;
+  InboxNews out;
+  out.user = telling.note.user.view();
+  if (!bare) out.records = telling.records;
+  out.has_range = bare || telling.noted.added;
+  out.at = telling.noted.newest;
+  out.previous = telling.noted.previous;
+  out.first_seq = telling.noted.first_seq;
+  out.seq = bare ? MessageSeq() : telling.note.seq;
+  return out;
+}
+
+template <class Telling>
 BusNews bus_news(const Telling& telling) {
   const InboxNews news = local_news(telling);
   BusNews out;
-  out.user = telling.note->user;
-  for (const ToldRecord& record : telling.records) out.records.push_back(record.message);
+  out.user = telling.note.user;
+  for (const ToldRecord& record : news.records) out.records.push_back(record.message);
   out.has_range = news.has_range;
   out.at = news.at;
   out.previous = *news.previous;
@@ -75,100 +105,147 @@ BusNews bus_news(const Telling& telling) {
 
 }  // namespace
 
-// To each node of the users concerned, once. The directory is asked after the notes are made.
-Task<Status> SharedStore::tell(std::shared_ptr<Core> core, std::vector<Note> notes, std::vector<Noted> noted, TellWhat what) {
-  std::vector<Telling> tellings(notes.size());
-  for (std::size_t i = 0; i < notes.size(); ++i) {
-    tellings[i] = {&notes[i], &noted[i], {}, what.redo || (what.noted_before && !noted[i].added)};
-    if (tellings[i].bare) continue;
-    if (const auto found = what.records.find(notes[i].conversation); found != what.records.end()) tellings[i].records = found->second;
-  }
-  CO_TRY_ASSIGN(const std::vector<std::vector<NodeId>> nodes, co_await core->directory.nodes_of(users_of(notes)));
-  if (core->ended.load(std::memory_order_acquire)) co_return Error(ErrorCode::Cancelled);
+// Here at once; to each other node of the users concerned, once. The directory is asked after the notes are made.
+Task<Status> SharedStore::tell(std::shared_ptr<Core> core, std::vector<Telling> tellings) {
   std::vector<InboxNews> here;
+  std::vector<UserId> users;
+  for (const Telling& telling : tellings) {
+    here.push_back(local_news(telling));
+    users.push_back(telling.note.user);
+  }
+  core->call_listener([&](StoreListener& to) { to.on_records(here); });
+  CO_TRY_ASSIGN(const std::vector<std::vector<NodeId>> nodes, co_await core->directory.nodes_of(std::move(users)));
+  if (core->is_over()) co_return Error(ErrorCode::Cancelled);
+  CHECK(nodes.size() == tellings.size());
   std::map<NodeId, std::vector<BusNews>> elsewhere;
   for (std::size_t i = 0; i < tellings.size(); ++i) {
-    here.push_back(local_news(tellings[i]));
     for (const NodeId& node : nodes[i]) {
       if (node != core->options.node) elsewhere[node].push_back(bus_news(tellings[i]));
     }
   }
   for (auto& [node, news] : elsewhere) core->bus.send(node, std::move(news));
-  if (StoreListener* listener = core->listener.load(std::memory_order_acquire)) listener->on_records(here);
   co_return Status();
 }
 
 Task<void> SharedStore::note_loop(std::shared_ptr<Core> core, std::uint32_t number) {
   Bucket& bucket = core->buckets[number];
-  while (true) {
-    TellWhat what;
+  while (!core->is_over()) {
+    std::map<ConversationId, std::vector<ToldRecord>> stored;
+    std::size_t records = 0;
+    std::size_t bytes = 0;
     {
       MutexLock lock(bucket.mutex);
       if (bucket.to_note.empty()) {
         bucket.noting = false;
         co_return;
       }
-      for (StoredBatch& batch : bucket.to_note) {
-        for (ToldRecord& record : batch) what.records[ConversationId(record.message->conversation())].push_back(std::move(record));
+      for (StoredBatch& batch : std::exchange(bucket.to_note, {})) {
+        records += batch.size();
+        for (ToldRecord& record : batch) {
+          bytes += record.message->footprint();
+          stored[ConversationId(record.message->conversation())].push_back(std::move(record));
+        }
       }
-      bucket.to_note.clear();
     }
-    std::vector<Note> notes;
-    for (const auto& [conversation, records] : what.records) {
-      for (Note& note : notes_of(conversation, records.back().message->seq())) notes.push_back(std::move(note));
+    Done done;
+    std::vector<Telling> tellings;
+    for (const auto& [conversation, all] : stored) {
+      const MessageSeq seq = all.back().message->seq();
+      done.begin(conversation, seq);
+      for (UserId& user : users_of(conversation)) tellings.push_back({{std::move(user), conversation, seq}, all, false, {}});
     }
-    Result<std::vector<Noted>> noted = Error(ErrorCode::Internal);
-    for (int attempt = 0; attempt < core->options.note_attempts && !noted.ok(); ++attempt) {
-      noted = co_await core->engine.note(notes);
-      if (core->ended.load(std::memory_order_acquire)) co_return;
-      what.noted_before = what.noted_before || (!noted.ok() && noted.error().code() == ErrorCode::Timeout);
+    stored.clear();
+    Backoff backoff;
+    for (int attempt = 1; !tellings.empty() && attempt <= core->options.note_attempts; ++attempt) {
+      if (attempt > 1) ignore(co_await core->pause(backoff.take()));
+      if (core->is_over()) co_return;
+      std::vector<Result<Noted>> results = co_await core->engine.note(notes_of(tellings));
+      if (core->is_over()) co_return;
+      Status failed;
+      std::vector<Telling> noted = take_noted(tellings, std::move(results), failed);
+      if (noted.empty()) continue;
+      const std::vector<Telling> told = noted;
+      const Status status = co_await tell(core, std::move(noted));
+      if (core->is_over()) co_return;
+      for (const Telling& one : told) {
+        done.add(one.note, one.noted.generation);
+        if (!status.ok()) done.keep_due(one.note);
+      }
     }
     // What is not noted or told stays due: somebody's redo() does it.
-    if (!noted.ok()) continue;
-    std::vector<Due> done = done_of(notes, *noted);
-    const Status told = co_await tell(core, std::move(notes), *std::move(noted), std::move(what));
-    if (core->ended.load(std::memory_order_acquire)) co_return;
-    if (!told.ok()) continue;
+    for (const Telling& left : tellings) done.keep_due(left.note);
+    core->held_bytes.fetch_sub(bytes);
+    std::vector<Due> cleared = done.take();
     MutexLock lock(bucket.mutex);
+    bucket.unnoted -= records;
     if (bucket.noted.empty()) bucket.noted_since = core->clock.monotonic();
-    bucket.noted.insert(bucket.noted.end(), std::make_move_iterator(done.begin()), std::make_move_iterator(done.end()));
+    bucket.noted.insert(bucket.noted.end(), std::make_move_iterator(cleared.begin()), std::make_move_iterator(cleared.end()));
   }
 }
 
-// The one who was to note may have done that, and gone before he told anybody: so everybody concerned is told how far his inbox goes.
+// The one who was to note may have done that, and gone before he told anybody: so everybody concerned is told how far his inbox goes, and
+// nothing else. The first error, of those who did not get it.
+Task<Status> SharedStore::redo_bucket(std::shared_ptr<Core> core, std::uint32_t number) {
+  constexpr std::size_t kMost = 256;
+  Status failed;
+  for (ConversationId after;;) {
+    CO_TRY_ASSIGN(std::vector<Due> due, co_await core->engine.due(number, core->options.redo_after, after, kMost));
+    if (core->is_over()) co_return Error(ErrorCode::Cancelled);
+    if (due.empty()) co_return failed;
+    const bool last = due.size() < kMost;
+    after = due.back().conversation;
+    Done done;
+    std::vector<Telling> tellings;
+    for (const Due& one : due) {
+      done.begin(one.conversation, one.seq);
+      for (UserId& user : users_of(one.conversation)) tellings.push_back({{std::move(user), one.conversation, one.seq}, {}, true, {}});
+    }
+    std::vector<Result<Noted>> results = co_await core->engine.note(notes_of(tellings));
+    if (core->is_over()) co_return Error(ErrorCode::Cancelled);
+    std::vector<Telling> noted = take_noted(tellings, std::move(results), failed);
+    for (Telling& one : noted) {
+      done.add(one.note, one.noted.generation);
+      one.noted.added = false;
+    }
+    for (const Telling& left : tellings) done.keep_due(left.note);
+    CO_TRY(co_await tell(core, std::move(noted)));
+    if (core->is_over()) co_return Error(ErrorCode::Cancelled);
+    CO_TRY(co_await core->engine.clear_due(number, done.take()));
+    if (core->is_over()) co_return Error(ErrorCode::Cancelled);
+    if (last) co_return failed;
+  }
+}
+
 Task<Status> SharedStore::redo(std::uint32_t from, std::uint32_t to) {
   const std::shared_ptr<Core> core = core_;
-  constexpr std::size_t kMost = 256;
+  Status failed;
   for (std::uint32_t number = from; number < to; ++number) {
-    CO_TRY_ASSIGN(std::vector<Due> due, co_await core->engine.due(number, core->options.redo_after, kMost));
-    if (core->ended.load(std::memory_order_acquire)) co_return Error(ErrorCode::Cancelled);
-    if (due.empty()) continue;
-    std::vector<Note> notes;
-    for (const Due& one : due) {
-      for (Note& note : notes_of(one.conversation, one.seq)) notes.push_back(std::move(note));
+    Bucket& bucket = core->buckets[number];
+    {
+      MutexLock lock(bucket.mutex);
+      if (core->clock.monotonic() < bucket.redo_from) continue;
     }
-    CO_TRY_ASSIGN(std::vector<Noted> noted, co_await core->engine.note(notes));
-    if (core->ended.load(std::memory_order_acquire)) co_return Error(ErrorCode::Cancelled);
-    std::vector<Due> done = done_of(notes, noted);
-    TellWhat what;
-    what.redo = true;
-    CO_TRY(co_await tell(core, std::move(notes), std::move(noted), std::move(what)));
-    CO_TRY(co_await core->engine.clear_due(number, std::move(done)));
-    if (core->ended.load(std::memory_order_acquire)) co_return Error(ErrorCode::Cancelled);
+    const Status done = co_await redo_bucket(core, number);
+    if (core->is_over()) co_return Error(ErrorCode::Cancelled);
+    MutexLock lock(bucket.mutex);
+    if (done.ok()) {
+      bucket.redo_pause = Backoff{Milliseconds(1'000), Milliseconds(60'000)};
+    } else {
+      bucket.redo_from = core->clock.monotonic() + bucket.redo_pause.take();
+      if (failed.ok()) failed = done;
+    }
   }
-  co_return Status();
+  co_return failed;
 }
 
 void SharedStore::receive(std::vector<BusNews> news) {
-  StoreListener* const listener = core_->listener.load(std::memory_order_acquire);
-  if (listener == nullptr) return;
   std::vector<std::vector<ToldRecord>> records(news.size());
   std::vector<InboxNews> here;
   for (std::size_t i = 0; i < news.size(); ++i) {
     for (MessagePtr& message : news[i].records) records[i].push_back({std::move(message), 0});
     here.push_back({news[i].user.view(), records[i], news[i].has_range, news[i].at, news[i].previous, news[i].first_seq, news[i].seq});
   }
-  listener->on_records(here);
+  core_->call_listener([&](StoreListener& to) { to.on_records(here); });
 }
 
 }  // namespace dunlin::shared

@@ -1,5 +1,8 @@
 #include "storage/shared/shared_store.h"
 
+#include <iterator>
+#include <string>
+
 #include "runtime/spawn.h"
 #include "storage/shared/core.h"
 
@@ -9,7 +12,7 @@ SharedStore::SharedStore(SharedOptions options, Engine& engine, SessionDirectory
     : core_(std::make_shared<Core>(std::move(options), engine, directory, bus, clock)) {}
 
 void SharedStore::end() {
-  core_->ended.store(true, std::memory_order_release);
+  core_->end();
 }
 
 Epoch SharedStore::epoch() const {
@@ -28,6 +31,44 @@ void SharedStore::set_listener(StoreListener* listener) {
   core_->listener.store(listener, std::memory_order_release);
 }
 
+// -- the end, and pauses until then
+
+void SharedStore::Core::end() {
+  {
+    MutexLock lock(end_mutex);
+    ended.store(true, std::memory_order_release);
+    while (calls > 0) calls_ended.wait(end_mutex);
+  }
+  end_pauses(MonotonicTime::max());
+  std::vector<Completer<void>> waiters;
+  {
+    MutexLock lock(sessions_mutex);
+    for (auto& [key, session] : sessions) {
+      std::ranges::move(session.waiters, std::back_inserter(waiters));
+      session.waiters.clear();
+    }
+  }
+  for (Completer<void>& one : waiters) one.complete({});
+}
+
+Completion<void> SharedStore::Core::pause(Milliseconds time) {
+  auto [completer, completion] = make_completion<void>();
+  MutexLock lock(end_mutex);
+  if (!is_over()) pauses.emplace(clock.monotonic() + time, std::move(completer));
+  return std::move(completion);
+}
+
+void SharedStore::Core::end_pauses(MonotonicTime now) {
+  std::vector<Completer<void>> over;
+  {
+    MutexLock lock(end_mutex);
+    const auto end = pauses.upper_bound(now);
+    for (auto at = pauses.begin(); at != end; ++at) over.push_back(std::move(at->second));
+    pauses.erase(pauses.begin(), end);
+  }
+  for (Completer<void>& one : over) one.complete({});
+}
+
 // -- sessions
 
 void SharedStore::begin_session(SessionKey session) {
@@ -41,7 +82,7 @@ Task<void> SharedStore::end_session(SessionKey session) {
   {
     MutexLock lock(core->sessions_mutex);
     const auto at = core->sessions.find(Core::key(session));
-    if (at == core->sessions.end() || at->second.pending == 0) {
+    if (core->is_over() || at == core->sessions.end() || at->second.pending == 0) {
       completer.complete({});
     } else {
       at->second.waiters.push_back(std::move(completer));
@@ -73,13 +114,13 @@ void SharedStore::Core::session_sends(const SessionKey& session, std::uint32_t b
   buckets[bucket].orders.begin(session);
 }
 
-void SharedStore::Core::session_answered(const SessionKey& session, std::size_t sends) {
+void SharedStore::Core::session_answered(const SessionKey& session) {
   std::vector<Completer<void>> done;
   {
     MutexLock lock(sessions_mutex);
     const auto at = sessions.find(key(session));
     if (at == sessions.end()) return;
-    at->second.pending -= std::min(at->second.pending, sends);
+    if (at->second.pending > 0) --at->second.pending;
     if (at->second.pending == 0) done.swap(at->second.waiters);
   }
   for (Completer<void>& one : done) one.complete({});
@@ -88,43 +129,58 @@ void SharedStore::Core::session_answered(const SessionKey& session, std::size_t 
 // -- appends
 
 void SharedStore::append(std::span<AppendRequest> requests) {
+  if (core_->is_over()) return;
   std::set<std::uint32_t> begun;
+  std::set<std::uint32_t> open;
   for (AppendRequest& request : requests) {
     const std::uint32_t number = core_->bucket_of(request.message->conversation());
     core_->session_sends(request.session, number);
     const std::size_t bytes = request.message->footprint();
     Waiting waiting{std::move(request), false};
-    if (core_->waiting_bytes.fetch_add(bytes) + bytes > core_->options.max_waiting_bytes) {
+    if (core_->held_bytes.fetch_add(bytes) + bytes > core_->options.max_held_bytes) {
       waiting.overloaded = true;
       const Message& message = *waiting.request.message;
-      core_->waiting_bytes.fetch_sub(bytes);
+      core_->held_bytes.fetch_sub(bytes);
       waiting.request.message = Message::create({message.conversation(), message.sender(), message.client_msg_id(), {}, {}});
-      core_->waiting_bytes.fetch_add(waiting.request.message->footprint());
+      core_->held_bytes.fetch_add(waiting.request.message->footprint());
     }
     Bucket& bucket = core_->buckets[number];
     MutexLock lock(bucket.mutex);
     bucket.waiting.push_back(std::move(waiting));
     if (!std::exchange(bucket.appending, true)) begun.insert(number);
+    if (bucket.open) open.insert(number);
   }
   for (const std::uint32_t bucket : begun) spawn(append_loop(core_, bucket));
+  for (const std::uint32_t bucket : open) core_->refuse_waiting(core_->buckets[bucket]);
 }
 
 StoreHealth SharedStore::health() const {
   StoreHealth health;
-  health.writable = !core_->failing.load();
-  if (!health.writable) health.reason = "the engine refuses appends";
+  const int failing = core_->failing.load();
+  health.writable = failing == 0;
+  if (!health.writable) {
+    health.reason =
+        "the engine takes no appends for " + std::to_string(failing) + " of " + std::to_string(core_->options.buckets) + " buckets";
+  }
   return health;
 }
 
 void SharedStore::tick() {
+  constexpr Milliseconds kForget(10'000);  // that appends were refused, when none came since
+  if (core_->is_over()) return;
+  const MonotonicTime now = core_->clock.monotonic();
+  core_->end_pauses(now);
   for (std::uint32_t number = 0; number < core_->options.buckets; ++number) {
     Bucket& bucket = core_->buckets[number];
     std::vector<Due> noted;
+    bool forget = false;
     {
       MutexLock lock(bucket.mutex);
-      if (bucket.noted.empty() || core_->clock.monotonic() - bucket.noted_since < core_->options.clear_after) continue;
-      noted.swap(bucket.noted);
+      forget = bucket.failing && !bucket.appending && now - bucket.failed_at >= kForget;
+      if (!bucket.noted.empty() && now - bucket.noted_since >= core_->options.clear_after) noted.swap(bucket.noted);
     }
+    if (forget) core_->set_failing(number, nullptr);
+    if (noted.empty()) continue;
     // What fails stays due, and is noted once more: to no effect.
     spawn([](std::shared_ptr<Core> core, std::uint32_t of, std::vector<Due> due) -> Task<void> {
       ignore(co_await core->engine.clear_due(of, std::move(due)));

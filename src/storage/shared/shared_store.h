@@ -1,23 +1,15 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <map>
 #include <memory>
-#include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
-#include "base/thread_annotations.h"
-#include "messaging/delivery/send_orders.h"
 #include "messaging/ports/bus.h"
 #include "messaging/ports/inboxes.h"
 #include "messaging/ports/session_directory.h"
 #include "messaging/ports/timelines.h"
-#include "runtime/completion.h"
 #include "storage/shared/engine.h"
 
 namespace dunlin::shared {
@@ -27,7 +19,10 @@ struct SharedOptions {
   std::uint64_t node_epoch = 0;  // random, of this life of the node
   std::uint32_t buckets = 1024;  // of conversations; the same on all nodes
   std::size_t max_batch = 512;
-  std::size_t max_waiting_bytes = 64 << 20;  // of sends; beyond it Overloaded
+  std::size_t max_batch_bytes = 4 << 20;  // or one send
+  // Of sends that wait, are on their way, or are stored and not told yet; beyond it Overloaded.
+  std::size_t max_held_bytes = 64 << 20;
+  std::size_t max_unnoted = 10'000;  // records of a bucket that are stored and not told yet; beyond it Overloaded
   // Of an append whose fate the engine leaves open: then its senders are told that it is not known. It is tried on all the same.
   int unknown_after = 3;
   int note_attempts = 8;  // then it is left to redo()
@@ -43,20 +38,25 @@ struct SharedOptions {
 //             bucket: one note at a time ─► engine.note ─► directory ─► on_records here, bus to the others ─► due no more
 //
 // Invariants:
-//  1. A bucket has one append under way; after one whose fate is open the same batch goes again before any other. So batches of a node do
-//     not overtake each other, and nothing is stored twice.
+//  1. A bucket has one append under way; after one whose fate is open the same batch goes again before any other, until the engine says
+//     how it ended. So batches of a node do not overtake each other, and nothing is stored twice.
 //  2. What an append has stored is due in the engine, in the same step, until it is noted in every inbox concerned and those who have
 //     sessions were told. If this node does not get there, another one's redo() does.
 //  3. Notes and tells of a bucket follow each other: a node tells its own records of a conversation in seq order. Other nodes' come
-//  between.
+//     between.
 //
-// Owner: the composition root; destroyed before engine, directory, bus and listener. What is under way then ends without touching this
-// object (Core). Threads: any, several at once; one mutex a bucket, and one for sessions: leaves, not held over calls.
+// Pauses between attempts double, from 10 ms to 1 s; they end in tick(). While a bucket's batch is open and its senders were told so, what
+// else is sent to the bucket is refused at once.
+//
+// Owner: the composition root: end() (or the destructor), then the listener may go; engine, directory and bus when the threads have stopped
+// on which they resume. What is under way then ends without touching this object (Core). Threads: any, several at once; one mutex a bucket,
+// one for sessions, one for what ends: leaves, not held over calls.
 class SharedStore : public Timelines, public Inboxes, public BusReceiver {
  public:
   SharedStore(SharedOptions options, Engine& engine, SessionDirectory& directory, Bus& bus, const Clock& clock);
   ~SharedStore() override { end(); }
-  // What is under way ends at its next step; nobody is told anything any more.
+  // When it returns nobody is told anything any more, and nobody waits for a session's end. What is under way ends at its next step; what
+  // is sent from then on is not stored. Not from within the listener, for whose calls it waits.
   void end();
 
   Epoch epoch() const override;
@@ -86,9 +86,10 @@ class SharedStore : public Timelines, public Inboxes, public BusReceiver {
 
   void receive(std::vector<BusNews> news) override;
 
-  // From time to time: clears what has waited for the next append for too long.
+  // About every 100 ms: ends the pauses that are over, and clears what has waited for the next append for too long.
   void tick();
-  // Notes and tells again what has been due for too long in the buckets from..to-1, whoever was to do it.
+  // Notes and tells again what has been due for too long in the buckets from..to-1, whoever was to do it. A bucket that fails does not keep
+  // the others; it is left alone for a pause that doubles, from 1 s to 60 s. The first error. One pass at a time.
   Task<Status> redo(std::uint32_t from, std::uint32_t to);
 
  private:
@@ -96,15 +97,9 @@ class SharedStore : public Timelines, public Inboxes, public BusReceiver {
   struct Bucket;
   static Task<void> append_loop(std::shared_ptr<Core> core, std::uint32_t bucket);
   static Task<void> note_loop(std::shared_ptr<Core> core, std::uint32_t bucket);
-  // `records`: what was just stored, ascending in each conversation. How far the inbox goes, and nothing else (bare), is told to all when
-  // this is a redo, and to those for whom a note has added nothing when one before it was left open: then it may have added, and nobody
-  // told.
-  struct TellWhat {
-    std::map<ConversationId, std::vector<ToldRecord>> records;
-    bool redo = false;
-    bool noted_before = false;
-  };
-  static Task<Status> tell(std::shared_ptr<Core> core, std::vector<Note> notes, std::vector<Noted> noted, TellWhat what);
+  struct Telling;
+  static Task<Status> tell(std::shared_ptr<Core> core, std::vector<Telling> tellings);
+  static Task<Status> redo_bucket(std::shared_ptr<Core> core, std::uint32_t bucket);
 
   const std::shared_ptr<Core> core_;
 };

@@ -25,9 +25,12 @@ class ClusterWorld final : public SimWorld {
     Milliseconds bus_delay{0};  // at most; so entries overtake each other
     double unanswered = 0;      // of writes to the engine
     double lost = 0;
-    double repeated_notes = 0;
+    double repeated = 0;
     double deaths = 0;  // of steps
     double tails = 0;   // of steps
+    double directory_fails = 0;
+    double directory_stale = 0;  // of its answers about a user and a node
+    bool knows_trims = true;     // the engine, without asking
   };
 
   ClusterWorld(std::uint64_t seed, const Faults& faults, const ClusterFaults& cluster_faults)
@@ -68,10 +71,16 @@ class ClusterWorld final : public SimWorld {
       return out;
     }
     Task<Result<std::vector<std::vector<NodeId>>>> nodes_of(std::vector<UserId> users) override {
+      if (world.happens(world.cluster_faults_.directory_fails)) {
+        ++world.bounds_.directory;
+        co_return Error(ErrorCode::Timeout, "a fault for tests");
+      }
       std::vector<std::vector<NodeId>> out(users.size());
       for (std::size_t i = 0; i < users.size(); ++i) {
         for (std::size_t number = 0; number < kNodes; ++number) {
-          if (world.nodes_[number]->registry.online(users[i].view())) out[i].push_back(id_of(number));
+          const bool stale = world.happens(world.cluster_faults_.directory_stale);
+          if (stale) ++world.bounds_.directory;
+          if (world.nodes_[number]->registry.online(users[i].view()) != stale) out[i].push_back(id_of(number));
         }
       }
       co_return out;
@@ -104,7 +113,8 @@ class ClusterWorld final : public SimWorld {
     out.refused = faults_.read_failures;
     out.unanswered = cluster_faults_.unanswered;
     out.lost = cluster_faults_.lost;
-    out.repeated_notes = cluster_faults_.repeated_notes;
+    out.repeated = cluster_faults_.repeated;
+    out.knows_trims = cluster_faults_.knows_trims;
     return out;
   }
   static NodeId id_of(std::size_t number) { return NodeId("n" + std::to_string(number)); }
@@ -134,7 +144,7 @@ class ClusterWorld final : public SimWorld {
   // To users who have caught up, so that hints are what brings it, several nodes send in the same conversations: what one has stored is
   // told before or after what another has.
   void race() {
-    for (int round = 0; round < 200 && !all_live(); ++round) calm_round(Milliseconds(50), round % 10 == 9);
+    for (int round = 0; round < 2'000 && !all_live(); ++round) calm_round(Milliseconds(50), round % 10 == 9);
     const std::string from = peer();
     for (int round = 0; round < 30; ++round) {
       for (int i = chance(4); i > 0; --i) write(i % 3 == 0 ? peer() : from, pick(devices_).user);
@@ -192,10 +202,10 @@ class ClusterWorld final : public SimWorld {
 
   bool pump() override {
     const bool worked = engine_.pump();
+    for (auto& life : lives_) life->store.tick();
     if (clock_.monotonic() >= next_round_) {
       next_round_ = clock_.monotonic() + Milliseconds(1000);
       for (std::size_t number = 0; number < kNodes; ++number) {
-        lives_[number]->store.tick();
         // Each has its share of the buckets.
         spawn([](Counting<shared::SharedStore>* store, std::uint32_t bucket) -> Task<void> {
           ignore(co_await store->redo(bucket, bucket + 1));
@@ -224,7 +234,10 @@ class ClusterWorld final : public SimWorld {
     cluster_faults_ = ClusterFaults{};
     engine_.set_faults(0, 0, 0, 0);
   }
-  bool quiet() const override { return !engine_.next_due() && bus_.empty() && !engine_.any_due(); }
+  bool quiet() const override {
+    const auto writable = [](const auto& life) { return life->store.health().writable; };
+    return !engine_.next_due() && bus_.empty() && !engine_.any_due() && std::ranges::all_of(lives_, writable);
+  }
   std::uint64_t seq_at(const SimDevice& device, const ConversationId& conversation, InboxPosition position) override {
     return engine_.seq_at(device.user, conversation, position).value();
   }
@@ -236,7 +249,7 @@ class ClusterWorld final : public SimWorld {
 
   ClusterFaults cluster_faults_;
   SharedEngine engine_;
-  MemoryStateStore state_{[this](const UserId& user) { return engine_.newest(user); }};
+  MemoryStateStore state_{[this](const UserId& user) { return engine_.highest_given(user); }};
   std::vector<std::unique_ptr<Life>> lives_;
   std::vector<std::pair<std::unique_ptr<Life>, std::unique_ptr<Node>>> buried_;
   std::array<std::uint64_t, kNodes> life_numbers_{};

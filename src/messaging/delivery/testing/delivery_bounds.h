@@ -33,6 +33,7 @@ struct DeliveryBounds {
   std::uint64_t early = 0;          // a session kept a hint that came early
   std::uint64_t overdue = 0;        // what came early waited for too long
   std::uint64_t tails_lost = 0;     // inboxes lost what was noted last
+  std::uint64_t directory = 0;      // the directory failed, or did not know
 
   void add(const DeliveryBounds& more) {
     for (const auto& [name, member] : kNames) this->*member += more.*member;
@@ -69,6 +70,7 @@ inline const std::vector<std::pair<std::string, std::uint64_t DeliveryBounds::*>
     {"early", &DeliveryBounds::early},
     {"overdue", &DeliveryBounds::overdue},
     {"tails_lost", &DeliveryBounds::tails_lost},
+    {"directory", &DeliveryBounds::directory},
 };
 
 }  // namespace dunlin

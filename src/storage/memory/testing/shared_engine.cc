@@ -10,11 +10,12 @@ namespace dunlin {
 SharedEngine::SharedEngine(SharedEngineOptions options)
     : options_(options),
       epoch_{SipKey::random().low | 1},
+      rows_(options.durability),
       random_(options.seed),
       refused_(options.refused),
       unanswered_(options.unanswered),
       lost_(options.lost),
-      repeated_notes_(options.repeated_notes) {
+      repeated_(options.repeated) {
   CHECK(options_.clock != nullptr);
   for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
 }
@@ -49,7 +50,7 @@ SharedEngine::Fate SharedEngine::draw(bool writes) {
 
 // `work` runs on the rows, in one step.
 template <class T, class F>
-Task<Result<T>> SharedEngine::call(std::uint64_t connection, bool writes, F work) {
+Task<Result<T>> SharedEngine::call(std::uint64_t connection, Kind kind, F work) {
   {
     MutexLock lock(mutex_);
     if (gone_.contains(connection)) co_return Error(ErrorCode::Cancelled, "the node is gone");
@@ -58,12 +59,12 @@ Task<Result<T>> SharedEngine::call(std::uint64_t connection, bool writes, F work
   auto shared = std::make_shared<Completer<T>>(std::move(completer));
   Job job;
   job.connection = connection;
-  job.run = [this, writes, work = std::move(work), shared](bool cut) {
+  job.run = [this, kind, work = std::move(work), shared](bool cut) {
     std::optional<Result<T>> answer;
     {
       MutexLock lock(mutex_);
-      Fate fate = draw(writes);
-      if (cut) fate = writes && chance(0.5) ? Fate::Unanswered : Fate::Lost;
+      Fate fate = draw(kind == Kind::Write);
+      if (cut) fate = kind != Kind::Read && chance(0.5) ? Fate::Unanswered : Fate::Lost;
       if (fate == Fate::Answered || fate == Fate::Unanswered) answer = work(rows_);
       if (fate == Fate::Refused) answer = Error(ErrorCode::StoreUnavailable, "a fault for tests");
       if (fate == Fate::Unanswered || fate == Fate::Lost) answer = Error(ErrorCode::Timeout, "a fault for tests");
@@ -73,6 +74,16 @@ Task<Result<T>> SharedEngine::call(std::uint64_t connection, bool writes, F work
   shared.reset();
   enqueue(std::move(job));
   co_return co_await std::move(completion);
+}
+
+template <class F>
+void SharedEngine::do_late(F work) {
+  Job late;
+  late.run = [this, work = std::move(work)](bool) {
+    MutexLock lock(mutex_);
+    static_cast<void>(work(rows_));
+  };
+  enqueue(std::move(late));
 }
 
 void SharedEngine::enqueue(Job job) {
@@ -141,12 +152,12 @@ std::optional<MonotonicTime> SharedEngine::next_due() const {
   return next;
 }
 
-void SharedEngine::set_faults(double refused, double unanswered, double lost, double repeated_notes) {
+void SharedEngine::set_faults(double refused, double unanswered, double lost, double repeated) {
   MutexLock lock(mutex_);
   refused_ = refused;
   unanswered_ = unanswered;
   lost_ = lost;
-  repeated_notes_ = repeated_notes;
+  repeated_ = repeated;
 }
 
 void SharedEngine::trim() {
@@ -172,6 +183,11 @@ InboxPosition SharedEngine::newest(const UserId& user) const {
 void SharedEngine::on_stored(std::function<void(const Message&)> run) {
   MutexLock lock(mutex_);
   rows_.on_stored = std::move(run);
+}
+
+InboxPosition SharedEngine::highest_given(const UserId& user) const {
+  MutexLock lock(mutex_);
+  return rows_.highest_given(user.view());
 }
 
 MessageSeq SharedEngine::seq_at(const UserId& user, const ConversationId& conversation, InboxPosition position) const {
@@ -202,51 +218,72 @@ void SharedEngine::Connection::cut() {
 
 Task<Result<std::vector<shared::Appended>>> SharedEngine::Connection::append(shared::Append batch) {
   if (engine_.refusing_.load()) co_return Error(ErrorCode::StoreUnavailable, "appends are refused (a fault for tests)");
-  SharedEngine* const engine = &engine_;
-  auto done = engine_.call<std::vector<shared::Appended>>(number_, true, [engine, batch = std::move(batch)](SharedRows& rows) {
+  SharedEngine* const engine = &engine_;  // this may be gone when it is answered
+  bool again = false;
+  {
+    MutexLock lock(engine->mutex_);
+    again = engine->chance(engine->repeated_);
+  }
+  const auto store = [engine, batch = std::move(batch)](SharedRows& rows) {
     const auto now_ms = static_cast<std::uint64_t>(to_ms(engine->options_.clock->wall()));
     const auto keep_ms = static_cast<std::uint64_t>(Milliseconds(engine->options_.ids_for).count());
     rows.forget_old_ids(now_ms - std::min(now_ms, keep_ms));
     return rows.append(batch, now_ms);
-  });
-  co_return co_await std::move(done);
+  };
+  auto done = engine->call<std::vector<shared::Appended>>(number_, Kind::Write, store);
+  auto appended = co_await std::move(done);
+  if (again && (appended.ok() || appended.error().code() == ErrorCode::Timeout)) engine->do_late(store);
+  co_return appended;
 }
 
-Task<Result<std::vector<shared::Noted>>> SharedEngine::Connection::note(std::vector<shared::Note> notes) {
-  bool again = false;
-  {
-    MutexLock lock(engine_.mutex_);
-    again = engine_.chance(engine_.repeated_notes_);
-  }
-  const auto note_all = [notes = std::move(notes)](SharedRows& rows) {
-    std::vector<shared::Noted> out;
-    for (const shared::Note& note : notes) out.push_back(rows.note(note));
-    return out;
-  };
+// Half of the calls are answered or not as a whole, of the others each note by itself.
+Task<std::vector<Result<shared::Noted>>> SharedEngine::Connection::note(std::vector<shared::Note> notes) {
   SharedEngine* const engine = &engine_;  // this may be gone when it is answered
   const bool may_stay_open = !engine->options_.notes_are_answered;
-  auto done = engine->call<std::vector<shared::Noted>>(number_, may_stay_open, note_all);
-  auto noted = co_await std::move(done);
-  if (again && noted.ok()) {
-    Job late;  // nobody waits for it, whoever has sent it
-    late.run = [engine, note_all](bool) {
-      MutexLock lock(engine->mutex_);
-      static_cast<void>(note_all(engine->rows_));
-    };
-    engine->enqueue(std::move(late));
+  const std::size_t count = notes.size();
+  bool again = false;
+  bool whole = true;
+  std::vector<Fate> fates(count, Fate::Answered);
+  {
+    MutexLock lock(engine->mutex_);
+    again = engine->chance(engine->repeated_);
+    whole = engine->chance(0.5);
+    if (!whole) {
+      for (Fate& fate : fates) fate = engine->draw(may_stay_open);
+    }
   }
-  co_return noted;
+  const auto note_all = [notes = std::move(notes), fates = std::move(fates)](SharedRows& rows) {
+    std::vector<Result<shared::Noted>> out;
+    for (std::size_t i = 0; i < notes.size(); ++i) {
+      const bool done = fates[i] == Fate::Answered || fates[i] == Fate::Unanswered;
+      const shared::Noted noted = done ? rows.note(notes[i]) : shared::Noted();
+      if (fates[i] == Fate::Answered) {
+        out.emplace_back(noted);
+      } else {
+        out.emplace_back(Error(fates[i] == Fate::Refused ? ErrorCode::StoreUnavailable : ErrorCode::Timeout, "a fault for tests"));
+      }
+    }
+    return out;
+  };
+  auto done =
+      engine->call<std::vector<Result<shared::Noted>>>(number_, whole && may_stay_open ? Kind::Write : Kind::AnsweredWrite, note_all);
+  auto noted = co_await std::move(done);
+  if (again && noted.ok()) engine->do_late(note_all);
+  if (noted.ok()) co_return *std::move(noted);
+  std::vector<Result<shared::Noted>> failed(count, noted.error());
+  co_return failed;
 }
 
-Task<Result<std::vector<shared::Due>>> SharedEngine::Connection::due(std::uint32_t bucket, Milliseconds at_least, std::size_t limit) {
-  const auto before = to_ms(engine_.options_.clock->wall() - at_least);
-  return engine_.call<std::vector<shared::Due>>(number_, false, [bucket, before, limit](SharedRows& rows) {
-    return rows.due(bucket, static_cast<std::uint64_t>(std::max<std::int64_t>(before, 0)), limit);
+Task<Result<std::vector<shared::Due>>> SharedEngine::Connection::due(std::uint32_t bucket, Milliseconds at_least, ConversationId after,
+                                                                     std::size_t limit) {
+  const auto before = static_cast<std::uint64_t>(std::max<std::int64_t>(to_ms(engine_.options_.clock->wall() - at_least), 0));
+  return engine_.call<std::vector<shared::Due>>(number_, Kind::Read, [bucket, before, after = std::move(after), limit](SharedRows& rows) {
+    return rows.due(bucket, before, after, limit);
   });
 }
 
 Task<Status> SharedEngine::Connection::clear_due(std::uint32_t bucket, std::vector<shared::Due> noted) {
-  auto done = engine_.call<bool>(number_, true, [bucket, noted = std::move(noted)](SharedRows& rows) {
+  auto done = engine_.call<bool>(number_, Kind::Write, [bucket, noted = std::move(noted)](SharedRows& rows) {
     rows.clear_due(bucket, noted);
     return true;
   });
@@ -260,11 +297,11 @@ Task<Result<bool>> SharedEngine::Connection::renew_epoch(Epoch ended) {
 }
 
 Task<Result<ConversationHead>> SharedEngine::Connection::head(ConversationId conversation) {
-  return engine_.call<ConversationHead>(number_, false, [id = std::move(conversation)](SharedRows& rows) { return rows.head(id); });
+  return engine_.call<ConversationHead>(number_, Kind::Read, [id = std::move(conversation)](SharedRows& rows) { return rows.head(id); });
 }
 
 Task<Result<std::vector<RangePage>>> SharedEngine::Connection::ranges(std::vector<RangeQuery> queries) {
-  return engine_.call<std::vector<RangePage>>(number_, false, [queries = std::move(queries)](SharedRows& rows) {
+  return engine_.call<std::vector<RangePage>>(number_, Kind::Read, [queries = std::move(queries)](SharedRows& rows) {
     std::vector<RangePage> out;
     for (const RangeQuery& query : queries) out.push_back(rows.range(query));
     return out;
@@ -272,7 +309,7 @@ Task<Result<std::vector<RangePage>>> SharedEngine::Connection::ranges(std::vecto
 }
 
 Task<Result<std::vector<TimelineEnd>>> SharedEngine::Connection::ends(std::vector<ConversationId> conversations, std::size_t max_bytes) {
-  return engine_.call<std::vector<TimelineEnd>>(number_, false, [all = std::move(conversations), max_bytes](SharedRows& rows) {
+  return engine_.call<std::vector<TimelineEnd>>(number_, Kind::Read, [all = std::move(conversations), max_bytes](SharedRows& rows) {
     std::vector<TimelineEnd> out;
     for (std::size_t bytes = 0; out.size() < all.size() && (out.empty() || bytes < max_bytes);) {
       const ConversationId& conversation = all[out.size()];
@@ -286,27 +323,29 @@ Task<Result<std::vector<TimelineEnd>>> SharedEngine::Connection::ends(std::vecto
 }
 
 Task<Status> SharedEngine::Connection::recall(ConversationId conversation, MessageSeq seq) {
-  auto done = engine_.call<bool>(number_, true, [id = std::move(conversation), seq](SharedRows& rows) { return rows.recall(id, seq); });
+  // Whoever recalls has to repeat what was left open: answered, so that each test need not.
+  auto done = engine_.call<bool>(number_, Kind::AnsweredWrite,
+                                 [id = std::move(conversation), seq](SharedRows& rows) { return rows.recall(id, seq); });
   CO_TRY_ASSIGN(const bool found, co_await std::move(done));
   if (!found) co_return Error(ErrorCode::NotFound, "the conversation has no such message");
   co_return Status();
 }
 
 Task<Result<InboxPosition>> SharedEngine::Connection::newest(UserId user) {
-  return engine_.call<InboxPosition>(number_, false, [user = std::move(user)](SharedRows& rows) { return rows.newest(user.view()); });
+  return engine_.call<InboxPosition>(number_, Kind::Read, [user = std::move(user)](SharedRows& rows) { return rows.newest(user.view()); });
 }
 
 Task<Result<NewsPage>> SharedEngine::Connection::news_since(NewsQuery query) {
-  return engine_.call<NewsPage>(number_, false, [query = std::move(query)](SharedRows& rows) { return rows.news_since(query); });
+  return engine_.call<NewsPage>(number_, Kind::Read, [query = std::move(query)](SharedRows& rows) { return rows.news_since(query); });
 }
 
 Task<Result<InboxPage>> SharedEngine::Connection::newest_entries(UserId user, InboxPosition from, std::size_t limit) {
   return engine_.call<InboxPage>(
-      number_, false, [user = std::move(user), from, limit](SharedRows& rows) { return rows.newest_entries(user, from, limit); });
+      number_, Kind::Read, [user = std::move(user), from, limit](SharedRows& rows) { return rows.newest_entries(user, from, limit); });
 }
 
 Task<Result<std::vector<MessageSeq>>> SharedEngine::Connection::seqs_at(std::vector<SeqQuery> queries) {
-  return engine_.call<std::vector<MessageSeq>>(number_, false, [queries = std::move(queries)](SharedRows& rows) {
+  return engine_.call<std::vector<MessageSeq>>(number_, Kind::Read, [queries = std::move(queries)](SharedRows& rows) {
     std::vector<MessageSeq> out;
     for (const SeqQuery& query : queries) out.push_back(rows.seq_at(query.user, query.conversation, query.position));
     return out;
@@ -314,18 +353,19 @@ Task<Result<std::vector<MessageSeq>>> SharedEngine::Connection::seqs_at(std::vec
 }
 
 Task<Result<ConversationsPage>> SharedEngine::Connection::conversations(UserId user, ConversationId after, std::size_t limit) {
-  return engine_.call<ConversationsPage>(number_, false, [user = std::move(user), after = std::move(after), limit](SharedRows& rows) {
+  return engine_.call<ConversationsPage>(number_, Kind::Read, [user = std::move(user), after = std::move(after), limit](SharedRows& rows) {
     return rows.conversations(user, after, limit);
   });
 }
 
 InboxPosition SharedEngine::Connection::trimmed_through(std::string_view user) const {
+  if (!engine_.options_.knows_trims) return InboxPosition();
   MutexLock lock(engine_.mutex_);
   return engine_.rows_.trimmed_through(user);
 }
 
 Task<Result<InboxPosition>> SharedEngine::Connection::highest_given(UserId user) {
-  return engine_.call<InboxPosition>(number_, false,
+  return engine_.call<InboxPosition>(number_, Kind::Read,
                                      [user = std::move(user)](SharedRows& rows) { return rows.highest_given(user.view()); });
 }
 

@@ -26,12 +26,14 @@ struct SharedEngineOptions {
   std::uint64_t seed = 1;
   // With threads, calls are done and completed by so many, in any order; without, inside the call, or with a delay by pump().
   int threads = 0;
-  Milliseconds delay{0};            // at most, of each call
-  double refused = 0;               // share of calls that fail with StoreUnavailable, without effect
-  double unanswered = 0;            // of writes that fail with Timeout, with effect
-  double lost = 0;                  // of writes that fail with Timeout, without
-  bool notes_are_answered = false;  // if they have an effect
-  double repeated_notes = 0;        // of notes that are done once more, later
+  Milliseconds delay{0};  // at most, of each call
+  double refused = 0;     // share of calls that fail with StoreUnavailable, without effect
+  double unanswered = 0;  // of writes that fail with Timeout, with effect
+  double lost = 0;        // of writes that fail with Timeout, without
+  // No note is left open. After such a one users are told how far their inbox goes, which tells a suite of no position.
+  bool notes_are_answered = false;
+  double repeated = 0;      // of appends and notes that are done once more, later; or for the first time, when they were lost
+  bool knows_trims = true;  // what trimmed_through() says; else 0, as one that would have to ask
   std::chrono::hours ids_for{24};
 };
 
@@ -50,12 +52,13 @@ class SharedEngine {
   std::unique_ptr<Connection> connect();
 
   void refuse_appends(bool refuse) { refusing_.store(refuse); }
-  void set_faults(double refused, double unanswered, double lost, double repeated_notes);
+  void set_faults(double refused, double unanswered, double lost, double repeated);
   void trim();
   void lose_tails(std::uint64_t most);
   void stand_at(InboxPosition position);
   void on_stored(std::function<void(const Message&)> run);
   InboxPosition newest(const UserId& user) const;
+  InboxPosition highest_given(const UserId& user) const;
   MessageSeq seq_at(const UserId& user, const ConversationId& conversation, InboxPosition position) const;
   MessageSeq first_readable(const ConversationId& conversation) const;
   bool any_due() const;
@@ -76,8 +79,13 @@ class SharedEngine {
     std::function<void(bool cut)> run;
   };
 
+  // A write may be left open; unless it says itself which of its parts are.
+  enum class Kind : std::uint8_t { Read, Write, AnsweredWrite };
   template <class T, class F>
-  Task<Result<T>> call(std::uint64_t connection, bool writes, F work);
+  Task<Result<T>> call(std::uint64_t connection, Kind kind, F work);
+  // Nobody waits for it, whoever has sent it.
+  template <class F>
+  void do_late(F work);
   void enqueue(Job job) EXCLUDES(mutex_);
   std::vector<Job> take_due(bool all_of_one, std::uint64_t connection) EXCLUDES(mutex_);
   void work();
@@ -93,7 +101,7 @@ class SharedEngine {
   double refused_ GUARDED_BY(mutex_);
   double unanswered_ GUARDED_BY(mutex_);
   double lost_ GUARDED_BY(mutex_);
-  double repeated_notes_ GUARDED_BY(mutex_);
+  double repeated_ GUARDED_BY(mutex_);
   std::vector<Job> jobs_ GUARDED_BY(mutex_);
   std::set<std::uint64_t> gone_ GUARDED_BY(mutex_);  // connections that are cut
   std::uint64_t connections_ GUARDED_BY(mutex_) = 0;
@@ -110,8 +118,8 @@ class SharedEngine::Connection final : public shared::Engine {
   void cut();
 
   Task<Result<std::vector<shared::Appended>>> append(shared::Append batch) override;
-  Task<Result<std::vector<shared::Noted>>> note(std::vector<shared::Note> notes) override;
-  Task<Result<std::vector<shared::Due>>> due(std::uint32_t bucket, Milliseconds at_least, std::size_t limit) override;
+  Task<std::vector<Result<shared::Noted>>> note(std::vector<shared::Note> notes) override;
+  Task<Result<std::vector<shared::Due>>> due(std::uint32_t bucket, Milliseconds at_least, ConversationId after, std::size_t limit) override;
   Task<Status> clear_due(std::uint32_t bucket, std::vector<shared::Due> noted) override;
   Epoch epoch() const override { return engine_.epoch(); }
   Task<Result<bool>> renew_epoch(Epoch ended) override;

@@ -27,7 +27,7 @@ std::uint64_t digest_of(const SipKey& key, const Message& message) {
 
 }  // namespace
 
-SharedRows::SharedRows() : digest_key_(SipKey::random()) {}
+SharedRows::SharedRows(Durability durability) : digest_key_(SipKey::random()), durability_(durability) {}
 
 const SharedRows::User* SharedRows::find(std::string_view user) const {
   const auto at = users_.find(user);
@@ -40,14 +40,15 @@ std::vector<shared::Appended> SharedRows::append(const shared::Append& batch, st
   using Kind = shared::Appended::Kind;
   clear_due(batch.bucket, batch.noted);
   std::vector<shared::Appended> out;
-  for (const MessagePtr& message : batch.messages) {
+  for (std::size_t i = 0; i < batch.sends.size(); ++i) {
+    const Message* const message = batch.sends[i].message.get();
     std::string key = id_key(*message);
     const std::uint64_t digest = digest_of(digest_key_, *message);
     if (const auto at = ids_.find(key); at != ids_.end()) {
       const Original& original = at->second;
       // The same batch again: what it has stored is stored now. A second one of an id within the batch was a duplicate then.
-      const bool mine = original.node_epoch == batch.node_epoch && original.number == batch.number && message->seq() == original.seq;
-      out.push_back({original.digest != digest ? Kind::Conflict : mine ? Kind::Stored : Kind::Duplicate, original.seq, original.time_ms});
+      const bool mine = original.node_epoch == batch.node_epoch && original.number == batch.number && original.index == i;
+      out.push_back({original.digest != digest ? Kind::Conflict : mine ? Kind::Stored : Kind::Duplicate, original.place, durability_});
       continue;
     }
     const ConversationId conversation(message->conversation());
@@ -60,18 +61,20 @@ std::vector<shared::Appended> SharedRows::append(const shared::Append& batch, st
     place.time_ms = now_ms;
     place.conversation_number = timeline.head.number;
     place.first_user_count = timeline.head.first_user_count + (pair && message->sender() == pair->first ? 1 : 0);
-    message->set_place(place);
     timeline.head.last_seq = place.seq;
     timeline.head.first_user_count = place.first_user_count;
-    timeline.messages.push_back(message);
+    // The rows' own: the sender's is on another machine.
+    timeline.messages.push_back(Message::create({message->conversation(), message->sender(), message->client_msg_id(),
+                                                 message->content_type(), message->body(), message->accepted()}));
+    timeline.messages.back()->set_place(place);
     ids_by_time_.emplace_back(now_ms, key);
-    ids_.emplace(std::move(key), Original{place.seq, digest, now_ms, batch.node_epoch, batch.number});
+    ids_.emplace(std::move(key), Original{place, digest, batch.node_epoch, batch.number, i});
     DueRow& due = due_[batch.bucket][conversation];
     if (due.seq == MessageSeq(0)) due.since_ms = now_ms;
     due.seq = place.seq;
     due.generation = generation_;
-    out.push_back({Kind::Stored, place.seq, now_ms});
-    if (on_stored) on_stored(*message);
+    out.push_back({Kind::Stored, place, durability_});
+    if (on_stored) on_stored(*timeline.messages.back());
   }
   return out;
 }
@@ -104,12 +107,13 @@ shared::Noted SharedRows::note(const shared::Note& note) {
   return out;
 }
 
-std::vector<shared::Due> SharedRows::due(std::uint32_t bucket, std::uint64_t before_ms, std::size_t limit) const {
+std::vector<shared::Due> SharedRows::due(std::uint32_t bucket, std::uint64_t before_ms, const ConversationId& after,
+                                         std::size_t limit) const {
   std::vector<shared::Due> out;
-  const auto at = due_.find(bucket);
-  if (at == due_.end()) return out;
-  for (const auto& [conversation, row] : at->second) {
-    if (row.since_ms <= before_ms && out.size() < limit) out.push_back({conversation, row.seq, row.generation});
+  const auto rows = due_.find(bucket);
+  if (rows == due_.end()) return out;
+  for (auto at = rows->second.upper_bound(after); at != rows->second.end() && out.size() < limit; ++at) {
+    if (at->second.since_ms <= before_ms) out.push_back({at->first, at->second.seq, at->second.generation});
   }
   return out;
 }
@@ -118,7 +122,16 @@ void SharedRows::clear_due(std::uint32_t bucket, const std::vector<shared::Due>&
   auto& rows = due_[bucket];
   for (const shared::Due& one : noted) {
     const auto at = rows.find(one.conversation);
-    if (at != rows.end() && at->second.seq <= one.seq && at->second.generation <= one.generation) rows.erase(at);
+    if (at == rows.end() || at->second.generation > one.generation) continue;
+    if (at->second.seq <= one.seq) {
+      rows.erase(at);
+      continue;
+    }
+    // What is left has been due since it was stored. Trimmed already: since the other was.
+    const Timeline& timeline = timelines_[one.conversation];
+    if (one.seq.next() < timeline.head.first_readable) continue;
+    const MessagePtr& next = timeline.messages[one.seq.next().value() - timeline.head.first_readable.value()];
+    at->second.since_ms = std::max(at->second.since_ms, next->place().time_ms);
   }
 }
 

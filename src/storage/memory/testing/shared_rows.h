@@ -21,11 +21,11 @@ namespace dunlin {
 // Entries of an inbox are coalesced: what is noted of one conversation one after the other, and as long as nothing else comes between.
 class SharedRows {
  public:
-  SharedRows();
+  explicit SharedRows(Durability durability = Durability::Fsync);  // what it claims of each record
 
   std::vector<shared::Appended> append(const shared::Append& batch, std::uint64_t now_ms);
   shared::Noted note(const shared::Note& note);
-  std::vector<shared::Due> due(std::uint32_t bucket, std::uint64_t before_ms, std::size_t limit) const;
+  std::vector<shared::Due> due(std::uint32_t bucket, std::uint64_t before_ms, const ConversationId& after, std::size_t limit) const;
   void clear_due(std::uint32_t bucket, const std::vector<shared::Due>& noted);
   void forget_old_ids(std::uint64_t before_ms);
 
@@ -66,11 +66,11 @@ class SharedRows {
     std::set<MessageSeq> recalled;
   };
   struct Original {
-    MessageSeq seq;
+    MessagePlace place;
     std::uint64_t digest = 0;
-    std::uint64_t time_ms = 0;
     std::uint64_t node_epoch = 0;  // whose batch has stored it
     std::uint64_t number = 0;
+    std::size_t index = 0;  // in that
   };
   struct DueRow {
     MessageSeq seq;
@@ -90,6 +90,7 @@ class SharedRows {
   void lose_tail(User& user, std::uint64_t most);
 
   const SipKey digest_key_;
+  const Durability durability_;
   std::uint64_t generation_ = 0;
   InboxPosition floor_;
   std::uint64_t conversations_ = 0;
