@@ -117,6 +117,17 @@ TEST(ClusterSimulationTest, NamesWhatRetentionHasTakenAndConverges) {
   simulate(faults, {.lose_entry = 0.1, .bus_delay = Milliseconds(150), .unanswered = 0.05, .lost = 0.1, .repeated = 0.1});
 }
 
+// Nobody knows without a read what was trimmed: pages say that they are not whole.
+TEST(ClusterSimulationTest, NamesWhatRetentionHasTakenWhenOnlyReadsTellIt) {
+  Faults faults = kSlow;
+  faults.drop_hint = 0.1;
+  faults.full_mailbox = 0.05;
+  faults.lose_ack = 0.3;
+  faults.crash = 0.5;
+  faults.trims = 0.5;
+  simulate(faults, {.lose_entry = 0.1, .bus_delay = Milliseconds(150), .knows_trims = false});
+}
+
 TEST(ClusterSimulationTest, ConvergesWhenTheDirectoryFailsAndNamesTheWrongNodes) {
   Faults faults = kSlow;
   faults.lose_ack = 0.2;

@@ -105,7 +105,6 @@ Task<void> SessionDelivery::scan(SessionDelivery* self, std::vector<Conversation
 Task<Result<MessageSeq>> SessionDelivery::seq_at_least(DeliveryContext& context, UserId user, ConversationId conversation,
                                                        InboxPosition position) {
   CO_TRY_ASSIGN(const MessageSeq seq, co_await context.inboxes.seq_at(user, conversation, position));
-  if (position >= context.inboxes.trimmed_through(user.view())) co_return seq;
   // Read after seq_at, so that it knows of every trim that seq_at knew of.
   CO_TRY_ASSIGN(const ConversationHead head, co_await context.timelines.head(conversation));
   co_return std::max(seq, head.first_readable.prev());
