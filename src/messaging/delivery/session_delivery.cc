@@ -45,6 +45,12 @@ void SessionDelivery::start(const DeviceCursor& cursor, std::vector<Conversation
 // -- hints
 
 void SessionDelivery::on_hint(const Hint& hint) {
+  // Its sender was told that nobody knows whether it is stored, and so the store names none. What is pushed again goes by the id, too.
+  if (!hint.own && hint.message && sent_by_this_session(*hint.message)) {
+    Hint own = hint;
+    own.own = true;
+    return on_hint(own);
+  }
   if (phase_ != Phase::Live) {
     if (hint.own) remember_own(hint.message->conversation(), hint.message->seq());
     // The scan comes to it; it may have read the store before this record was there, so it must not end below it.

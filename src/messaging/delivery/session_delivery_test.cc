@@ -700,6 +700,20 @@ TEST_F(SessionDeliveryTest, ARangeThatEndsBelowWhatTheInboxNamesIsReadAgain) {
   EXPECT_TRUE(bob.caught_up());
 }
 
+// The sender was told `unknown`, so the store tells the record without him. Pushed, it would wait for an ack, and what is pushed again
+// leaves it out.
+TEST_F(SessionDeliveryTest, AnOwnMessageThatIsToldWithoutItsSenderIsNotPushed) {
+  start();
+  send("alice", "bob");
+  hints();
+  EXPECT_EQ(got(), (Lines{line("alice", "1")}));
+  send("bob", "alice", 0, sink_.key().text() + "-1");
+  hints();
+  EXPECT_TRUE(got().empty());
+  EXPECT_TRUE(ack("alice", 1));
+  EXPECT_TRUE(bob_->cursor().exceptions.empty());
+}
+
 // -- hints from several sources
 
 TEST_F(SessionDeliveryTest, RangesThatOvertakeEachOtherAreDeliveredInOrderWithoutARead) {
