@@ -133,7 +133,7 @@ class ClusterWorld final : public SimWorld {
     }
     if (happens(cluster_faults_.tails)) {
       ++bounds_.tails_lost;
-      engine_.lose_tails(static_cast<std::uint64_t>(1 + chance(12)));
+      engine_.lose_tails(1 + static_cast<std::uint64_t>(chance(12)));
       return true;
     }
     if (chance(300) != 0) return false;

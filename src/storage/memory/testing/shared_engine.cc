@@ -167,7 +167,7 @@ void SharedEngine::trim() {
 
 void SharedEngine::lose_tails(std::uint64_t most) {
   MutexLock lock(mutex_);
-  rows_.lose_tails([&] { return random_() % (most + 1); });
+  rows_.lose_tails(random_, most);
 }
 
 void SharedEngine::stand_at(InboxPosition position) {

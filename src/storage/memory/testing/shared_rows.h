@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <random>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -46,10 +47,9 @@ class SharedRows {
   void trim();
   // Inboxes lose what was noted last, each up to `most` positions, as after a failover. Every one of them goes on far above what it has
   // given; what is lost of them stays due.
-  template <class Random>
-  void lose_tails(Random&& up_to) {
+  void lose_tails(std::mt19937_64& random, std::uint64_t most) {
     ++generation_;
-    for (auto& [name, user] : users_) lose_tail(user, up_to());
+    for (auto& [name, user] : users_) lose_tail(user, random() % (most + 1));
   }
   bool any_due() const;
   std::function<void(const Message&)> on_stored;  // in the step that stores it
