@@ -62,7 +62,7 @@ TEST(SharedRowsTest, AConversationThatIsAlwaysBusyIsNotOverdue) {
 TEST(SharedRowsTest, DueIsReadInPages) {
   SharedRows rows;
   for (int i = 0; i < 5; ++i) {
-    shared::Append batch = batch_of(static_cast<std::uint64_t>(i + 1), {});
+    shared::Append batch = batch_of(static_cast<std::uint64_t>(i) + 1, {});
     batch.sends.push_back({Message::create({private_conversation("ann", "p" + std::to_string(i)).view(), "ann", "m", {}, "{}"}), {}});
     rows.append(batch, 1);
   }

@@ -84,7 +84,7 @@ class ScriptedEngine final : public Engine {
     std::vector<Appended> out;
     for (const Send& send : appends.front().first.sends) {
       Appended one;
-      one.place.seq = heads[std::string(send.message->conversation())] = heads[std::string(send.message->conversation())].next();
+      one.place.seq = heads_[std::string(send.message->conversation())] = heads_[std::string(send.message->conversation())].next();
       one.place.time_ms = 7;
       one.durability = send.durability;
       out.push_back(one);
@@ -121,7 +121,7 @@ class ScriptedEngine final : public Engine {
   std::vector<Due> cleared;
 
  private:
-  std::map<std::string, MessageSeq> heads;
+  std::map<std::string, MessageSeq> heads_;
 };
 
 // Everybody has sessions on n1, which is this node, and on n2.
