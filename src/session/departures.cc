@@ -25,6 +25,7 @@ void Departures::add(ConnectionHandle handle, Waiter waiter) {
 }
 
 void Departures::expire() {
+  constexpr Milliseconds kExpiryPause{250};
   std::vector<Completer<Departure>> late;
   MonotonicTime next = MonotonicTime::max();
   for (auto& [handle, waiters] : waiting_) {
@@ -37,7 +38,8 @@ void Departures::expire() {
     }
     std::erase_if(waiters, [](const Waiter& waiter) { return !waiter.left; });
   }
-  if (next != MonotonicTime::max()) host_.worker().timers().arm(expiry_, next);
+  // Each looks at all that end, and a store that stands still has many: those who wait have deadlines of their own, so this has time.
+  if (next != MonotonicTime::max()) host_.worker().timers().arm(expiry_, std::max(next, host_.now() + kExpiryPause));
   for (Completer<Departure>& one : late) one.complete(Error(ErrorCode::Timeout, "the session did not end in time"));
 }
 

@@ -35,7 +35,7 @@ struct Departure {
 //     long as the store does, which answers every append. Nobody waits so long: who waits gets Timeout at his deadline and is not kept.
 //
 // Owner: SessionHost. Thread: its worker's, but for evict(). Bound: an entry for each session that ends and is waited for, or that has sent
-// something; in it those who have begun to wait less than `patience` ago.
+// something; in it those who have begun to wait less than `patience`, and 250 ms, ago.
 class Departures {
  public:
   explicit Departures(SessionHost& host) : host_(host) {}

@@ -162,8 +162,15 @@ class Server:
 
     @property
     def log(self):
-        """All that the server has logged by now, of all its starts: a file, so that nothing is still on its way."""
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+        """All that the server has logged by now, of all its starts. It writes behind what it does: so, as long as it lives, once the file has
+        not grown for 50 ms."""
+        text = None
+        for _ in range(40):
+            before, text = text, self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+            if text == before or self.process is None or self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        return text
 
     def forget_log(self):
         os.truncate(self.log_file, 0)

@@ -31,7 +31,6 @@ void Dispatcher::on_commit(std::span<AppendOutcome> answers, std::span<const Inb
 }
 
 void Dispatcher::ack(std::span<AppendOutcome> answers, Batches& batches) {
-  for (DeliveryBatch& batch : batches) batch.acks.reserve(answers.size() / batches.size() + 1);
   for (AppendOutcome& answer : answers) {
     if (answer.reply.connection == 0) continue;  // nobody waits for this one
     const std::uint16_t worker = worker_of(answer.reply.connection);
@@ -42,7 +41,6 @@ void Dispatcher::ack(std::span<AppendOutcome> answers, Batches& batches) {
 
 void Dispatcher::hint(std::span<const InboxNews> news, Batches& batches) {
   std::vector<ConnectionRef> sessions;
-  for (DeliveryBatch& batch : batches) batch.hints.reserve(news.size() / batches.size() + 1);
   for (const InboxNews& one : news) hint(one, sessions, batches);
 }
 
