@@ -29,16 +29,16 @@ constexpr int kEventsPerTurn = 256;
 constexpr std::uint32_t kTurnsBetweenAsio = 8;  // while sockets keep the worker busy
 constexpr Milliseconds kLongestBlock{500};
 
-// Jobs from other threads.
+// Jobs from other threads, and from the worker for a later turn: these are never refused, for what is lost of them would never go on.
 class JobQueue final : public Inlet {
  public:
   JobQueue(Worker& worker, std::size_t bound) : worker_(worker), bound_(bound) {}
 
-  bool push(Job job) EXCLUDES(mutex_) {
+  bool push(Job job, bool from_others) EXCLUDES(mutex_) {
     bool first = false;
     {
       MutexLock lock(mutex_);
-      if (jobs_.size() >= bound_) return false;
+      if (from_others && jobs_.size() >= bound_) return false;
       first = jobs_.empty();
       jobs_.push_back(std::move(job));
     }
@@ -123,7 +123,7 @@ Worker* Worker::current() {
 bool Worker::post(Job job) {
   if (ending_.load(std::memory_order_acquire)) return false;
   if (refusing_.load(std::memory_order_acquire) && current_worker != this) return false;
-  return loop_->jobs.push(std::move(job));
+  return loop_->jobs.push(std::move(job), current_worker != this);
 }
 
 // The worker looks at the flag before it blocks, so that its own thread needs no system call.

@@ -49,7 +49,7 @@ class Inlet {
 };
 
 struct WorkerOptions {
-  std::size_t queued_jobs = 65536;  // post() refuses beyond this many
+  std::size_t queued_jobs = 65536;  // post() by others refuses beyond this many
 };
 
 // One event loop in one thread: client sockets in an epoll set of our own, which is one descriptor of the worker's Asio loop, beside
@@ -73,7 +73,8 @@ class Worker {
   // -- any thread
   std::uint16_t index() const { return index_; }
   const Clock& clock() const { return clock_; }
-  // Runs `job` on the worker, in order of posting. False (and the job is destroyed) when its queue is full or the worker refuses.
+  // Runs `job` on the worker, in order of posting. False (and the job is destroyed) when its queue is full or the worker refuses, both but
+  // for the worker itself, or when it ends.
   [[nodiscard]] bool post(Job job);
   // Start of the last turn. Older than some seconds = the worker is stalled.
   MonotonicTime last_turn() const { return MonotonicTime(MonotonicTime::duration(last_turn_.load(std::memory_order_relaxed))); }

@@ -44,6 +44,19 @@ TEST(WorkerTest, RefusesJobsBeyondTheBoundOfItsQueue) {
   EXPECT_TRUE(worker.post([] {}));
 }
 
+// What it goes on with in its next turn: the rest of a sweep over all sessions, say.
+TEST(WorkerTest, RefusesNoJobOfItsOwn) {
+  SystemClock clock;
+  Worker worker(0, clock, {.queued_jobs = 2});
+  int ran = 0;
+  EXPECT_TRUE(worker.post([&] {
+    for (int i = 0; i < 5; ++i) EXPECT_TRUE(worker.post([&] { ++ran; }));
+  }));
+  worker.poll();
+  worker.poll();
+  EXPECT_EQ(ran, 5);
+}
+
 TEST(WorkerTest, RefusesJobsAfterRefuseButRunsThoseItTook) {
   SystemClock clock;
   Worker worker(0, clock);
