@@ -32,6 +32,11 @@ MessagePtr Message::create(const MessageDraft& draft) {
   return MessagePtr(message);
 }
 
+MessagePtr Message::copy(const Message& message) {
+  return create(
+      {message.conversation(), message.sender(), message.client_msg_id(), message.content_type(), message.body(), message.accepted()});
+}
+
 MessagePtr Message::recalled(const Message& message) {
   MessageDraft draft;
   draft.conversation = message.conversation();

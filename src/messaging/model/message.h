@@ -42,6 +42,8 @@ struct MessagePlace {
 class Message {
  public:
   static MessagePtr create(const MessageDraft& draft);
+  // Without a place.
+  static MessagePtr copy(const Message& message);
   // What is left of a message whose content was recalled: its place and who sent it, without content type and body.
   static MessagePtr recalled(const Message& message);
 

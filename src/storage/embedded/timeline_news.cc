@@ -1,6 +1,7 @@
 // The half of TimelineReader that answers by user and by position: activity, news, lists, the feed.
 #include <algorithm>
 
+#include "messaging/ports/news_ranges.h"
 #include "messaging/ports/one_order.h"
 #include "storage/embedded/timeline_reader.h"
 
@@ -47,33 +48,10 @@ Result<ActivityPage> TimelineReader::activity_since(Look& look, const UserId& us
 
 namespace {
 
-// Reads the ranges of the first entries, one after the other, until the limits or the first that `range` and `seq_at` (optional or Result)
-// do not give.
-template <class SeqAt, class Range>
-bool add_ranges(News& news, const NewsQuery& query, SeqAt seq_at, Range range) {
-  std::size_t messages = query.max_messages;
-  std::size_t bytes = query.max_bytes;
-  const LogPosition after = to_log(query.after);
-  news.ranges.reserve(std::min(news.activity.entries.size(), messages));
-  for (const ActivityEntry& entry : news.activity.entries) {
-    if (messages == 0 || bytes == 0) return true;
-    MessageSeq from = entry.first_seq;
-    LogPosition newer_than = after;
-    if (entry.first_position <= after) {
-      newer_than = LogPosition(0);  // where retention has trimmed, the seq is only a lower bound
-      const auto last_known = seq_at(entry.conversation, after);
-      if (!last_known) return false;
-      from = last_known->next();
-    }
-    auto page = range(RangeQuery{entry.conversation, from, entry.last_seq, messages, bytes, false}, newer_than);
-    if (!page) return false;
-    if (entry.last_position > news.activity.scanned_to) cut_range(*page, news.activity.scanned_to);
-    messages -= std::min(messages, page->messages.size());
-    for (const MessagePtr& message : page->messages) bytes -= std::min(bytes, message->footprint());
-    news.ranges.push_back({from, *std::move(page)});
-    if (news.ranges.back().page.more) return true;
-  }
-  return true;
+// Nothing above what the page covers.
+std::optional<RangePage> cut_to(const ActivityPage& page, const ActivityEntry& entry, std::optional<RangePage> range) {
+  if (range && entry.last_position > page.scanned_to) cut_range(*range, page.scanned_to);
+  return range;
 }
 
 template <class T>
@@ -88,9 +66,10 @@ std::optional<News> TimelineReader::news_since_in_memory(const NewsQuery& query)
   if (!activity) return std::nullopt;
   const Recalls::Reading reading(recalls_);
   News out{*std::move(activity), {}};
-  const bool all = add_ranges(
-      out, query, [&](const ConversationId& id, LogPosition known) { return seq_at_in_memory(id, known); },
-      [&](const RangeQuery& part, LogPosition) { return all_range_in_memory(part); });
+  const LogPosition after = to_log(query.after);
+  const bool all = read_news_ranges(
+      out.activity.entries, after, query, out.ranges, [&](const ConversationId& id) { return seq_at_in_memory(id, after); },
+      [&](const ActivityEntry& entry, const RangeQuery& part, bool) { return cut_to(out.activity, entry, all_range_in_memory(part)); });
   if (!all) return std::nullopt;
   for (NewsRange& range : out.ranges) reading.hide(range.page, false);
   return out;
@@ -99,11 +78,16 @@ std::optional<News> TimelineReader::news_since_in_memory(const NewsQuery& query)
 Result<News> TimelineReader::news_since(const NewsQuery& query) {
   Look look(*this);
   News out;
-  TRY_ASSIGN(out.activity, activity_since(look, query.user, to_log(query.after), query.max_entries));
+  const LogPosition after = to_log(query.after);
+  TRY_ASSIGN(out.activity, activity_since(look, query.user, after, query.max_entries));
   // A range that fails is left to the caller's own range(), which gets the error.
-  add_ranges(
-      out, query, [&](const ConversationId& id, LogPosition known) { return if_ok(seq_at(look, id, known)); },
-      [&](const RangeQuery& part, LogPosition newer_than) { return if_ok(all_range(look, part, newer_than)); });
+  read_news_ranges(
+      out.activity.entries, after, query, out.ranges, [&](const ConversationId& id) { return if_ok(seq_at(look, id, after)); },
+      [&](const ActivityEntry& entry, const RangeQuery& part, bool begins_behind) {
+        // Else, where retention has trimmed, its seq is only a lower bound.
+        const LogPosition newer_than = begins_behind ? after : LogPosition(0);
+        return cut_to(out.activity, entry, if_ok(all_range(look, part, newer_than)));
+      });
   for (NewsRange& range : out.ranges) look.reading.hide(range.page, false);
   return out;
 }

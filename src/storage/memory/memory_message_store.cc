@@ -7,22 +7,6 @@
 namespace dunlin {
 namespace {
 
-std::string dedup_key(const Message& message) {
-  std::string key;
-  for (const std::string_view part : {message.conversation(), message.sender(), message.client_msg_id()}) {
-    key.append(part);
-    key.push_back('\0');
-  }
-  return key;
-}
-
-std::uint64_t digest(const SipKey& key, const Message& message) {
-  std::string text(message.content_type());
-  text.push_back('\0');
-  text.append(message.body());
-  return siphash64(key, text);
-}
-
 AppendOutcome refusal(const AppendRequest& request, ErrorCode code) {
   AppendOutcome out;
   out.reply = request.reply;
@@ -139,7 +123,7 @@ AppendOutcome MemoryMessageStore::store_one(AppendRequest& request) {
   const auto now_ms = static_cast<std::uint64_t>(to_ms(options_.clock->wall()));
   forget_old_ids(now_ms);
   std::string key = dedup_key(*request.message);
-  const std::uint64_t body = digest(dedup_key_, *request.message);
+  const std::uint64_t body = dedup_digest(dedup_key_, *request.message);
   AppendOutcome out;
   out.reply = request.reply;
   out.message = request.message;

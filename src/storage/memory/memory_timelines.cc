@@ -4,28 +4,20 @@
 #include <optional>
 
 #include "messaging/model/conversation.h"
-#include "messaging/ports/hidden_messages.h"
 #include "messaging/ports/inbox_cut.h"
+#include "messaging/ports/news_ranges.h"
 #include "messaging/ports/one_order.h"
 
 namespace dunlin {
 
 void MemoryTimelines::add(const MessagePtr& message, std::uint64_t time_ms) {
-  Timeline& timeline = timelines_[ConversationId(message->conversation())];
+  MemoryTimeline& timeline = timelines_[ConversationId(message->conversation())];
   if (timeline.head.number == 0) timeline.head.number = ++conversations_;
   const auto pair = parse_private(message->conversation());
-  last_position_ = last_position_.next();
-  MessagePlace place;
-  place.seq = timeline.head.last_seq.next();
-  place.position = last_position_;
+  MessagePlace place = timeline.take_place(*message, time_ms);
   place.previous = timeline.head.last_position;
-  place.time_ms = time_ms;
-  place.conversation_number = timeline.head.number;
-  place.first_user_count = timeline.head.first_user_count + (pair && message->sender() == pair->first ? 1 : 0);
+  place.position = timeline.head.last_position = last_position_ = last_position_.next();
   message->set_place(place);
-  timeline.head.last_seq = place.seq;
-  timeline.head.last_position = place.position;
-  timeline.head.first_user_count = place.first_user_count;
   timeline.messages.push_back(message);
   log_.emplace(place.position, message);
   bytes_ += message->footprint();
@@ -66,15 +58,13 @@ void MemoryTimelines::trim_through(LogPosition position) {
 
 bool MemoryTimelines::recall(const ConversationId& conversation, MessageSeq seq) {
   const auto at = timelines_.find(conversation);
-  if (at == timelines_.end() || seq == MessageSeq(0) || seq > at->second.head.last_seq) return false;
-  Timeline& timeline = at->second;
-  if (seq < timeline.head.first_readable || !timeline.recalled.insert(seq).second) return true;
-  MessagePtr& message = timeline.messages[seq.value() - timeline.head.first_readable.value()];
-  MessagePtr without_content = Message::create({message->conversation(), message->sender(), message->client_msg_id(), {}, {}});
-  without_content->set_place(message->place());
-  bytes_ -= message->footprint() - without_content->footprint();
-  log_[message->place().position] = MessagePtr();
-  message = std::move(without_content);
+  if (at == timelines_.end()) return false;
+  MessagePtr gone;
+  if (!at->second.recall(seq, gone)) return false;
+  if (gone) {
+    bytes_ -= gone->footprint() - at->second.at(seq)->footprint();
+    log_[gone->place().position] = MessagePtr();
+  }
   return true;
 }
 
@@ -85,36 +75,18 @@ ConversationHead MemoryTimelines::head(const ConversationId& conversation) {
 }
 
 RangePage MemoryTimelines::range(const RangeQuery& query) {
-  RangePage page;
   const auto at = timelines_.find(query.conversation);
-  if (at == timelines_.end()) return page;
-  const Timeline& timeline = at->second;
-  page.head = timeline.head;
-  const std::uint64_t from = std::max<std::uint64_t>(query.from.value(), 1);
-  const std::uint64_t to = std::min(query.to, timeline.head.last_seq).value();
-  if (from > to) return page;
-  const std::uint64_t readable = std::max(from, timeline.head.first_readable.value());
-  const bool trimmed = from < readable;
-  const SeqGap gap{MessageSeq(from), MessageSeq(std::min(to, readable - 1)), GapReason::Truncated};
-  if (trimmed && !query.newest_first) page.gaps.push_back(gap);
-  const LogPosition within(query.within ? query.within->position.value() : UINT64_MAX);
-  std::size_t bytes = 0;
-  for (std::uint64_t i = 0; readable + i <= to; ++i) {
-    const std::uint64_t seq = query.newest_first ? to - i : readable + i;
-    const MessagePtr& message = timeline.messages[seq - timeline.head.first_readable.value()];
-    if (message->place().position > within) break;
-    bytes += message->footprint();
-    if (!page.messages.empty() && (page.messages.size() >= query.max_messages || bytes > query.max_bytes)) {
-      page.more = true;
-      break;
-    }
-    ++rows_read_;
-    page.messages.push_back(message);
+  if (at == timelines_.end()) return {};
+  const MemoryTimeline& timeline = at->second;
+  MessageSeq to = std::min(query.to, timeline.head.last_seq);
+  if (query.within) {
+    const auto above = std::ranges::upper_bound(timeline.messages, to_log(query.within->position), {},
+                                                [](const MessagePtr& message) { return message->place().position; });
+    if (above != timeline.messages.end()) to = std::min(to, (*above)->seq().prev());
   }
-  if (trimmed && query.newest_first && !page.more) page.gaps.push_back(gap);
-  if (!timeline.recalled.empty()) {
-    hide_messages(page, query.newest_first, [&](const Message& message) { return timeline.recalled.contains(message.seq()); });
-  }
+  RangePage page = timeline.read(query, to);
+  rows_read_ += page.messages.size();
+  timeline.hide(page, query.newest_first);
   return page;
 }
 
@@ -123,7 +95,7 @@ MessageSeq MemoryTimelines::seq_at(const ConversationId& conversation, InboxPosi
   if (at == timelines_.end()) return MessageSeq(0);
   ++rows_read_;
   const LogPosition position(at_most.value());
-  const Timeline& timeline = at->second;
+  const MemoryTimeline& timeline = at->second;
   if (position >= timeline.head.last_position) return timeline.head.last_seq;
   const auto& messages = timeline.messages;
   const auto above = std::ranges::upper_bound(messages, position, {}, [](const MessagePtr& message) { return message->place().position; });
@@ -157,20 +129,13 @@ InboxPage MemoryTimelines::entries_since(const UserId& user_id, InboxPosition af
 NewsPage MemoryTimelines::news_since(const NewsQuery& query) {
   NewsPage out;
   out.inbox = entries_since(query.user, query.after, query.max_entries);
-  std::size_t messages = query.max_messages;
-  std::size_t bytes = query.max_bytes;
-  for (const InboxEntry& entry : out.inbox.entries) {
-    if (messages == 0 || bytes == 0) break;
-    const bool begins_behind = entry.first_position > query.after;
-    NewsRange next{begins_behind ? entry.first_seq : seq_at(entry.conversation, query.after).next(), {}};
-    next.page =
-        range({entry.conversation, next.from, entry.last_seq, messages, bytes, false, InboxPlace{query.user, out.inbox.scanned_to}});
-    messages -= std::min(messages, next.page.messages.size());
-    for (const MessagePtr& message : next.page.messages) bytes -= std::min(bytes, message->footprint());
-    const bool cut = next.page.more;
-    out.ranges.push_back(std::move(next));
-    if (cut) break;
-  }
+  read_news_ranges(
+      out.inbox.entries, query.after, query, out.ranges,
+      [&](const ConversationId& conversation) { return std::optional(seq_at(conversation, query.after)); },
+      [&](const InboxEntry&, RangeQuery part, bool) {
+        part.within = InboxPlace{query.user, out.inbox.scanned_to};
+        return std::optional(range(part));
+      });
   return out;
 }
 

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "messaging/ports/feed.h"
 #include "messaging/ports/inboxes.h"
 #include "messaging/ports/timelines.h"
+#include "storage/memory/memory_timeline.h"
 
 namespace dunlin {
 
@@ -46,11 +46,6 @@ class MemoryTimelines {
   FeedPage feed(LogPosition after, std::size_t max_messages);
 
  private:
-  struct Timeline {
-    ConversationHead head;
-    std::vector<MessagePtr> messages;  // those that are not trimmed: seqs head.first_readable .. head.last_seq
-    std::set<MessageSeq> recalled;     // of them: without content, and shown as gaps
-  };
   struct User {
     std::map<InboxPosition, InboxEntry> entries;     // by last_position
     std::map<ConversationId, InboxPosition> newest;  // every conversation ever → last_position of its newest entry
@@ -58,7 +53,7 @@ class MemoryTimelines {
 
   void note(std::string_view user, const Message& message);
 
-  std::unordered_map<ConversationId, Timeline> timelines_;
+  std::unordered_map<ConversationId, MemoryTimeline> timelines_;
   std::unordered_map<std::string, User> users_;
   std::map<LogPosition, MessagePtr> log_;  // null: recalled
   std::uint64_t conversations_ = 0;

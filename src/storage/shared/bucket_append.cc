@@ -37,16 +37,6 @@ AppendOutcome outcome_of(const AppendRequest& request, const Appended& appended)
   return out;
 }
 
-// The one that the senders were given with their answer is not changed any more.
-MessagePtr copy_of(const Message& message) {
-  return Message::create(
-      {message.conversation(), message.sender(), message.client_msg_id(), message.content_type(), message.body(), message.accepted()});
-}
-
-bool leaves_open(const Error& error) {
-  return error.code() == ErrorCode::Timeout || error.code() == ErrorCode::Cancelled;
-}
-
 }  // namespace
 
 void SharedStore::Core::answer(Answers answers) {
@@ -98,7 +88,8 @@ void SharedStore::Core::tell_unknown(Bucket& bucket, std::vector<AppendRequest>&
       block(bucket.orders, batch[i]);
       unknown.outcomes.push_back(refusal(batch[i], ErrorCode::StoreUnavailable, true));
       unknown.sessions.push_back(batch[i].session);
-      batch[i].message = append.sends[i].message = copy_of(*batch[i].message);
+      // The one that the senders were given with their answer is not changed any more.
+      batch[i].message = append.sends[i].message = Message::copy(*batch[i].message);
       batch[i].reply.connection = 0;  // which has had its answer: to it too it is a record like any other
     }
   }

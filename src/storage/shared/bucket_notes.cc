@@ -66,8 +66,7 @@ std::vector<Telling> take_noted(std::vector<Telling>& tellings, std::vector<Resu
       out.push_back(std::move(tellings[i]));
       continue;
     }
-    const ErrorCode code = results[i].error().code();
-    tellings[i].may_be_noted = tellings[i].may_be_noted || code == ErrorCode::Timeout || code == ErrorCode::Cancelled;
+    tellings[i].may_be_noted = tellings[i].may_be_noted || leaves_open(results[i].error());
     again.push_back(std::move(tellings[i]));
     if (failed.ok()) failed = std::move(results[i]).error();
   }
@@ -164,13 +163,12 @@ Task<void> SharedStore::note_loop(std::shared_ptr<Core> core, std::uint32_t numb
       Status failed;
       std::vector<Telling> noted = take_noted(tellings, std::move(results), failed);
       if (noted.empty()) continue;
-      const std::vector<Telling> told = noted;
+      for (const Telling& one : noted) done.add(one.note, one.noted.generation);
+      const std::vector<Note> told = notes_of(noted);
       const Status status = co_await tell(core, std::move(noted));
       if (core->is_over()) co_return;
-      for (const Telling& one : told) {
-        done.add(one.note, one.noted.generation);
-        if (!status.ok()) done.keep_due(one.note);
-      }
+      if (status.ok()) continue;
+      for (const Note& note : told) done.keep_due(note);
     }
     // What is not noted or told stays due: somebody's redo() does it.
     for (const Telling& left : tellings) done.keep_due(left.note);
@@ -229,7 +227,7 @@ Task<Status> SharedStore::redo(std::uint32_t from, std::uint32_t to) {
     if (core->is_over()) co_return Error(ErrorCode::Cancelled);
     MutexLock lock(bucket.mutex);
     if (done.ok()) {
-      bucket.redo_pause = Backoff{Milliseconds(1'000), Milliseconds(60'000)};
+      bucket.redo_pause = kRedoPause;
     } else {
       bucket.redo_from = core->clock.monotonic() + bucket.redo_pause.take();
       if (failed.ok()) failed = done;

@@ -27,6 +27,8 @@ struct Backoff {
   Milliseconds take() { return std::exchange(next, std::min(next * 2, most)); }
 };
 
+constexpr Backoff kRedoPause{Milliseconds(1'000), Milliseconds(60'000)};
+
 // A send on its way.
 struct Waiting {
   AppendRequest request;
@@ -50,7 +52,7 @@ struct SharedStore::Bucket {
   bool open GUARDED_BY(mutex) = false;     // the senders of the batch under way were told that its fate is not known
   bool failing GUARDED_BY(mutex) = false;  // it is open, or its last append was refused, lately
   MonotonicTime failed_at GUARDED_BY(mutex){};
-  Backoff redo_pause GUARDED_BY(mutex){Milliseconds(1'000), Milliseconds(60'000)};
+  Backoff redo_pause GUARDED_BY(mutex) = kRedoPause;
   MonotonicTime redo_from GUARDED_BY(mutex){};
 };
 

@@ -63,6 +63,11 @@ struct Noted {
   std::uint64_t generation = 0;  // of the engine's rows: rises when some of them lose their end
 };
 
+// The call may have had its effect.
+inline bool leaves_open(const Error& error) {
+  return error.code() == ErrorCode::Timeout || error.code() == ErrorCode::Cancelled;
+}
+
 // What a store that several nodes write must be able to do: atomic steps on the rows of one bucket or one user, and reads. It knows no
 // nodes, no sessions and no listener; what it makes of a send, and who is told, is SharedStore's.
 //

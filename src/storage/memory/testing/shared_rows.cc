@@ -2,31 +2,10 @@
 
 #include <algorithm>
 
-#include "messaging/model/conversation.h"
-#include "messaging/ports/hidden_messages.h"
 #include "messaging/ports/inbox_cut.h"
+#include "messaging/ports/news_ranges.h"
 
 namespace dunlin {
-namespace {
-
-std::string id_key(const Message& message) {
-  std::string key;
-  for (const std::string_view part : {message.conversation(), message.sender(), message.client_msg_id()}) {
-    key.append(part);
-    key.push_back('\0');
-  }
-  return key;
-}
-
-std::uint64_t digest_of(const SipKey& key, const Message& message) {
-  std::string text(message.content_type());
-  text.push_back('\0');
-  text.append(message.body());
-  return siphash64(key, text);
-}
-
-}  // namespace
-
 SharedRows::SharedRows(Durability durability) : digest_key_(SipKey::random()), durability_(durability) {}
 
 const SharedRows::User* SharedRows::find(std::string_view user) const {
@@ -42,8 +21,8 @@ std::vector<shared::Appended> SharedRows::append(const shared::Append& batch, st
   std::vector<shared::Appended> out;
   for (std::size_t i = 0; i < batch.sends.size(); ++i) {
     const Message* const message = batch.sends[i].message.get();
-    std::string key = id_key(*message);
-    const std::uint64_t digest = digest_of(digest_key_, *message);
+    std::string key = dedup_key(*message);
+    const std::uint64_t digest = dedup_digest(digest_key_, *message);
     if (const auto at = ids_.find(key); at != ids_.end()) {
       const Original& original = at->second;
       // The same batch again: what it has stored is stored now. A second one of an id within the batch was a duplicate then.
@@ -55,17 +34,9 @@ std::vector<shared::Appended> SharedRows::append(const shared::Append& batch, st
     Timeline& timeline = timelines_[conversation];
     timeline.bucket = batch.bucket;
     if (timeline.head.number == 0) timeline.head.number = ++conversations_;
-    const auto pair = parse_private(message->conversation());
-    MessagePlace place;
-    place.seq = timeline.head.last_seq.next();
-    place.time_ms = now_ms;
-    place.conversation_number = timeline.head.number;
-    place.first_user_count = timeline.head.first_user_count + (pair && message->sender() == pair->first ? 1 : 0);
-    timeline.head.last_seq = place.seq;
-    timeline.head.first_user_count = place.first_user_count;
+    const MessagePlace place = timeline.take_place(*message, now_ms);
     // The rows' own: the sender's is on another machine.
-    timeline.messages.push_back(Message::create({message->conversation(), message->sender(), message->client_msg_id(),
-                                                 message->content_type(), message->body(), message->accepted()}));
+    timeline.messages.push_back(Message::copy(*message));
     timeline.messages.back()->set_place(place);
     ids_by_time_.emplace_back(now_ms, key);
     ids_.emplace(std::move(key), Original{place, digest, batch.node_epoch, batch.number, i});
@@ -150,34 +121,13 @@ ConversationHead SharedRows::head(const ConversationId& conversation) const {
 }
 
 RangePage SharedRows::range(const RangeQuery& query) const {
-  RangePage page;
   const auto at = timelines_.find(query.conversation);
-  if (at == timelines_.end()) return page;
+  if (at == timelines_.end()) return {};
   const Timeline& timeline = at->second;
-  page.head = timeline.head;
-  const std::uint64_t from = std::max<std::uint64_t>(query.from.value(), 1);
-  std::uint64_t to = std::min(query.to, timeline.head.last_seq).value();
-  if (query.within) to = std::min(to, seq_at(query.within->user, query.conversation, query.within->position).value());
-  if (from > to) return page;
-  const std::uint64_t readable = std::max(from, timeline.head.first_readable.value());
-  const bool trimmed = from < readable;
-  const SeqGap gap{MessageSeq(from), MessageSeq(std::min(to, readable - 1)), GapReason::Truncated};
-  if (trimmed && !query.newest_first) page.gaps.push_back(gap);
-  std::size_t bytes = 0;
-  for (std::uint64_t i = 0; readable + i <= to; ++i) {
-    const std::uint64_t seq = query.newest_first ? to - i : readable + i;
-    const MessagePtr& message = timeline.messages[seq - timeline.head.first_readable.value()];
-    bytes += message->footprint();
-    if (!page.messages.empty() && (page.messages.size() >= query.max_messages || bytes > query.max_bytes)) {
-      page.more = true;
-      break;
-    }
-    page.messages.push_back(message);
-  }
-  if (trimmed && query.newest_first && !page.more) page.gaps.push_back(gap);
-  if (!timeline.recalled.empty()) {
-    hide_messages(page, query.newest_first, [&](const Message& message) { return timeline.recalled.contains(message.seq()); });
-  }
+  MessageSeq to = std::min(query.to, timeline.head.last_seq);
+  if (query.within) to = std::min(to, seq_at(query.within->user, query.conversation, query.within->position));
+  RangePage page = timeline.read(query, to);
+  timeline.hide(page, query.newest_first);
   return page;
 }
 
@@ -212,21 +162,13 @@ InboxPage SharedRows::entries_since(const UserId& name, InboxPosition after, std
 NewsPage SharedRows::news_since(const NewsQuery& query) const {
   NewsPage out;
   out.inbox = entries_since(query.user, query.after, query.max_entries);
-  std::size_t messages = query.max_messages;
-  std::size_t bytes = query.max_bytes;
-  for (const InboxEntry& entry : out.inbox.entries) {
-    if (messages == 0 || bytes == 0) break;
-    const bool begins_behind = entry.first_position > query.after;
-    NewsRange next{begins_behind ? entry.first_seq : seq_at(query.user, entry.conversation, query.after).next(), {}};
-    const RangeQuery part{
-        entry.conversation, next.from, entry.last_seq, messages, bytes, false, InboxPlace{query.user, out.inbox.scanned_to}};
-    next.page = range(part);
-    messages -= std::min(messages, next.page.messages.size());
-    for (const MessagePtr& message : next.page.messages) bytes -= std::min(bytes, message->footprint());
-    const bool cut = next.page.more;
-    out.ranges.push_back(std::move(next));
-    if (cut) break;
-  }
+  read_news_ranges(
+      out.inbox.entries, query.after, query, out.ranges,
+      [&](const ConversationId& conversation) { return std::optional(seq_at(query.user, conversation, query.after)); },
+      [&](const InboxEntry&, RangeQuery part, bool) {
+        part.within = InboxPlace{query.user, out.inbox.scanned_to};
+        return std::optional(range(part));
+      });
   return out;
 }
 
@@ -267,12 +209,8 @@ InboxPosition SharedRows::trimmed_through(std::string_view name) const {
 
 bool SharedRows::recall(const ConversationId& conversation, MessageSeq seq) {
   const auto at = timelines_.find(conversation);
-  if (at == timelines_.end() || seq == MessageSeq(0) || seq > at->second.head.last_seq) return false;
-  Timeline& timeline = at->second;
-  if (seq < timeline.head.first_readable || !timeline.recalled.insert(seq).second) return true;
-  MessagePtr& message = timeline.messages[seq.value() - timeline.head.first_readable.value()];
-  message = Message::recalled(*message);
-  return true;
+  MessagePtr gone;
+  return at != timelines_.end() && at->second.recall(seq, gone);
 }
 
 // -- for tests

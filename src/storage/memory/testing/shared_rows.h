@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/siphash.h"
 #include "messaging/model/message.h"
+#include "storage/memory/memory_timeline.h"
 #include "storage/shared/engine.h"
 
 namespace dunlin {
@@ -59,11 +60,8 @@ class SharedRows {
  private:
   static constexpr std::uint64_t kJump = std::uint64_t{1} << 20;  // for each generation
 
-  struct Timeline {
-    ConversationHead head;
+  struct Timeline : MemoryTimeline {
     std::uint32_t bucket = 0;
-    std::vector<MessagePtr> messages;  // those that are not trimmed: seqs head.first_readable .. head.last_seq
-    std::set<MessageSeq> recalled;
   };
   struct Original {
     MessagePlace place;
