@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -18,6 +19,24 @@ inline InboxPosition to_inbox(LogPosition position) {
 }
 inline LogPosition to_log(InboxPosition position) {
   return LogPosition(position.value());
+}
+
+// What memory knows when it is asked how long it is quiet for a user: each read in this order, since what is settled was told before, and
+// what was told shows in the listener's count, as long as he is online.
+struct QuietLook {
+  InboxPosition settled;              // all up to it was told
+  std::optional<InboxPosition> told;  // StoreListener::told(); it knows nothing of what earlier runs have told
+  std::optional<bool> active;         // memory has something of his above `after`, answered perhaps and not told yet; nothing: cannot tell
+  InboxPosition began_at;             // where this run did
+  InboxPosition trimmed;              // what was trimmed has to be told too
+};
+
+// Inboxes::quiet_through().
+inline std::optional<InboxPosition> quiet_in_one_order(InboxPosition after, const QuietLook& look) {
+  if (look.active == true) return std::nullopt;
+  if (look.told && std::max(*look.told, look.began_at) <= after) return std::max(after, look.settled);
+  if (!look.active || after < look.trimmed) return std::nullopt;
+  return std::max({after, look.settled, look.told.value_or(InboxPosition())});
 }
 
 // Ends an ascending page before the first message above the position. A gap before that stays: where it stands nobody knows.

@@ -102,18 +102,15 @@ Task<Result<ConversationsPage>> StoreParts::conversations(UserId user, Conversat
   });
 }
 
-// What is settled was told before, and what was told shows in the listener's count, as long as the user is online. So the order of the
-// questions matters. What is answered and not told yet is in the window. Of what earlier runs have told the listener knows nothing.
 std::optional<InboxPosition> StoreParts::quiet_through(std::string_view user, InboxPosition after) {
   if (to_log(after) >= std::max(window_->published(), committer_->settled())) return after;  // usual where little is sent: no lock
-  const InboxPosition settled = to_inbox(committer_->settled());
-  const StoreListener* const listener = committer_->listener();
-  const auto told = listener != nullptr ? listener->told(user) : std::nullopt;
-  const auto active = reader_->active_since_in_memory(user, to_log(after));
-  if (active == true) return std::nullopt;
-  if (told && std::max(*told, to_inbox(run_.began_at)) <= after) return std::max(after, settled);
-  if (!active || after < trimmed_through(user)) return std::nullopt;  // what was trimmed has to be told too
-  return std::max({after, settled, told.value_or(InboxPosition())});
+  QuietLook look;
+  look.settled = to_inbox(committer_->settled());
+  if (const StoreListener* const listener = committer_->listener()) look.told = listener->told(user);
+  look.active = reader_->active_since_in_memory(user, to_log(after));
+  look.began_at = to_inbox(run_.began_at);
+  look.trimmed = trimmed_through(user);
+  return quiet_in_one_order(after, look);
 }
 
 Task<Result<bool>> StoreParts::never_named(UserId, InboxPosition position, std::uint64_t run) {

@@ -93,15 +93,15 @@ Task<Result<InboxPage>> MemoryMessageStore::newest_entries(UserId user, InboxPos
   co_return read([&](MemoryTimelines& timelines) { return timelines.newest_entries(user, from, limit); });
 }
 
-// What is settled was told before, and what was told shows in the listener's count, as long as the user is online. So the order of the
-// questions matters. Of what earlier runs have told the listener knows nothing.
 std::optional<InboxPosition> MemoryMessageStore::quiet_through(std::string_view user, InboxPosition after) {
-  const InboxPosition settled(settled_.load(std::memory_order_acquire));
-  const auto told = listener_ != nullptr ? listener_->told(user) : std::nullopt;
-  if (read([&](MemoryTimelines& timelines) { return timelines.active_since(user, after); })) return std::nullopt;
-  if (told && std::max(*told, to_inbox(run_.began_at)) <= after) return std::max(after, settled);
-  if (options_.read_delay.count() > 0 || after < trimmed_through(user)) return std::nullopt;
-  return std::max({after, settled, told.value_or(InboxPosition())});
+  QuietLook look;
+  look.settled = InboxPosition(settled_.load(std::memory_order_acquire));
+  if (listener_ != nullptr) look.told = listener_->told(user);
+  const bool active = read([&](MemoryTimelines& timelines) { return timelines.active_since(user, after); });
+  if (active || options_.read_delay.count() == 0) look.active = active;
+  look.began_at = to_inbox(run_.began_at);
+  look.trimmed = trimmed_through(user);
+  return quiet_in_one_order(after, look);
 }
 
 Task<Result<bool>> MemoryMessageStore::never_named(UserId, InboxPosition position, std::uint64_t run) {
