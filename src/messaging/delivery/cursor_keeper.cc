@@ -103,19 +103,18 @@ Task<Result<bool>> CursorKeeper::ends_epoch(const AttachRequest& request, Epoch 
       co_return true;
     }
   }
-  std::vector<InboxPosition> known;
-  if (mine != nullptr && mine->epoch == epoch) known.push_back(mine->position);
+  // What the farthest does not prove, none does.
+  InboxPosition known;
+  if (mine != nullptr && mine->epoch == epoch) known = mine->position;
   for (const DeviceRow& row : rows) {
-    if (row.cursor.epoch == epoch) known.push_back(row.cursor.position);
+    if (row.cursor.epoch == epoch) known = std::max(known, row.cursor.position);
   }
-  for (const InboxPosition position : known) {
-    CO_TRY_ASSIGN(const bool proved, co_await inboxes_.never_named(request.user, position, 0));
-    if (!proved) continue;
-    RewindProof proof{request.user, epoch, position, "the cursor of a device"};
-    CO_TRY(co_await end_epoch(timelines_, inboxes_, std::move(proof)));
-    co_return true;
-  }
-  co_return false;
+  if (known == InboxPosition()) co_return false;
+  CO_TRY_ASSIGN(const bool proved, co_await inboxes_.never_named(request.user, known, 0));
+  if (!proved) co_return false;
+  RewindProof proof{request.user, epoch, known, "the cursor of a device"};
+  CO_TRY(co_await end_epoch(timelines_, inboxes_, std::move(proof)));
+  co_return true;
 }
 
 // Delivery begins now; the client syncs anew.
