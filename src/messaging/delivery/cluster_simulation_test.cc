@@ -61,6 +61,13 @@ void simulate(const Faults& faults, const ClusterFaults& cluster) {
 }
 
 constexpr Faults kSlow{.append_delay = Milliseconds(40), .read_delay = Milliseconds(40)};
+constexpr Faults kTrimming{.drop_hint = 0.1,
+                           .full_mailbox = 0.05,
+                           .lose_ack = 0.3,
+                           .crash = 0.5,
+                           .trims = 0.5,
+                           .append_delay = Milliseconds(40),
+                           .read_delay = Milliseconds(40)};
 
 TEST(ClusterSimulationTest, ConvergesWithoutFaults) {
   simulate({}, {});
@@ -108,24 +115,12 @@ TEST(ClusterSimulationTest, ConvergesWhenInboxesLoseTheirEnds) {
 
 // What is stored, noted or told while it is trimmed comes as a gap.
 TEST(ClusterSimulationTest, NamesWhatRetentionHasTakenAndConverges) {
-  Faults faults = kSlow;
-  faults.drop_hint = 0.1;
-  faults.full_mailbox = 0.05;
-  faults.lose_ack = 0.3;
-  faults.crash = 0.5;
-  faults.trims = 0.5;
-  simulate(faults, {.lose_entry = 0.1, .bus_delay = Milliseconds(150), .unanswered = 0.05, .lost = 0.1, .repeated = 0.1});
+  simulate(kTrimming, {.lose_entry = 0.1, .bus_delay = Milliseconds(150), .unanswered = 0.05, .lost = 0.1, .repeated = 0.1});
 }
 
 // Nobody knows without a read what was trimmed: pages say that they are not whole.
 TEST(ClusterSimulationTest, NamesWhatRetentionHasTakenWhenOnlyReadsTellIt) {
-  Faults faults = kSlow;
-  faults.drop_hint = 0.1;
-  faults.full_mailbox = 0.05;
-  faults.lose_ack = 0.3;
-  faults.crash = 0.5;
-  faults.trims = 0.5;
-  simulate(faults, {.lose_entry = 0.1, .bus_delay = Milliseconds(150), .knows_trims = false});
+  simulate(kTrimming, {.lose_entry = 0.1, .bus_delay = Milliseconds(150), .knows_trims = false});
 }
 
 TEST(ClusterSimulationTest, ConvergesWhenTheDirectoryFailsAndNamesTheWrongNodes) {

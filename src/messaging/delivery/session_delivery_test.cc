@@ -790,16 +790,21 @@ TEST_F(SessionDeliveryTest, WhatIsMissingForTooLongIsReadAndNothingSooner) {
 }
 
 TEST_F(SessionDeliveryTest, WithoutRoomItReadsAtOnce) {
-  EarlyHints small(EarlyHints::Options{.session_bytes = 10});
-  context_.early = &small;
-  start();
-  send("alice", "bob");
-  send("carol", "bob");
-  std::vector<Hint> hints = std::exchange(mailbox_.hints, {});
-  bob_->on_hint(hints[1]);
-  EXPECT_EQ(got(), (Lines{line("alice", "1"), line("carol", "1")}));
-  EXPECT_TRUE(small.empty());
-  bob_.reset();
+  std::uint64_t before = 0;
+  for (const EarlyHints::Options& bound : {EarlyHints::Options{.session_bytes = 10}, EarlyHints::Options{.bytes = 10}}) {
+    EarlyHints small(bound);
+    context_.early = &small;
+    bob_ = std::make_unique<SessionDelivery>(context_, sink_);
+    start(2 * before);
+    send("alice", "bob");
+    send("carol", "bob");
+    ++before;
+    std::vector<Hint> hints = std::exchange(mailbox_.hints, {});
+    bob_->on_hint(hints[1]);
+    EXPECT_EQ(got(), (Lines{line("alice", std::to_string(before)), line("carol", std::to_string(before))}));
+    EXPECT_TRUE(small.empty());
+    bob_.reset();
+  }
 }
 
 TEST_F(SessionDeliveryTest, WhatWaitsForASessionGoesWithIt) {
